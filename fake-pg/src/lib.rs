@@ -1,0 +1,1 @@
+//! Under construction: modules land one by one.

@@ -1,0 +1,2 @@
+//! Under construction: modules land one by one.
+fn main() {}
