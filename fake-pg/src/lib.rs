@@ -1,6 +1,14 @@
 //! A small, crashable Postgres for fault injection.
 //!
-//! No clock, no randomness, no sockets: time is an argument, faults enter through `CommitHook`
-//! and through the stream that `connection::serve` is given.
+//! It knows no seeds, no simulator and no clock: time is an argument, chance does not exist, and
+//! faults enter only at the points of a COMMIT and through the stream a session is given.
+//!
+//! In reading order:
 
 pub mod wire;
+
+pub mod engine;
+
+pub mod types;
+
+pub mod error;

@@ -1,0 +1,5 @@
+//! The engine: heaps, transactions, locks, the WAL.
+
+mod ids;
+
+pub use ids::*;

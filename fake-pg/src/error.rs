@@ -1,0 +1,605 @@
+//! What the server says when it refuses: [`PgError`], its [`SqlState`], its severity.
+//!
+//! The wording is PostgreSQL 15's (`src/backend/…/ereport`): drivers, ORMs and people match on it.
+//! Constructors are named by meaning, so that a message stands in one place. How an error travels
+//! to the client is `wire`'s business; what it does to the transaction is `session`'s.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::str::FromStr;
+
+/// Five characters that name a condition, by the SQL standard's classes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SqlState([u8; 5]);
+
+/// Names as in PostgreSQL's `errcodes.txt`.
+#[allow(missing_docs)]
+impl SqlState {
+    pub const SUCCESSFUL_COMPLETION: Self = Self(*b"00000");
+    pub const WARNING: Self = Self(*b"01000");
+    pub const CONNECTION_FAILURE: Self = Self(*b"08006");
+    pub const PROTOCOL_VIOLATION: Self = Self(*b"08P01");
+    pub const FEATURE_NOT_SUPPORTED: Self = Self(*b"0A000");
+    pub const INVALID_ROLE: Self = Self(*b"0P000");
+    pub const CARDINALITY_VIOLATION: Self = Self(*b"21000");
+    pub const STRING_DATA_RIGHT_TRUNCATION: Self = Self(*b"22001");
+    pub const NUMERIC_VALUE_OUT_OF_RANGE: Self = Self(*b"22003");
+    pub const INVALID_DATETIME_FORMAT: Self = Self(*b"22007");
+    pub const DATETIME_FIELD_OVERFLOW: Self = Self(*b"22008");
+    pub const DIVISION_BY_ZERO: Self = Self(*b"22012");
+    pub const INVALID_ROW_COUNT_IN_LIMIT_CLAUSE: Self = Self(*b"2201W");
+    pub const CHARACTER_NOT_IN_REPERTOIRE: Self = Self(*b"22021");
+    pub const INVALID_PARAMETER_VALUE: Self = Self(*b"22023");
+    pub const INVALID_TEXT_REPRESENTATION: Self = Self(*b"22P02");
+    pub const INVALID_BINARY_REPRESENTATION: Self = Self(*b"22P03");
+    pub const NOT_NULL_VIOLATION: Self = Self(*b"23502");
+    pub const FOREIGN_KEY_VIOLATION: Self = Self(*b"23503");
+    pub const UNIQUE_VIOLATION: Self = Self(*b"23505");
+    pub const CHECK_VIOLATION: Self = Self(*b"23514");
+    pub const INVALID_CURSOR_STATE: Self = Self(*b"24000");
+    pub const INVALID_TRANSACTION_STATE: Self = Self(*b"25000");
+    pub const ACTIVE_SQL_TRANSACTION: Self = Self(*b"25001");
+    pub const READ_ONLY_SQL_TRANSACTION: Self = Self(*b"25006");
+    pub const NO_ACTIVE_SQL_TRANSACTION: Self = Self(*b"25P01");
+    pub const IN_FAILED_SQL_TRANSACTION: Self = Self(*b"25P02");
+    pub const IDLE_IN_TRANSACTION_SESSION_TIMEOUT: Self = Self(*b"25P03");
+    pub const INVALID_SQL_STATEMENT_NAME: Self = Self(*b"26000");
+    pub const INVALID_AUTHORIZATION_SPECIFICATION: Self = Self(*b"28000");
+    pub const INVALID_PASSWORD: Self = Self(*b"28P01");
+    pub const DEPENDENT_OBJECTS_STILL_EXIST: Self = Self(*b"2BP01");
+    pub const INVALID_CURSOR_NAME: Self = Self(*b"34000");
+    pub const INVALID_SAVEPOINT_SPECIFICATION: Self = Self(*b"3B001");
+    pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");
+    pub const INVALID_SCHEMA_NAME: Self = Self(*b"3F000");
+    pub const SERIALIZATION_FAILURE: Self = Self(*b"40001");
+    pub const DEADLOCK_DETECTED: Self = Self(*b"40P01");
+    pub const SYNTAX_ERROR: Self = Self(*b"42601");
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self(*b"42501");
+    pub const DUPLICATE_COLUMN: Self = Self(*b"42701");
+    pub const AMBIGUOUS_COLUMN: Self = Self(*b"42702");
+    pub const UNDEFINED_COLUMN: Self = Self(*b"42703");
+    pub const UNDEFINED_OBJECT: Self = Self(*b"42704");
+    pub const DUPLICATE_OBJECT: Self = Self(*b"42710");
+    pub const DUPLICATE_ALIAS: Self = Self(*b"42712");
+    pub const AMBIGUOUS_FUNCTION: Self = Self(*b"42725");
+    pub const GROUPING_ERROR: Self = Self(*b"42803");
+    pub const DATATYPE_MISMATCH: Self = Self(*b"42804");
+    pub const WRONG_OBJECT_TYPE: Self = Self(*b"42809");
+    pub const CANNOT_COERCE: Self = Self(*b"42846");
+    pub const UNDEFINED_FUNCTION: Self = Self(*b"42883");
+    pub const UNDEFINED_TABLE: Self = Self(*b"42P01");
+    pub const UNDEFINED_PARAMETER: Self = Self(*b"42P02");
+    pub const DUPLICATE_CURSOR: Self = Self(*b"42P03");
+    pub const DUPLICATE_PREPARED_STATEMENT: Self = Self(*b"42P05");
+    pub const DUPLICATE_TABLE: Self = Self(*b"42P07");
+    pub const INVALID_COLUMN_REFERENCE: Self = Self(*b"42P10");
+    pub const INDETERMINATE_DATATYPE: Self = Self(*b"42P18");
+    pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
+    pub const PROGRAM_LIMIT_EXCEEDED: Self = Self(*b"54000");
+    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: Self = Self(*b"55000");
+    pub const LOCK_NOT_AVAILABLE: Self = Self(*b"55P03");
+    pub const QUERY_CANCELED: Self = Self(*b"57014");
+    pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");
+    pub const CRASH_SHUTDOWN: Self = Self(*b"57P02");
+    pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
+    pub const INTERNAL_ERROR: Self = Self(*b"XX000");
+
+    /// The five characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a SQLSTATE is ASCII")
+    }
+}
+
+impl FromStr for SqlState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let valid = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+        match <[u8; 5]>::try_from(text.as_bytes()) {
+            Ok(bytes) if bytes.iter().all(valid) => Ok(Self(bytes)),
+            _ => Err(format!("not a SQLSTATE: {text:?}")),
+        }
+    }
+}
+
+impl fmt::Display for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How much a message weighs. Errors abort the statement, fatal ones the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Severity {
+    Debug,
+    Log,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Fatal,
+    Panic,
+}
+
+impl Severity {
+    /// As it stands in the S and V fields.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Debug => "DEBUG",
+            Severity::Log => "LOG",
+            Severity::Info => "INFO",
+            Severity::Notice => "NOTICE",
+            Severity::Warning => "WARNING",
+            Severity::Error => "ERROR",
+            Severity::Fatal => "FATAL",
+            Severity::Panic => "PANIC",
+        }
+    }
+}
+
+/// An ErrorResponse or NoticeResponse before it has bytes. Boxed, because it is rare and results
+/// that carry it are not; its [`Report`] is reached as if it were this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PgError(Box<Report>);
+
+/// The fields of an ErrorResponse that this server fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Field S and V.
+    pub severity: Severity,
+    /// Field C.
+    pub code: SqlState,
+    /// Field M.
+    pub message: String,
+    /// Field D.
+    pub detail: Option<String>,
+    /// Field H.
+    pub hint: Option<String>,
+    /// Field P: a position in the query's characters, from 1.
+    pub position: Option<usize>,
+    /// Field W: where it happened.
+    pub context: Option<String>,
+    /// Field s.
+    pub schema: Option<String>,
+    /// Field t.
+    pub table: Option<String>,
+    /// Field c.
+    pub column: Option<String>,
+    /// Field d.
+    pub data_type: Option<String>,
+    /// Field n.
+    pub constraint: Option<String>,
+}
+
+impl Deref for PgError {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        &self.0
+    }
+}
+
+impl DerefMut for PgError {
+    fn deref_mut(&mut self) -> &mut Report {
+        &mut self.0
+    }
+}
+
+impl fmt::Display for PgError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}: {}",
+            self.severity.as_str(),
+            self.code,
+            self.message
+        )?;
+        match &self.detail {
+            Some(detail) => write!(f, " ({detail})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for PgError {}
+
+/// Building one, field by field.
+impl PgError {
+    /// An error with a code and a message, and nothing else yet.
+    pub fn new(code: SqlState, message: impl Into<String>) -> Self {
+        PgError(Box::new(Report {
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            context: None,
+            schema: None,
+            table: None,
+            column: None,
+            data_type: None,
+            constraint: None,
+        }))
+    }
+
+    /// A warning: the session sends it as a notice.
+    pub fn warning(code: SqlState, message: impl Into<String>) -> Self {
+        Self::new(code, message).with_severity(Severity::Warning)
+    }
+
+    /// A notice.
+    pub fn notice(code: SqlState, message: impl Into<String>) -> Self {
+        Self::new(code, message).with_severity(Severity::Notice)
+    }
+
+    /// The same with another severity.
+    pub fn with_severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// The same, ending the session.
+    pub fn fatal(self) -> Self {
+        self.with_severity(Severity::Fatal)
+    }
+
+    /// The same with a detail line.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The same with a hint.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, pointing at a character of the query, from 1.
+    pub fn at(mut self, position: usize) -> Self {
+        self.position = Some(position);
+        self
+    }
+
+    /// The same with a context line.
+    pub fn with_context(mut self, context: impl Into<String>) -> Self {
+        self.context = Some(context.into());
+        self
+    }
+
+    fn on_table(mut self, table: &str) -> Self {
+        self.schema = Some("public".into());
+        self.table = Some(table.into());
+        self
+    }
+}
+
+/// What SQL text and values can get wrong.
+impl PgError {
+    /// 0A000: a construct of PostgreSQL that this server lacks. It names it: nothing is silently wrong.
+    pub fn feature_not_supported(construct: impl fmt::Display) -> Self {
+        Self::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("fake-pg does not support {construct}"),
+        )
+    }
+
+    /// 42601, as the scanner words it.
+    pub fn syntax_error_near(token: &str) -> Self {
+        Self::new(
+            SqlState::SYNTAX_ERROR,
+            format!("syntax error at or near \"{token}\""),
+        )
+    }
+
+    /// 42601 at the end of the text.
+    pub fn syntax_error_at_end() -> Self {
+        Self::new(SqlState::SYNTAX_ERROR, "syntax error at end of input")
+    }
+
+    /// 42P01.
+    pub fn undefined_table(name: &str) -> Self {
+        Self::new(
+            SqlState::UNDEFINED_TABLE,
+            format!("relation \"{name}\" does not exist"),
+        )
+    }
+
+    /// 42703.
+    pub fn undefined_column(name: &str) -> Self {
+        Self::new(
+            SqlState::UNDEFINED_COLUMN,
+            format!("column \"{name}\" does not exist"),
+        )
+    }
+
+    /// 42703 with the relation, as INSERT and UPDATE say it.
+    pub fn undefined_column_of(name: &str, relation: &str) -> Self {
+        Self::new(
+            SqlState::UNDEFINED_COLUMN,
+            format!("column \"{name}\" of relation \"{relation}\" does not exist"),
+        )
+    }
+
+    /// 42883; the signature as in `lower(integer)`.
+    pub fn undefined_function(signature: &str) -> Self {
+        Self::new(SqlState::UNDEFINED_FUNCTION, format!("function {signature} does not exist")).with_hint(
+            "No function matches the given name and argument types. You might need to add explicit type casts.",
+        )
+    }
+
+    /// 42883; the signature as in `integer = text`.
+    pub fn undefined_operator(signature: &str) -> Self {
+        Self::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {signature}")).with_hint(
+            "No operator matches the given name and argument types. You might need to add explicit type casts.",
+        )
+    }
+
+    /// 42P07.
+    pub fn duplicate_relation(name: &str) -> Self {
+        Self::new(
+            SqlState::DUPLICATE_TABLE,
+            format!("relation \"{name}\" already exists"),
+        )
+    }
+
+    /// 22P02.
+    pub fn invalid_text(type_name: &str, text: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_TEXT_REPRESENTATION,
+            format!("invalid input syntax for type {type_name}: \"{text}\""),
+        )
+    }
+
+    /// 22003.
+    pub fn out_of_range(type_name: &str) -> Self {
+        Self::new(
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("{type_name} out of range"),
+        )
+    }
+
+    /// 22012.
+    pub fn division_by_zero() -> Self {
+        Self::new(SqlState::DIVISION_BY_ZERO, "division by zero")
+    }
+}
+
+/// Broken constraints.
+impl PgError {
+    /// 23505; `key` as in `(id)=(1)`.
+    pub fn unique_violation(table: &str, constraint: &str, key: &str) -> Self {
+        let message = format!("duplicate key value violates unique constraint \"{constraint}\"");
+        let mut error = Self::new(SqlState::UNIQUE_VIOLATION, message)
+            .with_detail(format!("Key {key} already exists."))
+            .on_table(table);
+        error.constraint = Some(constraint.into());
+        error
+    }
+
+    /// 23505 of CREATE UNIQUE INDEX over rows that are no longer distinct.
+    pub fn could_not_create_unique_index(table: &str, index: &str, key: &str) -> Self {
+        let mut error = Self::new(
+            SqlState::UNIQUE_VIOLATION,
+            format!("could not create unique index \"{index}\""),
+        )
+        .with_detail(format!("Key {key} is duplicated."))
+        .on_table(table);
+        error.constraint = Some(index.into());
+        error
+    }
+
+    /// 23502; `row` as in `1, null`.
+    pub fn not_null_violation(table: &str, column: &str, row: &str) -> Self {
+        let message = format!(
+            "null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"
+        );
+        let mut error = Self::new(SqlState::NOT_NULL_VIOLATION, message)
+            .with_detail(format!("Failing row contains ({row})."))
+            .on_table(table);
+        error.column = Some(column.into());
+        error
+    }
+
+    /// 23514; `row` as in `1, null`.
+    pub fn check_violation(table: &str, constraint: &str, row: &str) -> Self {
+        let message =
+            format!("new row for relation \"{table}\" violates check constraint \"{constraint}\"");
+        let mut error = Self::new(SqlState::CHECK_VIOLATION, message)
+            .with_detail(format!("Failing row contains ({row})."))
+            .on_table(table);
+        error.constraint = Some(constraint.into());
+        error
+    }
+}
+
+/// Transactions, locks, and their ends.
+impl PgError {
+    /// 25P02.
+    pub fn in_failed_transaction() -> Self {
+        Self::new(
+            SqlState::IN_FAILED_SQL_TRANSACTION,
+            "current transaction is aborted, commands ignored until end of transaction block",
+        )
+    }
+
+    /// Warning 25001: BEGIN inside a block.
+    pub fn already_in_transaction() -> Self {
+        Self::warning(
+            SqlState::ACTIVE_SQL_TRANSACTION,
+            "there is already a transaction in progress",
+        )
+    }
+
+    /// Warning 25P01: COMMIT or ROLLBACK outside a block.
+    pub fn no_transaction_in_progress() -> Self {
+        Self::warning(
+            SqlState::NO_ACTIVE_SQL_TRANSACTION,
+            "there is no transaction in progress",
+        )
+    }
+
+    /// 25P01: `what` as in `SAVEPOINT`.
+    pub fn only_in_transaction_block(what: &str) -> Self {
+        Self::new(
+            SqlState::NO_ACTIVE_SQL_TRANSACTION,
+            format!("{what} can only be used in transaction blocks"),
+        )
+    }
+
+    /// 3B001.
+    pub fn no_such_savepoint(name: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_SAVEPOINT_SPECIFICATION,
+            format!("savepoint \"{name}\" does not exist"),
+        )
+    }
+
+    /// 25006: `what` as in `INSERT`.
+    pub fn read_only_transaction(what: &str) -> Self {
+        Self::new(
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            format!("cannot execute {what} in a read-only transaction"),
+        )
+    }
+
+    /// 40001 of repeatable read; `deed` is `update` or `delete`.
+    pub fn concurrent(deed: &str) -> Self {
+        Self::new(
+            SqlState::SERIALIZATION_FAILURE,
+            format!("could not serialize access due to concurrent {deed}"),
+        )
+    }
+
+    /// 40P01; the detail says who waits for what.
+    pub fn deadlock_detected(detail: impl Into<String>) -> Self {
+        Self::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+            .with_detail(detail)
+            .with_hint("See server log for query details.")
+    }
+
+    /// 55P03 of NOWAIT.
+    pub fn row_lock_not_available(table: &str) -> Self {
+        Self::new(
+            SqlState::LOCK_NOT_AVAILABLE,
+            format!("could not obtain lock on row in relation \"{table}\""),
+        )
+    }
+
+    /// 55P03 of `lock_timeout`.
+    pub fn lock_timeout() -> Self {
+        Self::new(
+            SqlState::LOCK_NOT_AVAILABLE,
+            "canceling statement due to lock timeout",
+        )
+    }
+
+    /// 57014 of `statement_timeout`.
+    pub fn statement_timeout() -> Self {
+        Self::new(
+            SqlState::QUERY_CANCELED,
+            "canceling statement due to statement timeout",
+        )
+    }
+
+    /// 57014 of a CancelRequest.
+    pub fn query_canceled() -> Self {
+        Self::new(
+            SqlState::QUERY_CANCELED,
+            "canceling statement due to user request",
+        )
+    }
+
+    /// 57P01, fatal: somebody terminated this backend.
+    pub fn admin_shutdown() -> Self {
+        Self::new(
+            SqlState::ADMIN_SHUTDOWN,
+            "terminating connection due to administrator command",
+        )
+        .fatal()
+    }
+
+    /// 25P03, fatal.
+    pub fn idle_in_transaction_timeout() -> Self {
+        Self::new(
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            "terminating connection due to idle-in-transaction timeout",
+        )
+        .fatal()
+    }
+}
+
+/// The protocol, and names that live in a session.
+impl PgError {
+    /// 08P01, fatal: the bytes make no sense, and nothing after them can.
+    pub fn protocol_violation(message: impl Into<String>) -> Self {
+        Self::new(SqlState::PROTOCOL_VIOLATION, message).fatal()
+    }
+
+    /// 26000.
+    pub fn no_such_prepared_statement(name: &str) -> Self {
+        let message = match name {
+            "" => "unnamed prepared statement does not exist".to_string(),
+            _ => format!("prepared statement \"{name}\" does not exist"),
+        };
+        Self::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
+    }
+
+    /// 42P05.
+    pub fn duplicate_prepared_statement(name: &str) -> Self {
+        Self::new(
+            SqlState::DUPLICATE_PREPARED_STATEMENT,
+            format!("prepared statement \"{name}\" already exists"),
+        )
+    }
+
+    /// 34000.
+    pub fn no_such_portal(name: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_CURSOR_NAME,
+            format!("portal \"{name}\" does not exist"),
+        )
+    }
+
+    /// 42P03.
+    pub fn duplicate_portal(name: &str) -> Self {
+        Self::new(
+            SqlState::DUPLICATE_CURSOR,
+            format!("cursor \"{name}\" already exists"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlstate_is_five_digits_or_capitals() {
+        assert_eq!("40001".parse(), Ok(SqlState::SERIALIZATION_FAILURE));
+        assert_eq!("40P01".parse::<SqlState>().unwrap().to_string(), "40P01");
+        for wrong in ["", "4000", "400011", "40p01", "4000é"] {
+            assert!(wrong.parse::<SqlState>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_error_prints_what_a_person_needs() {
+        assert_eq!(
+            PgError::unique_violation("t", "t_pkey", "(id)=(1)").to_string(),
+            "ERROR 23505: duplicate key value violates unique constraint \"t_pkey\" (Key (id)=(1) already exists.)"
+        );
+        assert_eq!(
+            PgError::admin_shutdown().to_string(),
+            "FATAL 57P01: terminating connection due to administrator command"
+        );
+    }
+}
