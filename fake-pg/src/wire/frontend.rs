@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 
 /// The longest startup packet, `MAX_STARTUP_PACKET_LENGTH` in `libpq/pqcomm.h`.
 const STARTUP_LENGTH_MAX: usize = 10_000;
@@ -28,33 +28,44 @@ pub enum BadFrame {
     Length,
 }
 
-/// Takes the next whole message off `input`: its type and its body.
-pub fn frame(input: &mut BytesMut) -> Result<Option<(u8, Bytes)>, BadFrame> {
+/// One whole message at the head of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Its type.
+    pub tag: u8,
+    /// How many bytes it takes, type and length included.
+    pub length: usize,
+}
+
+impl Frame {
+    /// Its body. `input` must be what it was found at the head of.
+    pub fn body(self, input: &[u8]) -> &[u8] {
+        &input[5..self.length]
+    }
+}
+
+/// Finds the message at the head of `input`, once it is there in full.
+#[inline]
+pub fn frame(input: &[u8]) -> Result<Option<Frame>, BadFrame> {
     let Some(&tag) = input.first() else {
         return Ok(None);
     };
     let length_max = match tag {
         b'Q' | b'F' | b'B' | b'P' | b'd' => LARGE_LENGTH_MAX,
         b'X' | b'C' | b'D' | b'E' | b'H' | b'S' | b'c' | b'f' => SMALL_LENGTH_MAX,
-        // SASL and passwords; only expected while authenticating, which nobody asks for yet.
         _ => return Err(BadFrame::UnknownType(tag)),
     };
     let Some(mut length) = input.get(1..5) else {
         return Ok(None);
     };
-    let length = length.get_i32();
-    let Ok(length) = usize::try_from(length) else {
+    let Ok(length) = usize::try_from(length.get_i32()) else {
         return Err(BadFrame::Length);
     };
     if !(4..=length_max).contains(&length) {
         return Err(BadFrame::Length);
     }
-    if input.len() < length + 1 {
-        return Ok(None);
-    }
-    let mut message = input.split_to(length + 1).freeze();
-    message.advance(5);
-    Ok(Some((tag, message)))
+    let length = length + 1;
+    Ok((input.len() >= length).then_some(Frame { tag, length }))
 }
 
 /// Whether a message belongs to the extended protocol, in which an error skips to Sync.
@@ -365,15 +376,14 @@ mod tests {
     fn check(write: impl FnOnce(&mut BytesMut), expected: Message<'_>) {
         let mut bytes = BytesMut::new();
         write(&mut bytes);
-        let whole = bytes.clone();
+        let whole = bytes.freeze();
         for end in 0..whole.len() {
-            let mut partial = BytesMut::from(&whole[..end]);
-            assert_eq!(frame(&mut partial), Ok(None), "cut at {end}");
-            assert_eq!(partial.len(), end, "a partial message stays");
+            assert_eq!(frame(&whole[..end]), Ok(None), "cut at {end}");
         }
-        let (tag, body) = frame(&mut bytes).unwrap().unwrap();
-        assert!(bytes.is_empty());
-        assert_eq!(parse(tag, &body), Ok(expected));
+        let Frame { tag, length } = frame(&whole).unwrap().unwrap();
+        assert_eq!(length, whole.len());
+        let body = &whole[5..];
+        assert_eq!(parse(tag, body), Ok(expected));
         for end in 0..body.len() {
             assert!(parse(tag, &body[..end]).is_err(), "body cut at {end}");
         }
@@ -432,9 +442,8 @@ mod tests {
             &mut bytes,
         )
         .unwrap_or_else(|_| panic!("bind is encoded"));
-        let (tag, body) = frame(&mut bytes).unwrap().unwrap();
         assert_eq!(
-            parse(tag, &body),
+            parse(b'B', &bytes[5..]),
             Ok(Message::Bind(Bind {
                 portal: "p",
                 statement: "s",
@@ -473,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_bad_frame_is_not_waited_for() {
-        let bad = |bytes: &[u8]| frame(&mut BytesMut::from(bytes)).unwrap_err();
+        let bad = |bytes: &[u8]| frame(bytes).unwrap_err();
         assert_eq!(bad(b"?"), BadFrame::UnknownType(b'?'));
         assert_eq!(bad(b"Q\0\0\0\x03"), BadFrame::Length);
         assert_eq!(bad(b"Q\xff\xff\xff\xff"), BadFrame::Length);

@@ -1,0 +1,308 @@
+//! The server: its engine, its sessions, and who may disturb them.
+//!
+//! Owns pids and cancel keys, both counted; asks the hook at each commit point; wakes sessions
+//! whose wait is over. While it is down nothing advances. Bytes and time are left to
+//! `connection`, protocol to `session`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::sync::Notify;
+
+use crate::engine::{CommitNumber, Engine, Pid, Recovery, Timestamp};
+use crate::session::{CommitAction, CommitHook, Next, Session};
+
+/// A running server, shared by its connections as `Rc<RefCell<Postmaster>>`.
+pub struct Postmaster {
+    engine: Engine,
+    hook: Box<dyn CommitHook>,
+    clock: Box<dyn Fn() -> Timestamp>,
+    backends: BTreeMap<Pid, Backend>,
+    /// The newest pid. Pids are never used twice, not even after a crash.
+    pids: i32,
+    down: bool,
+}
+
+/// A session and the bell its connection listens to.
+struct Backend {
+    session: Session,
+    bell: Rc<Notify>,
+}
+
+/// What an onlooker sees of a session, as in `pg_stat_activity`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionState {
+    /// Its process id.
+    pub pid: Pid,
+    /// Whether a transaction block is open, failed or not, or a statement is running.
+    pub in_transaction: bool,
+    /// Whether its statement waits for another session or for a time.
+    pub waiting: bool,
+    /// How many advisory locks it holds beyond its transaction; each counts once.
+    pub session_locks: usize,
+    /// What it calls itself.
+    pub application_name: String,
+}
+
+/// What a connection has to do before its session can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pump {
+    /// Bring bytes, or the bell.
+    Read,
+    /// Take the output away and write it.
+    Write,
+    /// Sleep until the bell rings or, if there is one, the time has come.
+    Wait(Option<Duration>),
+    /// Sleep for so long, unless the bell rings and `is_interrupted`; then `dwelt`.
+    Dwell(Duration),
+    /// Hang up.
+    Close,
+    /// Never do anything again: the server is down, or was restarted without this session.
+    Gone,
+}
+
+impl Postmaster {
+    /// A server on `engine`. `clock` is the only time it knows.
+    pub fn new(
+        engine: Engine,
+        hook: Box<dyn CommitHook>,
+        clock: Box<dyn Fn() -> Timestamp>,
+    ) -> Postmaster {
+        Postmaster {
+            engine,
+            hook,
+            clock,
+            backends: BTreeMap::new(),
+            pids: 0,
+            down: false,
+        }
+    }
+
+    /// What is stored, and the log of commits.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The same, to query or to sabotage.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Replaces the hook.
+    pub fn set_hook(&mut self, hook: Box<dyn CommitHook>) {
+        self.hook = hook;
+    }
+
+    /// Whether the server has crashed and was not restarted yet.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
+    /// The server stops dead, as it does when a hook answers `Crash`; `crash` restarts it.
+    pub fn go_down(&mut self) {
+        self.down = true;
+    }
+
+    /// Loses all memory, recovers from what was flushed, and is up again without sessions.
+    pub fn crash(&mut self) -> Recovery {
+        self.forget_sessions();
+        self.engine.crash()
+    }
+
+    /// Fails over to a replica whose WAL ends just before the record of commit `number`.
+    pub fn promote_without(&mut self, number: CommitNumber) -> Recovery {
+        self.forget_sessions();
+        self.engine.promote_without(number)
+    }
+
+    fn forget_sessions(&mut self) {
+        // Connections that are still there find no session and stay pending until dropped.
+        self.backends.clear();
+        self.down = false;
+    }
+
+    /// Ends a session as `pg_terminate_backend` does. False if there is none.
+    pub fn terminate(&mut self, pid: Pid) -> bool {
+        self.signal(pid, |session| {
+            session.terminate();
+            true
+        })
+    }
+
+    /// Cancels what a session runs, if `key` is its secret.
+    pub fn cancel(&mut self, pid: Pid, key: i32) -> bool {
+        self.signal(pid, |session| session.key() == key && session.cancel())
+    }
+
+    fn signal(&mut self, pid: Pid, deliver: impl FnOnce(&mut Session) -> bool) -> bool {
+        let Some(backend) = self.backends.get_mut(&pid) else {
+            return false;
+        };
+        let delivered = deliver(&mut backend.session);
+        if delivered {
+            backend.bell.notify_one();
+        }
+        delivered
+    }
+
+    /// All sessions that were let in, by pid.
+    pub fn sessions(&self) -> Vec<SessionState> {
+        let let_in = self.backends.iter().filter(|(_, b)| b.session.is_let_in());
+        let_in
+            .map(|(&pid, backend)| SessionState {
+                pid,
+                in_transaction: backend.session.in_transaction(),
+                waiting: backend.session.is_waiting(),
+                session_locks: self.engine.session_lock_count(pid),
+                application_name: backend.session.application_name().to_string(),
+            })
+            .collect()
+    }
+
+    /// Lets a connection in, unless the server is down.
+    pub(crate) fn open(&mut self) -> Option<(Pid, Rc<Notify>)> {
+        if self.down {
+            return None;
+        }
+        self.pids += 1;
+        let pid = Pid(self.pids);
+        let bell = Rc::new(Notify::new());
+        // A secret that tests can foresee: whoever may connect may also cancel.
+        let session = Session::new(pid, self.pids.wrapping_mul(0x9e37_79b1_u32 as i32));
+        let backend = Backend {
+            session,
+            bell: Rc::clone(&bell),
+        };
+        self.backends.insert(pid, backend);
+        Some((pid, bell))
+    }
+
+    /// Ends a session whose connection is gone: what was not committed is undone.
+    pub(crate) fn close(&mut self, pid: Pid) {
+        if self.down {
+            return;
+        }
+        if let Some(mut backend) = self.backends.remove(&pid) {
+            backend.session.exit(&mut self.engine);
+            self.ring();
+        }
+    }
+
+    /// Lets a session go on until it needs its connection.
+    pub(crate) fn pump(&mut self, pid: Pid) -> Pump {
+        let now = (self.clock)();
+        let pump = self.advance(pid, now);
+        if !self.down {
+            self.ring();
+        }
+        pump
+    }
+
+    fn advance(&mut self, pid: Pid, now: Timestamp) -> Pump {
+        if self.down {
+            return Pump::Gone;
+        }
+        let Some(Backend { session, .. }) = self.backends.get_mut(&pid) else {
+            return Pump::Gone;
+        };
+        loop {
+            match session.advance(&mut self.engine, now) {
+                Next::Read => return Pump::Read,
+                Next::Write => return Pump::Write,
+                Next::Close => return Pump::Close,
+                Next::Wait(wait) => {
+                    let left = |deadline: Timestamp| {
+                        Duration::from_micros(deadline.0.saturating_sub(now.0).max(0) as u64)
+                    };
+                    return Pump::Wait(wait.deadline.map(left));
+                }
+                Next::CancelRequest { pid, key } => {
+                    self.cancel(pid, key);
+                    return Pump::Close;
+                }
+                Next::Commit(commit, point) => {
+                    match self.hook.reached(&commit, point, &mut self.engine) {
+                        CommitAction::Crash => {
+                            self.down = true;
+                            return Pump::Gone;
+                        }
+                        CommitAction::Fail(_) if !point.is_interruptible() => {
+                            self.down = true;
+                            return Pump::Gone;
+                        }
+                        CommitAction::Dwell(duration) => return Pump::Dwell(duration),
+                        action => session.resume(action),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rings for those whose wait may be over.
+    fn ring(&mut self) {
+        for pid in self.engine.take_wakeups() {
+            if let Some(backend) = self.backends.get(&pid) {
+                backend.bell.notify_one();
+            }
+        }
+    }
+
+    /// Hands over what was read.
+    pub(crate) fn receive(&mut self, pid: Pid, bytes: &mut BytesMut) {
+        self.with(pid, |session| session.receive(bytes));
+    }
+
+    /// The client will send no more.
+    pub(crate) fn eof(&mut self, pid: Pid) {
+        self.with(pid, Session::eof);
+    }
+
+    /// Nothing can be written to the client any more.
+    pub(crate) fn lost(&mut self, pid: Pid) {
+        self.with(pid, Session::lost);
+    }
+
+    /// The end of a stay at a commit point.
+    pub(crate) fn dwelt(&mut self, pid: Pid) {
+        self.with(pid, |session| session.resume(CommitAction::GoOn));
+    }
+
+    /// Takes what is to be written.
+    pub(crate) fn take_output(&mut self, pid: Pid, into: &mut BytesMut) {
+        self.with(pid, |session| session.take_output(into));
+    }
+
+    /// Whether a cancel or terminate ends what the session is doing.
+    pub(crate) fn is_interrupted(&self, pid: Pid) -> bool {
+        let backend = self.backends.get(&pid);
+        backend.is_some_and(|backend| backend.session.is_interrupted())
+    }
+
+    /// Whether a terminate is pending: a blocked write is given up for it.
+    pub(crate) fn is_terminated(&self, pid: Pid) -> bool {
+        let backend = self.backends.get(&pid);
+        backend.is_some_and(|backend| backend.session.is_terminated())
+    }
+
+    /// Whether the session can still go on.
+    pub(crate) fn is_running(&self, pid: Pid) -> bool {
+        !self.down && self.backends.contains_key(&pid)
+    }
+
+    fn with(&mut self, pid: Pid, act: impl FnOnce(&mut Session)) {
+        if let Some(backend) = self.backends.get_mut(&pid).filter(|_| !self.down) {
+            act(&mut backend.session);
+        }
+    }
+}
+
+impl std::fmt::Debug for Postmaster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Postmaster")
+            .field("down", &self.down)
+            .field("sessions", &self.sessions())
+            .finish_non_exhaustive()
+    }
+}
