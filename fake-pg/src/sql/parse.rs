@@ -1,0 +1,90 @@
+//! From text to [`ast`](super::ast). This file and its folder are the only
+//! ones that name the parser, squawk-syntax.
+//!
+//! The parser's tree is read by kind of node; what fake-pg lacks becomes
+//! [`Command::Unsupported`] or [`Expr::Unsupported`], so lowering itself never
+//! fails. Syntax errors are reported as PostgreSQL does: `42601`, at the token
+//! where the grammar stops.
+
+mod ddl;
+mod dml;
+mod expr;
+mod query;
+mod tree;
+mod utility;
+
+use std::sync::Arc;
+
+use squawk_syntax::ast::AstNode;
+use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
+
+use super::ast::{Command, Statement};
+use crate::error::PgError;
+use tree::Tree;
+
+/// Parses a script of statements separated by semicolons.
+///
+/// Empty statements between semicolons are dropped; a script without any
+/// statement gives one [`Command::Empty`], as the simple protocol wants it.
+pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
+    let parsed = SourceFile::parse(text);
+    let tree = Tree::new(text);
+    if let Some(error) = parsed.errors().first() {
+        return Err(tree.syntax_error(u32::from(error.range().start()) as usize));
+    }
+    let root = parsed.tree();
+    let mut statements = Vec::new();
+    for node in root.syntax().children() {
+        if node.kind() == SyntaxKind::EMPTY_STMT {
+            continue;
+        }
+        let range = node.text_range();
+        let (start, end) = (usize::from(range.start()), usize::from(range.end()));
+        let own = text[start..end].trim_end().trim_end_matches(';').trim_end();
+        let tree = Tree::new(text);
+        let command = command(&tree, &node);
+        if let Some(error) = tree.refusal() {
+            return Err(error);
+        }
+        statements.push(Statement {
+            text: own.into(),
+            params: tree.params(),
+            command,
+        });
+    }
+    if statements.is_empty() {
+        if let Some(error) = tree.refusal() {
+            return Err(error);
+        }
+        statements.push(Statement {
+            text: "".into(),
+            command: Command::Empty,
+            params: 0,
+        });
+    }
+    Ok(statements.into())
+}
+
+/// Lowers one statement.
+fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
+    use SyntaxKind as K;
+    match node.kind() {
+        K::SELECT | K::VALUES | K::TABLE | K::PAREN_SELECT | K::COMPOUND_SELECT => {
+            query::query(tree, node).map_or_else(Command::Unsupported, |query| {
+                Command::Query(Box::new(query))
+            })
+        }
+        K::INSERT => dml::insert(tree, node),
+        K::UPDATE => dml::update(tree, node),
+        K::DELETE => dml::delete(tree, node),
+        K::CREATE_TABLE => ddl::create_table(tree, node),
+        K::CREATE_INDEX => ddl::create_index(tree, node),
+        K::CREATE_SEQUENCE => ddl::create_sequence(tree, node),
+        K::DROP_TABLE | K::DROP_INDEX | K::DROP_SEQUENCE => ddl::drop(tree, node),
+        K::TRUNCATE => ddl::truncate(tree, node),
+        _ => utility::command(tree, node),
+    }
+}
+
+#[cfg(test)]
+mod tests;

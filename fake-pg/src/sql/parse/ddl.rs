@@ -1,0 +1,243 @@
+//! CREATE TABLE, CREATE INDEX, CREATE SEQUENCE, DROP, TRUNCATE.
+
+use std::sync::Arc;
+
+use squawk_syntax::{SyntaxKind as K, SyntaxNode};
+
+use super::expr::{child_expr, is_type, type_name};
+use super::query::filter;
+use super::tree::{Tree, child, child_name, child_of, children, has, name, path, relation};
+use crate::sql::ast::{
+    ColumnDef, Command, ConstraintKind, CreateIndex, CreateSequence, CreateTable, DropObject, Expr,
+    Identity, Name, SequenceOptions, TableConstraint,
+};
+
+type Lacking = Arc<str>;
+
+/// Lowers CREATE TABLE.
+pub(super) fn create_table(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
+    let lower = || -> Result<CreateTable, Lacking> {
+        for (kind, what) in [
+            (K::TEMP, "temporary tables"),
+            (K::PARTITION_OF, "partitions"),
+            (K::PARTITION_BY, "partitions"),
+            (K::OF_TYPE, "typed tables"),
+            (K::INHERITS, "table inheritance"),
+            (K::USING_METHOD, "table access methods"),
+            (K::ON_COMMIT, "ON COMMIT"),
+        ] {
+            if child(node, kind).is_some() {
+                return Err(what.into());
+            }
+        }
+        let table = child(node, K::TABLE_NAME).ok_or("this CREATE TABLE")?;
+        let list = child(node, K::TABLE_ARG_LIST).ok_or("this CREATE TABLE")?;
+        let mut create = CreateTable {
+            table: relation(tree, &table),
+            if_not_exists: child(node, K::IF_NOT_EXISTS).is_some(),
+            unlogged: child(node, K::UNLOGGED).is_some(),
+            columns: Vec::new(),
+            constraints: Vec::new(),
+        };
+        for item in list.children() {
+            match item.kind() {
+                K::COLUMN => column(tree, &item, &mut create)?,
+                K::LIKE_CLAUSE => return Err("CREATE TABLE … LIKE".into()),
+                _ => {
+                    let constraint = constraint(tree, &item, None)?;
+                    create.constraints.push(constraint);
+                }
+            }
+        }
+        Ok(create)
+    };
+    lower().map_or_else(Command::Unsupported, |create| {
+        Command::CreateTable(Box::new(create))
+    })
+}
+
+fn column(tree: &Tree<'_>, node: &SyntaxNode, create: &mut CreateTable) -> Result<(), Lacking> {
+    let ty = node.children().find(is_type).ok_or("a column without a type")?;
+    let name = child_name(node, K::COLUMN_NAME).ok_or("this column")?;
+    let mut column = ColumnDef {
+        name: name.clone(),
+        ty: type_name(tree, &ty),
+        not_null: false,
+        default: None,
+        identity: None,
+    };
+    for clause in node.children() {
+        match clause.kind() {
+            K::COLUMN_NAME => {}
+            _ if is_type(&clause) => {}
+            K::NOT_NULL_CONSTRAINT => column.not_null = true,
+            K::NULL_CONSTRAINT => {}
+            K::DEFAULT_CONSTRAINT => column.default = child_expr(tree, &clause),
+            K::GENERATED_CONSTRAINT => {
+                let identity =
+                    child(&clause, K::GENERATED_IDENTITY).ok_or("generated columns")?;
+                column.not_null = true;
+                column.identity = Some(Identity {
+                    always: child(&identity, K::GENERATED_ALWAYS).is_some(),
+                    options: child(&identity, K::SEQUENCE_OPTION_LIST)
+                        .map_or(Ok(SequenceOptions::default()), |list| {
+                            sequence_options(tree, &list)
+                        })?,
+                });
+            }
+            K::COLLATE => return Err("COLLATE".into()),
+            K::STORAGE | K::COMPRESSION_METHOD => {}
+            _ => {
+                let constraint = constraint(tree, &clause, Some(&name))?;
+                create.constraints.push(constraint);
+            }
+        }
+    }
+    create.columns.push(column);
+    Ok(())
+}
+
+fn constraint(
+    tree: &Tree<'_>,
+    node: &SyntaxNode,
+    column: Option<&Name>,
+) -> Result<TableConstraint, Lacking> {
+    if child_of(
+        node,
+        &[
+            K::DEFERRABLE_CONSTRAINT_OPTION,
+            K::INITIALLY_DEFERRED_CONSTRAINT_OPTION,
+        ],
+    )
+    .is_some()
+    {
+        return Err("deferrable constraints".into());
+    }
+    let kind = match node.kind() {
+        K::PRIMARY_KEY_CONSTRAINT => ConstraintKind::PrimaryKey(constraint_columns(node, column)?),
+        K::UNIQUE_CONSTRAINT => ConstraintKind::Unique(constraint_columns(node, column)?),
+        K::CHECK_CONSTRAINT => {
+            ConstraintKind::Check(child_expr(tree, node).ok_or("this CHECK")?)
+        }
+        K::FOREIGN_KEY_CONSTRAINT | K::REFERENCES_CONSTRAINT => return Err("foreign keys".into()),
+        K::EXCLUDE_CONSTRAINT => return Err("exclusion constraints".into()),
+        _ => return Err("this constraint".into()),
+    };
+    Ok(TableConstraint {
+        name: child(node, K::CONSTRAINT_NAME_CLAUSE)
+            .and_then(|clause| child_name(&clause, K::CONSTRAINT_NAME)),
+        kind,
+        column: column.cloned(),
+    })
+}
+
+fn constraint_columns(node: &SyntaxNode, column: Option<&Name>) -> Result<Vec<Name>, Lacking> {
+    let parameters = child(node, K::INDEX_PARAMETERS).ok_or("USING INDEX")?;
+    if child(&parameters, K::NULLS_NOT_DISTINCT).is_some() {
+        return Err("NULLS NOT DISTINCT".into());
+    }
+    Ok(match child(&parameters, K::CONSTRAINT_COLUMN_REF_LIST) {
+        Some(list) => children(&list, K::COLUMN_NAME_REF)
+            .map(|column| name(&column))
+            .collect(),
+        None => column.into_iter().cloned().collect(),
+    })
+}
+
+/// Lowers CREATE SEQUENCE.
+pub(super) fn create_sequence(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
+    let lower = || -> Result<CreateSequence, Lacking> {
+        let sequence = child(node, K::SEQUENCE).ok_or("this CREATE SEQUENCE")?;
+        if child(node, K::TEMP).is_some() {
+            return Err("temporary sequences".into());
+        }
+        Ok(CreateSequence {
+            name: relation(tree, &sequence),
+            if_not_exists: child(node, K::IF_NOT_EXISTS).is_some(),
+            options: sequence_options(tree, node)?,
+        })
+    };
+    lower().map_or_else(Command::Unsupported, |create| {
+        Command::CreateSequence(Box::new(create))
+    })
+}
+
+fn sequence_options(tree: &Tree<'_>, node: &SyntaxNode) -> Result<SequenceOptions, Lacking> {
+    let mut options = SequenceOptions::default();
+    let number = |node: &SyntaxNode| match child_expr(tree, node) {
+        Some(Expr::Integer(number)) => Ok(Some(number)),
+        _ => Err(Lacking::from("this sequence option")),
+    };
+    for option in node.children() {
+        match option.kind() {
+            K::OPTION_START => options.start = number(&option)?,
+            K::OPTION_INCREMENT => options.increment = number(&option)?,
+            K::OPTION_MIN_VALUE => options.min = number(&option)?,
+            K::OPTION_MAX_VALUE => options.max = number(&option)?,
+            K::OPTION_CYCLE => return Err("CYCLE".into()),
+            K::OPTION_AS_TYPE => return Err("CREATE SEQUENCE … AS".into()),
+            K::OPTION_OWNED_BY => return Err("OWNED BY".into()),
+            _ => {}
+        }
+    }
+    Ok(options)
+}
+
+/// Lowers CREATE INDEX.
+pub(super) fn create_index(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
+    let lower = || -> Result<CreateIndex, Lacking> {
+        if let Some(method) = child(node, K::USING_METHOD)
+            && !method.text().to_string().to_lowercase().ends_with("btree")
+        {
+            return Err("index access methods other than btree".into());
+        }
+        let table = child_of(node, &[K::TABLE_RELATION_NAME, K::RELATION_NAME])
+            .ok_or("this CREATE INDEX")?;
+        let list = child(node, K::PARTITION_ITEM_LIST).ok_or("this CREATE INDEX")?;
+        if child(node, K::NULLS_NOT_DISTINCT).is_some() {
+            return Err("NULLS NOT DISTINCT".into());
+        }
+        Ok(CreateIndex {
+            name: child(node, K::INDEX).and_then(|index| path(&index).last().cloned()),
+            unique: has(node, K::UNIQUE_KW),
+            concurrently: has(node, K::CONCURRENTLY_KW),
+            if_not_exists: child(node, K::IF_NOT_EXISTS).is_some(),
+            table: relation(tree, &table),
+            keys: children(&list, K::PARTITION_ITEM)
+                .filter_map(|item| child_expr(tree, &item))
+                .collect(),
+            filter: filter(tree, node),
+        })
+    };
+    lower().map_or_else(Command::Unsupported, |create| {
+        Command::CreateIndex(Box::new(create))
+    })
+}
+
+/// Lowers DROP TABLE, DROP INDEX, DROP SEQUENCE.
+pub(super) fn drop(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
+    let (object, reference) = match node.kind() {
+        K::DROP_INDEX => (DropObject::Index, K::INDEX_REF),
+        K::DROP_SEQUENCE => (DropObject::Sequence, K::SEQUENCE_REF),
+        _ => (DropObject::Table, K::TABLE_NAME_REF),
+    };
+    Command::Drop {
+        object,
+        if_exists: child(node, K::IF_EXISTS).is_some(),
+        names: children(node, reference)
+            .map(|name| relation(tree, &name))
+            .collect(),
+    }
+}
+
+/// Lowers TRUNCATE.
+pub(super) fn truncate(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
+    Command::Truncate {
+        tables: child(node, K::TABLE_LIST).map_or(Vec::new(), |list| {
+            children(&list, K::TABLE_RELATION_NAME)
+                .map(|table| relation(tree, &table))
+                .collect()
+        }),
+        restart_identity: child(node, K::RESTART_IDENTITY).is_some(),
+    }
+}
