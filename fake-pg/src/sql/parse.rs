@@ -9,6 +9,7 @@
 mod ddl;
 mod dml;
 mod expr;
+mod operand;
 mod query;
 mod tree;
 mod utility;
@@ -30,7 +31,12 @@ pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
     let parsed = SourceFile::parse(text);
     let tree = Tree::new(text);
     if let Some(error) = parsed.errors().first() {
-        return Err(tree.syntax_error(u32::from(error.range().start()) as usize));
+        let mut offset = u32::from(error.range().start()) as usize;
+        if error.message().contains("trailing comma") {
+            // PostgreSQL takes the comma and stops at what follows.
+            offset += 1;
+        }
+        return Err(tree.syntax_error(offset));
     }
     let root = parsed.tree();
     let mut statements = Vec::new();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
-use super::expr::{child_expr, is_type, type_name};
+use super::expr::child_expr;
+use super::operand::{is_type, type_name};
 use super::query::filter;
 use super::tree::{Tree, child, child_name, child_of, children, has, name, path, relation};
 use crate::sql::ast::{

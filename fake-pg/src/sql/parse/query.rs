@@ -5,7 +5,8 @@ use std::sync::Arc;
 use squawk_syntax::ast::AstNode;
 use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
-use super::expr::{child_expr, child_exprs, expr, is_expr, star};
+use super::expr::{child_expr, child_exprs, expr, is_expr};
+use super::operand::star;
 use super::tree::{Tree, child, child_name, child_of, children, has, name, relation};
 use crate::sql::ast::{
     Alias, Command, Cte, Distinct, Expr, FromItem, JoinCondition, JoinKind, LockStrength, LockWait,

@@ -69,16 +69,11 @@ impl<'a> Tree<'a> {
         let rest = self.text.get(offset..).unwrap_or("");
         let skipped = rest.len() - skip_blank(rest).len();
         let rest = &rest[skipped..];
-        let position = self.position(offset + skipped);
-        let token = first_token(rest);
-        if token.is_empty() || token == ";" && rest.trim_end() == ";" {
-            let message = match token {
-                "" => "syntax error at end of input".to_string(),
-                token => format!("syntax error at or near \"{token}\""),
-            };
-            return PgError::syntax_error(message).at(position);
+        let position = self.position(offset + skipped) as usize;
+        match first_token(rest) {
+            "" => PgError::syntax_error_at_end().at(position),
+            token => PgError::syntax_error_near(token).at(position),
         }
-        PgError::syntax_error(format!("syntax error at or near \"{token}\"")).at(position)
     }
 }
 

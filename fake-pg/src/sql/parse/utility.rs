@@ -30,13 +30,10 @@ pub(super) fn command(_tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::ROLLBACK_PREPARED => string(node).map(T::RollbackPrepared),
         K::SET_TRANSACTION => match child(node, K::SESSION_CHARACTERISTICS) {
             Some(inner) => Some(T::SetCharacteristics(modes(&inner))),
-            None => child(node, K::TRANSACTION_MODES).map(|inner| {
-                if child(&inner, K::TRANSACTION_MODE_LIST).is_none() {
-                    return None;
-                }
-                Some(T::SetTransaction(modes(&inner)))
-            })
-            .unwrap_or(None),
+            // SET TRANSACTION SNAPSHOT has no modes.
+            None => child(node, K::TRANSACTION_MODES)
+                .filter(|inner| child(inner, K::TRANSACTION_MODE_LIST).is_some())
+                .map(|inner| T::SetTransaction(modes(&inner))),
         },
         _ => None,
     };

@@ -1,0 +1,4 @@
+//! SQL: text to rows. `parse` → [`ast`] → `plan` → `execute`.
+
+pub mod ast;
+pub mod parse;
