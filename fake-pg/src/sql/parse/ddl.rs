@@ -58,7 +58,10 @@ pub(super) fn create_table(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
 }
 
 fn column(tree: &Tree<'_>, node: &SyntaxNode, create: &mut CreateTable) -> Result<(), Lacking> {
-    let ty = node.children().find(is_type).ok_or("a column without a type")?;
+    let ty = node
+        .children()
+        .find(is_type)
+        .ok_or("a column without a type")?;
     let name = child_name(node, K::COLUMN_NAME).ok_or("this column")?;
     let mut column = ColumnDef {
         name: name.clone(),
@@ -75,8 +78,7 @@ fn column(tree: &Tree<'_>, node: &SyntaxNode, create: &mut CreateTable) -> Resul
             K::NULL_CONSTRAINT => {}
             K::DEFAULT_CONSTRAINT => column.default = child_expr(tree, &clause),
             K::GENERATED_CONSTRAINT => {
-                let identity =
-                    child(&clause, K::GENERATED_IDENTITY).ok_or("generated columns")?;
+                let identity = child(&clause, K::GENERATED_IDENTITY).ok_or("generated columns")?;
                 column.not_null = true;
                 column.identity = Some(Identity {
                     always: child(&identity, K::GENERATED_ALWAYS).is_some(),
@@ -117,9 +119,7 @@ fn constraint(
     let kind = match node.kind() {
         K::PRIMARY_KEY_CONSTRAINT => ConstraintKind::PrimaryKey(constraint_columns(node, column)?),
         K::UNIQUE_CONSTRAINT => ConstraintKind::Unique(constraint_columns(node, column)?),
-        K::CHECK_CONSTRAINT => {
-            ConstraintKind::Check(child_expr(tree, node).ok_or("this CHECK")?)
-        }
+        K::CHECK_CONSTRAINT => ConstraintKind::Check(child_expr(tree, node).ok_or("this CHECK")?),
         K::FOREIGN_KEY_CONSTRAINT | K::REFERENCES_CONSTRAINT => return Err("foreign keys".into()),
         K::EXCLUDE_CONSTRAINT => return Err("exclusion constraints".into()),
         _ => return Err("this constraint".into()),

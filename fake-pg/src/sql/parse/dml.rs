@@ -93,10 +93,7 @@ fn on_conflict(tree: &Tree<'_>, clause: &SyntaxNode) -> Result<OnConflict, Lacki
     } else {
         ConflictTarget::Any
     };
-    let update = match child_of(
-        clause,
-        &[K::CONFLICT_DO_NOTHING, K::CONFLICT_DO_UPDATE_SET],
-    ) {
+    let update = match child_of(clause, &[K::CONFLICT_DO_NOTHING, K::CONFLICT_DO_UPDATE_SET]) {
         Some(action) if action.kind() == K::CONFLICT_DO_UPDATE_SET => {
             Some((assignments(tree, &action)?, filter(tree, &action)))
         }

@@ -46,7 +46,9 @@ pub(super) fn query(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Query, Lacking
         _ => return Err("this query".into()),
     };
     let limit_clause = child(node, K::LIMIT_CLAUSE);
-    let mut limit = limit_clause.as_ref().and_then(|clause| child_expr(tree, clause));
+    let mut limit = limit_clause
+        .as_ref()
+        .and_then(|clause| child_expr(tree, clause));
     if let Some(fetch) = child(node, K::FETCH_CLAUSE) {
         if child(&fetch, K::WITH_TIES).is_some() {
             return Err("FETCH FIRST WITH TIES".into());
@@ -116,7 +118,9 @@ pub(super) fn with(tree: &Tree<'_>, node: &SyntaxNode) -> Result<With, Lacking> 
 
 fn column_list(node: &SyntaxNode) -> Vec<Arc<str>> {
     child(node, K::COLUMN_LIST).map_or(Vec::new(), |list| {
-        children(&list, K::COLUMN_NAME).map(|column| name(&column)).collect()
+        children(&list, K::COLUMN_NAME)
+            .map(|column| name(&column))
+            .collect()
     })
 }
 
@@ -184,7 +188,9 @@ fn select(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Select, Lacking> {
             .map_or(Distinct::Rows, |on| Distinct::On(child_exprs(tree, &on)))
     });
     let mut group_by = Vec::new();
-    if let Some(list) = child(node, K::GROUP_BY_CLAUSE).and_then(|clause| child(&clause, K::GROUP_BY_LIST)) {
+    if let Some(list) =
+        child(node, K::GROUP_BY_CLAUSE).and_then(|clause| child(&clause, K::GROUP_BY_LIST))
+    {
         for item in list.children() {
             match (item.kind(), child_expr(tree, &item)) {
                 (K::GROUPING_EXPR, Some(expr)) => group_by.push(expr),
@@ -224,7 +230,8 @@ pub(super) fn targets(tree: &Tree<'_>, clause: &SyntaxNode) -> Vec<Target> {
             if let Some(names) = star(&node) {
                 return Target::Star(names, at);
             }
-            let alias = child(&target, K::AS_NAME).and_then(|alias| child_name(&alias, K::COLUMN_NAME));
+            let alias =
+                child(&target, K::AS_NAME).and_then(|alias| child_name(&alias, K::COLUMN_NAME));
             Target::Expr(expr(tree, &node), alias)
         })
         .collect()
@@ -232,7 +239,10 @@ pub(super) fn targets(tree: &Tree<'_>, clause: &SyntaxNode) -> Vec<Target> {
 
 /// The items of FROM or USING.
 pub(super) fn from(tree: &Tree<'_>, clause: &SyntaxNode) -> Result<Vec<FromItem>, Lacking> {
-    clause.children().map(|item| from_item(tree, &item)).collect()
+    clause
+        .children()
+        .map(|item| from_item(tree, &item))
+        .collect()
 }
 
 fn from_item(tree: &Tree<'_>, node: &SyntaxNode) -> Result<FromItem, Lacking> {
@@ -294,7 +304,13 @@ fn join(tree: &Tree<'_>, node: &SyntaxNode) -> Result<FromItem, Lacking> {
     let join = child(node, K::JOIN).ok_or("this join")?;
     let kind = match child_of(
         &join,
-        &[K::JOIN_INNER, K::JOIN_LEFT, K::JOIN_RIGHT, K::JOIN_FULL, K::JOIN_CROSS],
+        &[
+            K::JOIN_INNER,
+            K::JOIN_LEFT,
+            K::JOIN_RIGHT,
+            K::JOIN_FULL,
+            K::JOIN_CROSS,
+        ],
     )
     .map(|kind| kind.kind())
     {
@@ -355,7 +371,12 @@ pub(super) fn order_by(tree: &Tree<'_>, clause: &SyntaxNode) -> Vec<OrderBy> {
 fn locking(tree: &Tree<'_>, clause: &SyntaxNode) -> Locking {
     let strength = match child_of(
         clause,
-        &[K::FOR_UPDATE, K::FOR_NO_KEY_UPDATE, K::FOR_SHARE, K::FOR_KEY_SHARE],
+        &[
+            K::FOR_UPDATE,
+            K::FOR_NO_KEY_UPDATE,
+            K::FOR_SHARE,
+            K::FOR_KEY_SHARE,
+        ],
     )
     .map(|node| node.kind())
     {

@@ -46,7 +46,10 @@ fn operators_bind_as_in_gram_y() {
         ("a -> b ->> c = d", "((a -> b) ->> c) = d"),
         ("a + b :: int", "a + (b :: int)"),
         ("a = any (b) and c", "(a = any (b)) and c"),
-        ("a operator(pg_catalog.+) b * c", "a operator(pg_catalog.+) (b * c)"),
+        (
+            "a operator(pg_catalog.+) b * c",
+            "a operator(pg_catalog.+) (b * c)",
+        ),
     ] {
         assert_eq!(
             shape(&format!("select {written}")),
@@ -60,7 +63,14 @@ fn operators_bind_as_in_gram_y() {
 fn names_fold_unless_quoted() {
     let script = parse_script("select Foo.\"Bar\" AS \"Q r\", 'x''y', E'a\\nb', $$d$$").unwrap();
     let shown = format!("{:?}", script[0].command);
-    for part in ["\"foo\"", "\"Bar\"", "\"Q r\"", "\"x'y\"", "\"a\\nb\"", "\"d\""] {
+    for part in [
+        "\"foo\"",
+        "\"Bar\"",
+        "\"Q r\"",
+        "\"x'y\"",
+        "\"a\\nb\"",
+        "\"d\"",
+    ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
 }
@@ -92,7 +102,10 @@ fn a_script_is_cut_into_statements() {
     let cut: Vec<_> = script.iter().map(|s| (&*s.text, s.params)).collect();
     assert_eq!(cut, [("select $1", 1), ("update t set a = $3", 3)]);
     let empty = parse_script(" ; -- nothing").unwrap();
-    assert_eq!((empty.len(), empty[0].kind()), (1, crate::sql::ast::StatementKind::Empty));
+    assert_eq!(
+        (empty.len(), empty[0].kind()),
+        (1, crate::sql::ast::StatementKind::Empty)
+    );
 }
 
 #[test]
@@ -106,6 +119,10 @@ fn what_is_lacking_is_named() {
         ("vacuum", "VACUUM"),
     ] {
         let script = parse_script(sql).unwrap();
-        assert_eq!(script[0].command, Command::Unsupported(construct.into()), "{sql}");
+        assert_eq!(
+            script[0].command,
+            Command::Unsupported(construct.into()),
+            "{sql}"
+        );
     }
 }

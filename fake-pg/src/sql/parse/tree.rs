@@ -97,7 +97,9 @@ fn first_token(text: &str) -> &str {
         return "";
     };
     let end = if first.is_alphanumeric() || first == '_' || first == '$' {
-        text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$' || c == '.' && first.is_ascii_digit()))
+        text.find(|c: char| {
+            !(c.is_alphanumeric() || c == '_' || c == '$' || c == '.' && first.is_ascii_digit())
+        })
     } else if first == '\'' || first == '"' {
         text[1..].find(first).map(|at| at + 2)
     } else {

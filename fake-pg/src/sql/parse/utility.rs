@@ -127,7 +127,10 @@ fn set(node: &SyntaxNode) -> Command {
     let value = if has(&values, K::DEFAULT_KW) {
         None
     } else {
-        let values: Option<Vec<String>> = values.children().map(|value| setting_value(&value)).collect();
+        let values: Option<Vec<String>> = values
+            .children()
+            .map(|value| setting_value(&value))
+            .collect();
         match values {
             Some(values) => Some(values.join(", ")),
             None => return Command::Unsupported("this SET".into()),
