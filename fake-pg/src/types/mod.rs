@@ -7,6 +7,10 @@
 //! `Display` is the output text of PostgreSQL with `DateStyle = ISO, TimeZone = UTC`. Parsing text,
 //! and the binary formats, are left to the files beside this one.
 
+pub mod binary;
+pub mod json;
+pub mod text;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;

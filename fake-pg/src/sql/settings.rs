@@ -1,0 +1,519 @@
+//! The settings of a session: SET, SET LOCAL, RESET, SHOW.
+//!
+//! A setting follows transactions as in guc.c: SET is undone by ROLLBACK and by
+//! ROLLBACK TO, SET LOCAL also by COMMIT. The session says when those happen;
+//! names and values are checked here. A setting that PostgreSQL has and fake-pg
+//! lacks is refused with `0A000` unless it changes nothing a client can see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{PgError, SqlState};
+use crate::types::text;
+
+/// What values a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bool,
+    /// Milliseconds, shown with the largest unit that divides them.
+    Time,
+    /// An integer, from, to.
+    Integer(i64, i64),
+    Text,
+    Enum(&'static [&'static str]),
+    /// Only these values, since others would change what fake-pg answers.
+    Only(&'static [&'static str]),
+    ReadOnly,
+}
+
+struct Known {
+    /// As SHOW spells it.
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+}
+
+const fn known(name: &'static str, kind: Kind, default: &'static str) -> Known {
+    Known {
+        name,
+        kind,
+        default,
+    }
+}
+
+const LEVELS: Kind = Kind::Enum(&[
+    "debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error",
+]);
+
+/// The settings fake-pg knows, with PostgreSQL 15's defaults.
+const KNOWN: &[Known] = &[
+    known("application_name", Kind::Text, ""),
+    known("bytea_output", Kind::Only(&["hex"]), "hex"),
+    known("check_function_bodies", Kind::Bool, "on"),
+    known("client_encoding", Kind::Only(&["UTF8"]), "UTF8"),
+    known("client_min_messages", LEVELS, "notice"),
+    known("DateStyle", Kind::Only(&["ISO, MDY"]), "ISO, MDY"),
+    known("deadlock_timeout", Kind::Time, "1000"),
+    known(
+        "default_transaction_isolation",
+        Kind::Enum(&[
+            "serializable",
+            "repeatable read",
+            "read committed",
+            "read uncommitted",
+        ]),
+        "read committed",
+    ),
+    known("default_transaction_deferrable", Kind::Bool, "off"),
+    known("default_transaction_read_only", Kind::Bool, "off"),
+    known("extra_float_digits", Kind::Integer(1, 3), "1"),
+    known("idle_in_transaction_session_timeout", Kind::Time, "0"),
+    known("idle_session_timeout", Kind::Time, "0"),
+    known("in_hot_standby", Kind::ReadOnly, "off"),
+    known("integer_datetimes", Kind::ReadOnly, "on"),
+    known("IntervalStyle", Kind::Only(&["postgres"]), "postgres"),
+    known("is_superuser", Kind::ReadOnly, "on"),
+    known("jit", Kind::Bool, "on"),
+    known("lock_timeout", Kind::Time, "0"),
+    known("max_connections", Kind::ReadOnly, "100"),
+    known("row_security", Kind::Bool, "on"),
+    known("search_path", Kind::Text, "\"$user\", public"),
+    known("server_encoding", Kind::ReadOnly, "UTF8"),
+    known("server_version", Kind::ReadOnly, "15.18"),
+    known("server_version_num", Kind::ReadOnly, "150018"),
+    known("session_authorization", Kind::ReadOnly, "postgres"),
+    known("standard_conforming_strings", Kind::Only(&["on"]), "on"),
+    known("statement_timeout", Kind::Time, "0"),
+    known(
+        "synchronous_commit",
+        Kind::Enum(&["local", "remote_write", "remote_apply", "on", "off"]),
+        "on",
+    ),
+    known(
+        "TimeZone",
+        Kind::Only(&["UTC", "Etc/UTC", "GMT", "Etc/GMT", "Zulu", "Universal"]),
+        "UTC",
+    ),
+    known("transaction_deferrable", Kind::ReadOnly, "off"),
+    known("transaction_isolation", Kind::ReadOnly, "read committed"),
+    known("transaction_read_only", Kind::ReadOnly, "off"),
+    known("work_mem", Kind::Text, "4MB"),
+];
+
+/// The settings the server reports by ParameterStatus, in the order of
+/// PostgreSQL 15's start-up.
+pub const REPORTED: &[&str] = &[
+    "in_hot_standby",
+    "integer_datetimes",
+    "TimeZone",
+    "IntervalStyle",
+    "is_superuser",
+    "application_name",
+    "default_transaction_read_only",
+    "session_authorization",
+    "standard_conforming_strings",
+    "client_encoding",
+    "DateStyle",
+    "server_version",
+    "server_encoding",
+];
+
+/// Values that differ from the defaults, keyed by the folded name.
+type Values = Arc<BTreeMap<String, String>>;
+
+/// The values now, and those that COMMIT will leave.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct State {
+    now: Values,
+    after_commit: Values,
+}
+
+/// A session's settings.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// What the start-up packet asked for: RESET returns to it.
+    initial: Values,
+    state: State,
+    /// The state before the transaction block, then before each savepoint.
+    saved: Vec<State>,
+}
+
+impl Settings {
+    /// Settings at the start of a session. `startup` are the parameters of the
+    /// start-up packet other than `user`, `database` and `replication`.
+    pub fn new<'a>(
+        startup: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, PgError> {
+        let mut settings = Settings::default();
+        for (name, value) in startup {
+            settings.set(name, Some(value), false)?;
+        }
+        settings.initial = settings.state.now.clone();
+        Ok(settings)
+    }
+
+    /// A transaction begins.
+    pub fn begin(&mut self) {
+        self.saved.clear();
+        self.saved.push(self.state.clone());
+    }
+
+    /// The transaction has committed: what SET LOCAL set is gone.
+    pub fn commit(&mut self) {
+        self.saved.clear();
+        self.state.now = self.state.after_commit.clone();
+    }
+
+    /// The transaction is rolled back: what SET set is gone too.
+    pub fn rollback(&mut self) {
+        if !self.saved.is_empty() {
+            self.state = self.saved.swap_remove(0);
+            self.saved.clear();
+        }
+    }
+
+    /// A savepoint is made.
+    pub fn savepoint(&mut self) {
+        self.saved.push(self.state.clone());
+    }
+
+    /// How many levels are open: 0 outside transactions, 1 in one, 2 after a
+    /// savepoint. To be remembered with a savepoint and given back to
+    /// [`Settings::release`] and [`Settings::rollback_to`].
+    pub fn level(&self) -> usize {
+        self.saved.len()
+    }
+
+    /// Levels above `level` are merged into it.
+    pub fn release(&mut self, level: usize) {
+        self.saved.truncate(level.max(1));
+    }
+
+    /// The state returns to what it was when `level` was made, and `level`
+    /// stays open.
+    pub fn rollback_to(&mut self, level: usize) {
+        self.saved.truncate(level.max(1));
+        if let Some(state) = self.saved.last() {
+            self.state = state.clone();
+        }
+    }
+
+    /// The value as SHOW shows it. Settings of the transaction itself are the
+    /// executor's to answer.
+    pub fn get(&self, name: &str) -> Result<String, PgError> {
+        self.show(name).ok_or_else(|| unrecognized(name))
+    }
+
+    /// The value, `None` for names nobody knows.
+    pub fn show(&self, name: &str) -> Option<String> {
+        let Some(known) = find(name) else {
+            return self.state.now.get(&name.to_lowercase()).cloned();
+        };
+        let raw = self.raw(known);
+        Some(match known.kind {
+            Kind::Time => show_time(raw),
+            _ => raw.to_string(),
+        })
+    }
+
+    fn raw(&self, known: &Known) -> &str {
+        // Nearly always everything is at its default.
+        if self.state.now.is_empty() {
+            return known.default;
+        }
+        self.state
+            .now
+            .get(&known.name.to_lowercase())
+            .map_or(known.default, String::as_str)
+    }
+
+    /// SET and SET LOCAL; `None` is DEFAULT.
+    pub fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<(), PgError> {
+        let key = name.to_lowercase();
+        let value = match (find(name), value) {
+            (Some(known), Some(value)) => Some(check(known, value)?),
+            (Some(known), None) if known.kind == Kind::ReadOnly => return Err(read_only(known.name)),
+            (None, Some(value)) if key.contains('.') => Some(value.to_string()),
+            (_, None) => self.initial.get(&key).cloned(),
+            (None, Some(_)) => return Err(unknown(name)),
+        };
+        let change = |values: &mut Values| {
+            let values = Arc::make_mut(values);
+            match &value {
+                Some(value) => values.insert(key.clone(), value.clone()),
+                None => values.remove(&key),
+            };
+        };
+        change(&mut self.state.now);
+        if !local {
+            change(&mut self.state.after_commit);
+        }
+        Ok(())
+    }
+
+    /// RESET ALL, and DISCARD ALL's share.
+    pub fn reset_all(&mut self) {
+        self.state.now = self.initial.clone();
+        self.state.after_commit = self.initial.clone();
+    }
+
+    /// All settings for SHOW ALL, by name.
+    pub fn all(&self) -> Vec<(&'static str, String)> {
+        KNOWN
+            .iter()
+            .map(|known| (known.name, self.show(known.name).unwrap_or_default()))
+            .collect()
+    }
+
+    /// `synchronous_commit` other than off.
+    pub fn synchronous_commit(&self) -> bool {
+        self.raw_of("synchronous_commit") != "off"
+    }
+
+    /// `lock_timeout`, if any.
+    pub fn lock_timeout(&self) -> Option<Duration> {
+        self.time("lock_timeout")
+    }
+
+    /// `statement_timeout`, if any.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.time("statement_timeout")
+    }
+
+    /// `idle_in_transaction_session_timeout`, if any.
+    pub fn idle_in_transaction_session_timeout(&self) -> Option<Duration> {
+        self.time("idle_in_transaction_session_timeout")
+    }
+
+    /// `deadlock_timeout`.
+    pub fn deadlock_timeout(&self) -> Duration {
+        self.time("deadlock_timeout").unwrap_or_default()
+    }
+
+    /// `application_name`.
+    pub fn application_name(&self) -> &str {
+        self.raw_of("application_name")
+    }
+
+    /// `default_transaction_isolation`, in lower case.
+    pub fn default_transaction_isolation(&self) -> &str {
+        self.raw_of("default_transaction_isolation")
+    }
+
+    /// `default_transaction_read_only`.
+    pub fn default_transaction_read_only(&self) -> bool {
+        self.raw_of("default_transaction_read_only") == "on"
+    }
+
+    /// The least severe message the client wants, in lower case.
+    pub fn client_min_messages(&self) -> &str {
+        self.raw_of("client_min_messages")
+    }
+
+    fn raw_of(&self, name: &str) -> &str {
+        find(name).map_or("", |known| self.raw(known))
+    }
+
+    fn time(&self, name: &str) -> Option<Duration> {
+        let millis = self.raw_of(name).parse().ok()?;
+        (millis > 0).then(|| Duration::from_millis(millis))
+    }
+}
+
+fn find(name: &str) -> Option<&'static Known> {
+    KNOWN
+        .iter()
+        .find(|known| known.name.eq_ignore_ascii_case(name))
+}
+
+/// Whether a setting exists.
+pub fn is_known(name: &str) -> bool {
+    find(name).is_some()
+}
+
+/// The name as PostgreSQL spells it: `TimeZone` for `timezone`.
+pub fn spelled(name: &str) -> &str {
+    find(name).map_or(name, |known| known.name)
+}
+
+fn unrecognized(name: &str) -> PgError {
+    PgError::new(
+        SqlState::UNDEFINED_OBJECT,
+        format!("unrecognized configuration parameter \"{name}\""),
+    )
+}
+
+/// A name fake-pg does not know may be one that PostgreSQL knows.
+fn unknown(name: &str) -> PgError {
+    PgError::feature_not_supported(format_args!("the configuration parameter \"{name}\""))
+}
+
+fn read_only(name: &str) -> PgError {
+    PgError::new(
+        "55P02".parse().unwrap_or(SqlState::INVALID_PARAMETER_VALUE),
+        format!("parameter \"{name}\" cannot be changed"),
+    )
+}
+
+fn invalid(known: &Known, value: &str) -> PgError {
+    PgError::new(
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!("invalid value for parameter \"{}\": \"{value}\"", known.name),
+    )
+}
+
+/// Checks a value and gives the form in which it is kept.
+fn check(known: &Known, value: &str) -> Result<String, PgError> {
+    match known.kind {
+        Kind::Text => Ok(value.to_string()),
+        Kind::ReadOnly => Err(read_only(known.name)),
+        Kind::Bool => match text::boolean(value) {
+            Some(true) => Ok("on".into()),
+            Some(false) => Ok("off".into()),
+            None => Err(PgError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("parameter \"{}\" requires a Boolean value", known.name),
+            )),
+        },
+        Kind::Integer(from, to) => match value.trim().parse::<i64>() {
+            Ok(number) if (from..=to).contains(&number) => Ok(number.to_string()),
+            Ok(_) => Err(PgError::feature_not_supported(format_args!(
+                "{} = {value}",
+                known.name
+            ))),
+            Err(_) => Err(invalid(known, value)),
+        },
+        Kind::Time => parse_time(value)
+            .map(|millis| millis.to_string())
+            .ok_or_else(|| invalid(known, value)),
+        Kind::Enum(values) => {
+            let folded = value.to_lowercase();
+            if let Some(value) = values.iter().find(|value| **value == folded) {
+                return Ok((*value).to_string());
+            }
+            // synchronous_commit is an enum that also takes Booleans.
+            match text::boolean(value) {
+                Some(on) if values.contains(&"on") => Ok(if on { "on" } else { "off" }.into()),
+                _ => Err(invalid(known, value).with_hint(format!(
+                    "Available values: {}.",
+                    values.join(", ")
+                ))),
+            }
+        }
+        Kind::Only(values) => {
+            let plain = |text: &str| {
+                text.to_lowercase()
+                    .replace(['-', '_', ' ', '\'', '"'], "")
+                    .replace("unicode", "utf8")
+            };
+            let wanted = plain(value);
+            let matches = |value: &&&str| {
+                let value = plain(value);
+                value == wanted
+                    || value.split(',').any(|part| part == wanted)
+                    || matches!((value.as_str(), wanted.as_str()), ("on", "true" | "1"))
+            };
+            values
+                .iter()
+                .find(matches)
+                .map(|value| (*value).to_string())
+                .ok_or_else(|| {
+                    PgError::feature_not_supported(format_args!("{} = {value}", known.name))
+                })
+        }
+    }
+}
+
+/// `250`, `2s`, `1.5 min`, in milliseconds.
+fn parse_time(value: &str) -> Option<i64> {
+    let value = value.trim();
+    let end = value
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+')))
+        .unwrap_or(value.len());
+    let number: f64 = value[..end].parse().ok()?;
+    let unit = match value[end..].trim() {
+        "us" => 1e-3,
+        "" | "ms" => 1.0,
+        "s" => 1e3,
+        "min" => 6e4,
+        "h" => 3.6e6,
+        "d" => 8.64e7,
+        _ => return None,
+    };
+    let millis = (number * unit).round_ties_even() as i64;
+    (0..=i64::from(i32::MAX)).contains(&millis).then_some(millis)
+}
+
+/// With the largest unit that leaves a whole number (guc.c, convert_int_from_base_unit).
+fn show_time(raw: &str) -> String {
+    let millis: i64 = raw.parse().unwrap_or(0);
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)] {
+        if millis != 0 && millis % size == 0 {
+            return format!("{}{unit}", millis / size);
+        }
+    }
+    match millis {
+        0 => "0".into(),
+        _ => format!("{millis}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_ends_with_the_transaction_and_set_with_its_rollback() {
+        let mut settings = Settings::new([("application_name", "a")]).unwrap();
+        let app = |settings: &Settings| settings.application_name().to_string();
+        settings.begin();
+        settings.set("application_name", Some("b"), true).unwrap();
+        assert_eq!(app(&settings), "b");
+        settings.commit();
+        assert_eq!(app(&settings), "a");
+        settings.begin();
+        settings.set("application_name", Some("c"), false).unwrap();
+        settings.savepoint();
+        let level = settings.level();
+        settings.set("application_name", Some("d"), false).unwrap();
+        settings.rollback_to(level);
+        assert_eq!(app(&settings), "c");
+        settings.rollback();
+        assert_eq!(app(&settings), "a");
+        settings.set("application_name", Some("e"), false).unwrap();
+        settings.set("application_name", None, false).unwrap();
+        assert_eq!(app(&settings), "a");
+    }
+
+    #[test]
+    fn values_are_shown_as_postgres_shows_them() {
+        // From PostgreSQL 15: set, then show.
+        for (name, value, shown) in [
+            ("lock_timeout", "2s", "2s"),
+            ("lock_timeout", "1500", "1500ms"),
+            ("lock_timeout", "0", "0"),
+            ("statement_timeout", "120000", "2min"),
+            ("synchronous_commit", "OFF", "off"),
+            ("synchronous_commit", "true", "on"),
+            ("timezone", "utc", "UTC"),
+            ("client_encoding", "utf-8", "UTF8"),
+            ("datestyle", "ISO", "ISO, MDY"),
+            ("my.own", "x", "x"),
+        ] {
+            let mut settings = Settings::default();
+            settings.set(name, Some(value), false).unwrap();
+            assert_eq!(settings.get(name).unwrap(), shown, "{name} = {value}");
+        }
+        for (name, value, code) in [
+            ("lock_timeout", "soon", "22023"),
+            ("synchronous_commit", "maybe", "22023"),
+            ("server_version", "16", "55P02"),
+            ("TimeZone", "Europe/Berlin", "0A000"),
+            ("enable_seqscan", "off", "0A000"),
+        ] {
+            let error = Settings::default().set(name, Some(value), false).unwrap_err();
+            assert_eq!(error.code.as_str(), code, "{name} = {value}");
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! Text input: what PostgreSQL's `…in` functions accept, and what they say of
+//! the rest.
+//!
+//! Output is [`Datum`]'s `Display`; only what depends on the type as well as
+//! the value stands here, in [`write`].
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::json;
+use super::{Datum, Interval, Type};
+use crate::engine::{Timestamp, days_from_civil};
+use crate::error::{PgError, SqlState};
+
+/// Reads a value of `ty` from its text, as the type's input function.
+pub fn read(ty: Type, text: &str) -> Result<Datum, PgError> {
+    let invalid = || PgError::invalid_text(ty.sql_name(), text);
+    Ok(match ty {
+        Type::Bool => Datum::Bool(boolean(text).ok_or_else(invalid)?),
+        Type::Int2 => Datum::Int2(integer(ty, text)?),
+        Type::Int4 => Datum::Int4(integer(ty, text)?),
+        Type::Int8 => Datum::Int8(integer(ty, text)?),
+        Type::Oid => Datum::Int8(i64::from(integer::<u32>(ty, text)?)),
+        Type::Xid8 => Datum::Int8(integer(ty, text)?),
+        Type::Float8 => Datum::Float8(float(text)?),
+        Type::Text | Type::Varchar | Type::Unknown => Datum::text(text),
+        // NAMEDATALEN is 64, its last byte is the terminator.
+        Type::Name => Datum::text(truncate(text, 63)),
+        Type::Bytea => Datum::Bytea(bytea(text)?),
+        Type::Timestamptz => Datum::Timestamptz(timestamptz(text)?),
+        Type::Interval => Datum::Interval(interval(text)?),
+        Type::Uuid => Datum::Uuid(uuid(text).ok_or_else(invalid)?),
+        Type::Json => {
+            json::validate(text)?;
+            Datum::Json(text.into())
+        }
+        Type::Jsonb => Datum::Json(json::normalize(text)?.into()),
+        Type::Void => Datum::Void,
+        _ => match ty.element() {
+            Some(element) => Datum::Array(array(element, text)?),
+            None => {
+                return Err(PgError::feature_not_supported(format_args!(
+                    "type {}",
+                    ty.sql_name()
+                )));
+            }
+        },
+    })
+}
+
+/// Writes a value that is not NULL as the type's output function does.
+pub fn write(datum: &Datum, out: &mut String) {
+    // Writing to a string cannot fail.
+    let _ = write!(out, "{datum}");
+}
+
+fn truncate(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Unique prefixes of the words, in any case (`parse_bool_with_len`).
+pub fn boolean(text: &str) -> Option<bool> {
+    let text = text.trim_matches(is_space).to_ascii_lowercase();
+    let prefix = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
+    if prefix("true", 1) || prefix("yes", 1) || text == "on" || text == "1" {
+        return Some(true);
+    }
+    if prefix("false", 1) || prefix("no", 1) || prefix("off", 2) || text == "0" {
+        return Some(false);
+    }
+    None
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
+fn integer<T: TryFrom<i128>>(ty: Type, text: &str) -> Result<T, PgError> {
+    let invalid = || PgError::invalid_text(ty.sql_name(), text);
+    let trimmed = text.trim_matches(is_space);
+    let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(invalid());
+    }
+    let out_of_range = || {
+        PgError::new(
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("value \"{text}\" is out of range for type {}", ty.sql_name()),
+        )
+    };
+    let value: i128 = trimmed.parse().map_err(|_| out_of_range())?;
+    T::try_from(value).map_err(|_| out_of_range())
+}
+
+fn float(text: &str) -> Result<f64, PgError> {
+    let invalid = || PgError::invalid_text("double precision", text);
+    let trimmed = text.trim_matches(is_space);
+    match trimmed.to_ascii_lowercase().as_str() {
+        "nan" => return Ok(f64::NAN),
+        "inf" | "+inf" | "infinity" | "+infinity" => return Ok(f64::INFINITY),
+        "-inf" | "-infinity" => return Ok(f64::NEG_INFINITY),
+        _ => {}
+    }
+    if !trimmed.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
+        return Err(invalid());
+    }
+    let value: f64 = trimmed.parse().map_err(|_| invalid())?;
+    if value.is_infinite() {
+        return Err(PgError::new(
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("\"{text}\" is out of range for type double precision"),
+        ));
+    }
+    Ok(value)
+}
+
+fn bytea(text: &str) -> Result<Arc<[u8]>, PgError> {
+    if let Some(hex) = text.strip_prefix("\\x") {
+        return hex_bytes(hex);
+    }
+    let invalid = || PgError::invalid_text("bytea", text);
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first != b'\\' {
+            bytes.push(first);
+            rest = tail;
+            continue;
+        }
+        match tail {
+            [b'\\', after @ ..] => {
+                bytes.push(b'\\');
+                rest = after;
+            }
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => return Err(PgError::new(invalid().code, "invalid input syntax for type bytea")),
+        }
+    }
+    Ok(bytes.into())
+}
+
+fn hex_bytes(hex: &str) -> Result<Arc<[u8]>, PgError> {
+    let mut bytes = Vec::with_capacity(hex.len() / 2);
+    let mut high = None;
+    for c in hex.chars().filter(|c| !is_space(*c)) {
+        let Some(digit) = c.to_digit(16) else {
+            return Err(PgError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("invalid hexadecimal digit: \"{c}\""),
+            ));
+        };
+        match high.take() {
+            None => high = Some(digit),
+            Some(high) => bytes.push((high << 4 | digit) as u8),
+        }
+    }
+    match high {
+        None => Ok(bytes.into()),
+        Some(_) => Err(PgError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            "invalid hexadecimal data: odd number of digits",
+        )),
+    }
+}
+
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let inner = match text.strip_prefix('{') {
+        Some(rest) => rest.strip_suffix('}')?,
+        None => text,
+    };
+    let mut bytes = [0; 16];
+    let mut digits = 0;
+    for c in inner.chars() {
+        if c == '-' {
+            // Only after each group of four digits.
+            if digits % 4 != 0 || digits == 0 || digits == 32 {
+                return None;
+            }
+            continue;
+        }
+        let digit = c.to_digit(16)? as u8;
+        let byte = bytes.get_mut(digits / 2)?;
+        *byte = *byte << 4 | digit;
+        digits += 1;
+    }
+    (digits == 32).then_some(bytes)
+}
+
+/// ISO 8601 dates and times; no offset means UTC, which is the only time zone here.
+fn timestamptz(text: &str) -> Result<Timestamp, PgError> {
+    let invalid = || {
+        PgError::new(
+            SqlState::INVALID_DATETIME_FORMAT,
+            format!("invalid input syntax for type timestamp with time zone: \"{text}\""),
+        )
+    };
+    let out_of_range = || {
+        PgError::new(
+            SqlState::DATETIME_FIELD_OVERFLOW,
+            format!("date/time field value out of range: \"{text}\""),
+        )
+    };
+    let trimmed = text.trim_matches(is_space);
+    match trimmed.to_ascii_lowercase().as_str() {
+        "epoch" => return Ok(Timestamp(0)),
+        "infinity" | "-infinity" | "now" | "today" | "tomorrow" | "yesterday" => {
+            return Err(PgError::feature_not_supported(format_args!(
+                "the timestamp '{trimmed}'"
+            )));
+        }
+        _ => {}
+    }
+    let mut scan = Scan(trimmed);
+    let year = scan.number(4..=6).ok_or_else(invalid)?;
+    scan.expect('-').ok_or_else(invalid)?;
+    let month = scan.number(1..=2).ok_or_else(invalid)?;
+    scan.expect('-').ok_or_else(invalid)?;
+    let day = scan.number(1..=2).ok_or_else(invalid)?;
+    let (mut hour, mut minute, mut micros) = (0, 0, 0);
+    let mut offset = 0;
+    if scan.expect('T').or_else(|| scan.expect('t')).is_some() || scan.spaces() {
+        if scan.0.starts_with(|c: char| c.is_ascii_digit()) {
+            hour = scan.number(1..=2).ok_or_else(invalid)?;
+            scan.expect(':').ok_or_else(invalid)?;
+            minute = scan.number(1..=2).ok_or_else(invalid)?;
+            if scan.expect(':').is_some() {
+                micros = scan.number(1..=2).ok_or_else(invalid)? * 1_000_000;
+                if scan.expect('.').is_some() {
+                    micros += scan.fraction().ok_or_else(invalid)?;
+                }
+            }
+            scan.spaces();
+        }
+        offset = scan.offset().ok_or_else(invalid)?;
+    }
+    if !scan.0.is_empty() {
+        return Err(invalid());
+    }
+    let month_days = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    };
+    let of_day = (hour * 3600 + minute * 60) * 1_000_000 + micros;
+    if year == 0
+        || !(1..=12).contains(&month)
+        || !(1..=month_days).contains(&day)
+        || minute > 59
+        || micros > 60_000_000
+        || of_day > 86_400_000_000
+        || offset.abs() > 16 * 3600
+    {
+        return Err(out_of_range());
+    }
+    let days = days_from_civil(year, month as u32, day as u32);
+    Ok(Timestamp(
+        days * 86_400_000_000 + of_day - offset * 1_000_000,
+    ))
+}
+
+/// A cursor over text.
+struct Scan<'a>(&'a str);
+
+impl Scan<'_> {
+    fn expect(&mut self, wanted: char) -> Option<()> {
+        self.0 = self.0.strip_prefix(wanted)?;
+        Some(())
+    }
+
+    fn spaces(&mut self) -> bool {
+        let trimmed = self.0.trim_start_matches(is_space);
+        let any = trimmed.len() < self.0.len();
+        self.0 = trimmed;
+        any
+    }
+
+    fn number(&mut self, digits: std::ops::RangeInclusive<usize>) -> Option<i64> {
+        let end = self
+            .0
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(self.0.len());
+        if !digits.contains(&end) {
+            return None;
+        }
+        let (number, rest) = self.0.split_at(end);
+        self.0 = rest;
+        number.parse().ok()
+    }
+
+    /// Digits after a point, as microseconds, rounded.
+    fn fraction(&mut self) -> Option<i64> {
+        let end = self
+            .0
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(self.0.len());
+        let (digits, rest) = self.0.split_at(end);
+        self.0 = rest;
+        let value: f64 = format!("0.{digits}0").parse().ok()?;
+        Some((value * 1e6).round() as i64)
+    }
+
+    /// `Z`, `UTC`, `+02`, `-0530`, `+05:30`; nothing is UTC.
+    fn offset(&mut self) -> Option<i64> {
+        let lower = self.0.to_ascii_lowercase();
+        for zone in ["utc", "gmt", "zulu", "z"] {
+            if lower == zone {
+                self.0 = "";
+                return Some(0);
+            }
+        }
+        let sign = match self.0.chars().next() {
+            None => return Some(0),
+            Some('+') => 1,
+            Some('-') => -1,
+            Some(_) => return None,
+        };
+        self.0 = &self.0[1..];
+        let seconds = if let Some(digits) = self.number(4..=4) {
+            digits / 100 * 3600 + digits % 100 * 60
+        } else {
+            let mut seconds = self.number(1..=2)? * 3600;
+            if self.expect(':').is_some() {
+                seconds += self.number(2..=2)? * 60;
+            }
+            seconds
+        };
+        Some(sign * seconds)
+    }
+}
+
+/// `1 day 02:03:04.5`, `-5 minutes`, `1.5 hours`, `2 weeks ago`.
+fn interval(text: &str) -> Result<Interval, PgError> {
+    let invalid = || {
+        PgError::new(
+            SqlState::INVALID_DATETIME_FORMAT,
+            format!("invalid input syntax for type interval: \"{text}\""),
+        )
+    };
+    let mut interval = Interval::default();
+    let mut rest = text.trim_matches(is_space);
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let mut ago = false;
+    while !rest.is_empty() {
+        if rest.eq_ignore_ascii_case("ago") {
+            ago = true;
+            break;
+        }
+        let end = rest
+            .find(|c: char| !(c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | ':')))
+            .unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(end);
+        if number.is_empty() {
+            return Err(invalid());
+        }
+        if number.contains(':') {
+            interval.micros += clock(number).ok_or_else(invalid)?;
+            rest = tail.trim_start_matches(is_space);
+            continue;
+        }
+        let amount: f64 = number.parse().map_err(|_| invalid())?;
+        let tail = tail.trim_start_matches(is_space);
+        let end = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(end);
+        add_unit(&mut interval, amount, unit).ok_or_else(invalid)?;
+        rest = tail.trim_start_matches(is_space);
+    }
+    if ago {
+        interval.months = -interval.months;
+        interval.days = -interval.days;
+        interval.micros = -interval.micros;
+    }
+    Ok(interval)
+}
+
+fn add_unit(interval: &mut Interval, amount: f64, unit: &str) -> Option<()> {
+    let micros = |seconds: f64| (amount * seconds * 1e6).round() as i64;
+    match unit.to_ascii_lowercase().as_str() {
+        "us" | "usec" | "usecs" | "microsecond" | "microseconds" => {
+            interval.micros += micros(1e-6);
+        }
+        "ms" | "msec" | "msecs" | "millisecond" | "milliseconds" => {
+            interval.micros += micros(1e-3);
+        }
+        "" | "s" | "sec" | "secs" | "second" | "seconds" => interval.micros += micros(1.0),
+        "m" | "min" | "mins" | "minute" | "minutes" => interval.micros += micros(60.0),
+        "h" | "hr" | "hrs" | "hour" | "hours" => interval.micros += micros(3600.0),
+        "d" | "day" | "days" => add_days(interval, amount),
+        "w" | "week" | "weeks" => add_days(interval, amount * 7.0),
+        "mon" | "mons" | "month" | "months" => {
+            interval.months += amount.trunc() as i32;
+            add_days(interval, amount.fract() * 30.0);
+        }
+        "y" | "yr" | "yrs" | "year" | "years" => {
+            interval.months += (amount * 12.0).round() as i32;
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn add_days(interval: &mut Interval, days: f64) {
+    interval.days += days.trunc() as i32;
+    interval.micros += (days.fract() * 86_400e6).round() as i64;
+}
+
+/// `[-]hours:minutes[:seconds]`.
+fn clock(text: &str) -> Option<i64> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut parts = text.split(':');
+    let hours: i64 = parts.next()?.parse().ok()?;
+    let minutes: i64 = parts.next()?.parse().ok()?;
+    let seconds: f64 = parts.next().map_or(Some(0.0), |part| part.parse().ok())?;
+    if parts.next().is_some() || minutes > 59 || !(0.0..60.0).contains(&seconds) {
+        return None;
+    }
+    Some(sign * ((hours * 3600 + minutes * 60) * 1_000_000 + (seconds * 1e6).round() as i64))
+}
+
+/// `{1,2,NULL,"a b"}`, one dimension.
+fn array(element: Type, text: &str) -> Result<Arc<[Datum]>, PgError> {
+    let malformed = |detail: &str| {
+        PgError::new(
+            SqlState::INVALID_TEXT_REPRESENTATION,
+            format!("malformed array literal: \"{text}\""),
+        )
+        .with_detail(detail)
+    };
+    let trimmed = text.trim_matches(is_space);
+    let Some(inner) = trimmed.strip_prefix('{') else {
+        return Err(malformed(
+            "Array value must start with \"{\" or dimension information.",
+        ));
+    };
+    let mut items = Vec::new();
+    let mut chars = inner.chars().peekable();
+    loop {
+        while chars.next_if(|c| is_space(*c)).is_some() {}
+        let mut item = String::new();
+        let mut quoted = false;
+        match chars.peek() {
+            Some('{') => return Err(PgError::feature_not_supported("arrays of several dimensions")),
+            Some('}') if items.is_empty() => {
+                chars.next();
+                break;
+            }
+            Some('"') => {
+                quoted = true;
+                chars.next();
+                loop {
+                    match chars.next() {
+                        Some('"') => break,
+                        Some('\\') => item.extend(chars.next()),
+                        Some(c) => item.push(c),
+                        None => return Err(malformed("Unexpected end of input.")),
+                    }
+                }
+                while chars.next_if(|c| is_space(*c)).is_some() {}
+            }
+            _ => {
+                while let Some(c) = chars.next_if(|c| !matches!(c, ',' | '}' | '"' | '{')) {
+                    match c {
+                        '\\' => item.extend(chars.next()),
+                        c => item.push(c),
+                    }
+                }
+                item.truncate(item.trim_end_matches(is_space).len());
+                if item.is_empty() {
+                    return Err(match chars.peek() {
+                        Some(c) => malformed(&format!("Unexpected \"{c}\" character.")),
+                        None => malformed("Unexpected end of input."),
+                    });
+                }
+            }
+        }
+        items.push(if !quoted && item.eq_ignore_ascii_case("null") {
+            Datum::Null
+        } else {
+            read(element, &item)?
+        });
+        match chars.next() {
+            Some(',') => {}
+            Some('}') => break,
+            Some(_) => return Err(malformed("Unexpected array element.")),
+            None => return Err(malformed("Unexpected end of input.")),
+        }
+    }
+    if chars.any(|c| !is_space(c)) {
+        return Err(malformed("Junk after closing right brace."));
+    }
+    Ok(items.into())
+}
