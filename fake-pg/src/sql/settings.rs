@@ -142,9 +142,7 @@ pub struct Settings {
 impl Settings {
     /// Settings at the start of a session. `startup` are the parameters of the
     /// start-up packet other than `user`, `database` and `replication`.
-    pub fn new<'a>(
-        startup: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, PgError> {
+    pub fn new<'a>(startup: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, PgError> {
         let mut settings = Settings::default();
         for (name, value) in startup {
             settings.set(name, Some(value), false)?;
@@ -233,7 +231,9 @@ impl Settings {
         let key = name.to_lowercase();
         let value = match (find(name), value) {
             (Some(known), Some(value)) => Some(check(known, value)?),
-            (Some(known), None) if known.kind == Kind::ReadOnly => return Err(read_only(known.name)),
+            (Some(known), None) if known.kind == Kind::ReadOnly => {
+                return Err(read_only(known.name));
+            }
             (None, Some(value)) if key.contains('.') => Some(value.to_string()),
             (_, None) => self.initial.get(&key).cloned(),
             (None, Some(_)) => return Err(unknown(name)),
@@ -359,7 +359,10 @@ fn read_only(name: &str) -> PgError {
 fn invalid(known: &Known, value: &str) -> PgError {
     PgError::new(
         SqlState::INVALID_PARAMETER_VALUE,
-        format!("invalid value for parameter \"{}\": \"{value}\"", known.name),
+        format!(
+            "invalid value for parameter \"{}\": \"{value}\"",
+            known.name
+        ),
     )
 }
 
@@ -395,10 +398,8 @@ fn check(known: &Known, value: &str) -> Result<String, PgError> {
             // synchronous_commit is an enum that also takes Booleans.
             match text::boolean(value) {
                 Some(on) if values.contains(&"on") => Ok(if on { "on" } else { "off" }.into()),
-                _ => Err(invalid(known, value).with_hint(format!(
-                    "Available values: {}.",
-                    values.join(", ")
-                ))),
+                _ => Err(invalid(known, value)
+                    .with_hint(format!("Available values: {}.", values.join(", ")))),
             }
         }
         Kind::Only(values) => {
@@ -442,13 +443,20 @@ fn parse_time(value: &str) -> Option<i64> {
         _ => return None,
     };
     let millis = (number * unit).round_ties_even() as i64;
-    (0..=i64::from(i32::MAX)).contains(&millis).then_some(millis)
+    (0..=i64::from(i32::MAX))
+        .contains(&millis)
+        .then_some(millis)
 }
 
 /// With the largest unit that leaves a whole number (guc.c, convert_int_from_base_unit).
 fn show_time(raw: &str) -> String {
     let millis: i64 = raw.parse().unwrap_or(0);
-    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)] {
+    for (unit, size) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("min", 60_000),
+        ("s", 1000),
+    ] {
         if millis != 0 && millis % size == 0 {
             return format!("{}{unit}", millis / size);
         }
@@ -512,7 +520,9 @@ mod tests {
             ("TimeZone", "Europe/Berlin", "0A000"),
             ("enable_seqscan", "off", "0A000"),
         ] {
-            let error = Settings::default().set(name, Some(value), false).unwrap_err();
+            let error = Settings::default()
+                .set(name, Some(value), false)
+                .unwrap_err();
             assert_eq!(error.code.as_str(), code, "{name} = {value}");
         }
     }

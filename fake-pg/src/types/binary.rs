@@ -133,12 +133,19 @@ fn array(element: Type, bytes: &[u8]) -> Result<Vec<Datum>, PgError> {
     let _has_nulls = take_i32(&mut rest)?;
     let oid = take_i32(&mut rest)? as u32;
     if oid != element.oid() {
-        return Err(PgError::new(SqlState::DATATYPE_MISMATCH, "wrong element type"));
+        return Err(PgError::new(
+            SqlState::DATATYPE_MISMATCH,
+            "wrong element type",
+        ));
     }
     match dimensions {
         0 => return Ok(Vec::new()),
         1 => {}
-        _ => return Err(PgError::feature_not_supported("arrays of several dimensions")),
+        _ => {
+            return Err(PgError::feature_not_supported(
+                "arrays of several dimensions",
+            ));
+        }
     }
     let len = take_i32(&mut rest)?;
     let _lower_bound = take_i32(&mut rest)?;
@@ -185,7 +192,8 @@ fn too_short() -> PgError {
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, PgError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| invalid_encoding(&bytes[error.valid_up_to()..]))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| invalid_encoding(&bytes[error.valid_up_to()..]))?;
     match text.find('\0') {
         Some(_) => Err(invalid_encoding(&[0])),
         None => Ok(text),
@@ -207,6 +215,9 @@ pub fn invalid_encoding(bytes: &[u8]) -> PgError {
         .collect();
     PgError::new(
         SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-        format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
+        format!(
+            "invalid byte sequence for encoding \"UTF8\": {}",
+            shown.join(" ")
+        ),
     )
 }

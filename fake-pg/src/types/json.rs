@@ -84,7 +84,10 @@ impl Parser<'_> {
         let line_start = self.text[..self.at].rfind('\n').map_or(0, |at| at + 1);
         let line = self.text[..self.at].matches('\n').count() + 1;
         let more = if end < self.text.len() { "..." } else { "" };
-        format!("JSON data, line {line}: {}{more}", &self.text[line_start..end])
+        format!(
+            "JSON data, line {line}: {}{more}",
+            &self.text[line_start..end]
+        )
     }
 
     /// The token at hand, as `json_lex` delimits it for messages.
@@ -250,9 +253,10 @@ impl Parser<'_> {
                 '"' => return Ok(out),
                 '\\' => out.push(self.escape()?),
                 c if (c as u32) < 0x20 => {
-                    return Err(
-                        self.error(format!("Character with value 0x{:02x} must be escaped.", c as u32))
-                    );
+                    return Err(self.error(format!(
+                        "Character with value 0x{:02x} must be escaped.",
+                        c as u32
+                    )));
                 }
                 c => out.push(c),
             }
@@ -295,9 +299,8 @@ impl Parser<'_> {
                     }
                     Some(c) => c,
                     None => {
-                        return Err(
-                            self.error("Unicode low surrogate must follow a high surrogate.".into())
-                        );
+                        return Err(self
+                            .error("Unicode low surrogate must follow a high surrogate.".into()));
                     }
                 }
             }
@@ -318,9 +321,7 @@ impl Parser<'_> {
                 self.at += 4;
                 Ok(code)
             }
-            None => Err(
-                self.error("\"\\u\" must be followed by four hexadecimal digits.".into())
-            ),
+            None => Err(self.error("\"\\u\" must be followed by four hexadecimal digits.".into())),
         }
     }
 }
@@ -330,7 +331,10 @@ fn shift(whole: &str, fraction: &str, exponent: i32) -> String {
     let digits = format!("{whole}{fraction}");
     let point = whole.len() as i32 + exponent;
     let (left, right) = if point <= 0 {
-        ("0".into(), "0".repeat(point.unsigned_abs() as usize) + &digits)
+        (
+            "0".into(),
+            "0".repeat(point.unsigned_abs() as usize) + &digits,
+        )
     } else if point as usize >= digits.len() {
         let zeros = "0".repeat(point as usize - digits.len());
         (digits + &zeros, String::new())

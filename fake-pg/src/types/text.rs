@@ -89,7 +89,10 @@ fn integer<T: TryFrom<i128>>(ty: Type, text: &str) -> Result<T, PgError> {
     let out_of_range = || {
         PgError::new(
             SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            format!("value \"{text}\" is out of range for type {}", ty.sql_name()),
+            format!(
+                "value \"{text}\" is out of range for type {}",
+                ty.sql_name()
+            ),
         )
     };
     let value: i128 = trimmed.parse().map_err(|_| out_of_range())?;
@@ -136,11 +139,21 @@ fn bytea(text: &str) -> Result<Arc<[u8]>, PgError> {
                 bytes.push(b'\\');
                 rest = after;
             }
-            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+            [
+                a @ b'0'..=b'3',
+                b @ b'0'..=b'7',
+                c @ b'0'..=b'7',
+                after @ ..,
+            ] => {
                 bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
                 rest = after;
             }
-            _ => return Err(PgError::new(invalid().code, "invalid input syntax for type bytea")),
+            _ => {
+                return Err(PgError::new(
+                    invalid().code,
+                    "invalid input syntax for type bytea",
+                ));
+            }
         }
     }
     Ok(bytes.into())
@@ -453,7 +466,11 @@ fn array(element: Type, text: &str) -> Result<Arc<[Datum]>, PgError> {
         let mut item = String::new();
         let mut quoted = false;
         match chars.peek() {
-            Some('{') => return Err(PgError::feature_not_supported("arrays of several dimensions")),
+            Some('{') => {
+                return Err(PgError::feature_not_supported(
+                    "arrays of several dimensions",
+                ));
+            }
             Some('}') if items.is_empty() => {
                 chars.next();
                 break;
