@@ -27,6 +27,7 @@ impl SqlState {
     pub const INVALID_DATETIME_FORMAT: Self = Self(*b"22007");
     pub const DATETIME_FIELD_OVERFLOW: Self = Self(*b"22008");
     pub const DIVISION_BY_ZERO: Self = Self(*b"22012");
+    pub const SEQUENCE_GENERATOR_LIMIT_EXCEEDED: Self = Self(*b"2200H");
     pub const INVALID_ROW_COUNT_IN_LIMIT_CLAUSE: Self = Self(*b"2201W");
     pub const CHARACTER_NOT_IN_REPERTOIRE: Self = Self(*b"22021");
     pub const INVALID_PARAMETER_VALUE: Self = Self(*b"22023");

@@ -1,5 +1,195 @@
-//! The engine: heaps, transactions, locks, the WAL.
+//! The engine: everything a server remembers, and what COMMIT and a crash do to it.
+//!
+//! An [`Engine`] is a value. It has no clock (the time is an argument), no chance and no I/O, and it
+//! clones by reference: tables are shared until one side writes.
+//!
+//! # How the session and the executor use it
+//!
+//! ```text
+//! session                              executor
+//! ───────                              ────────
+//! tx = engine.begin(pid, options, now)
+//! journal = Journal::default()
+//!   ┌─ Exec::new(&mut engine, &mut tx, &mut journal, now) ─▶ exec.catalog()
+//!   │                                  exec.scan / lookup / next_row      rows the statement sees
+//!   │                                  exec.insert / update / delete / lock
+//!   │                                  exec.nextval / advisory_lock / sleep / emit_message / datum …
+//!   │  Err(Halt::Wait(wait))      ◀─── `?`
+//!   └─ until woken (take_wakeups, or wait.deadline): once more, same journal
+//!      Err(Halt::Error(e))        ◀─── `?`     engine.fail(&mut tx) in a block, else engine.abort(tx)
+//!      Ok                         ◀─── result, and exec.finish()
+//! engine.savepoint / release / rollback_to(&mut tx, name)
+//! CommitMachine::new(&engine, tx, kind, durability), then step(..) until it says None
+//! ```
+//!
+//! - A statement has one [`Journal`], from its first execution to its end. Cancelled while it waits,
+//!   it is simply dropped after `fail` or `abort`, which leave the queue.
+//! - [`Found::Moved`] means: evaluate the WHERE clause on [`Exec::row`] of that version, and if it
+//!   still holds, compute the new row from it and call again with its tid.
+//! - After anything that may free locks (steps of a commit, `fail`, `abort`, statements, the end of a
+//!   session), hand out [`Engine::take_wakeups`].
+//! - An implicit transaction without effects ends by [`Engine::end_read_only`], one with effects or an
+//!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
+//!
+//! In reading order: `ids`, `catalog`, `heap`, `mvcc`, `wal`, `lock`, `xact`, `exec`, `modify`, `ddl`,
+//! `sequence`, `commit`, `recover`, `sabotage`.
 
+mod catalog;
+mod commit;
+mod ddl;
+mod exec;
+mod heap;
 mod ids;
+mod lock;
+mod modify;
+mod mvcc;
+mod recover;
+mod sabotage;
+mod sequence;
+mod wal;
+mod xact;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use catalog::{
+    Catalog, CatalogChange, Check, Column, Identity, Index, Relation, Sequence, Table,
+};
+pub use commit::{CommitKind, CommitMachine, CommitPoint, Committed, Durability, WAL_WRITER_DELAY};
+pub use exec::{Exec, Halt, Journal, Wait, WaitOn};
+pub use heap::{Heap, Key, Row, Tuple};
 pub use ids::*;
+pub use lock::{AdvisoryKey, AdvisoryScope, LockMode, LockStrength, LockTag, WaitPolicy};
+pub use modify::{Found, Inserted};
+pub use mvcc::{Snapshot, XactStatus};
+pub use recover::Recovery;
+pub use sabotage::Sabotage;
+pub use sequence::SequenceState;
+pub use xact::{Isolation, Message, Timeouts, Transaction, TxOptions};
+
+use crate::error::{PgError, SqlState};
+use lock::LockTable;
+use mvcc::{Clog, Running};
+use recover::Image;
+use sequence::Currvals;
+use wal::Wal;
+
+/// The first xid that a fresh server gives: `initdb` has used up those below, more or less.
+const FIRST_XID: Xid = Xid(740);
+
+/// The first OID that is not PostgreSQL's own (`FirstNormalObjectId`).
+const FIRST_OID: u32 = 16384;
+
+/// A server's state: what is in memory, what is on disk, and the commit log.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// What is committed. A transaction with DDL has its own.
+    catalog: Arc<Catalog>,
+    heaps: BTreeMap<FileNode, Arc<Heap>>,
+    sequences: BTreeMap<FileNode, SequenceState>,
+    currvals: Currvals,
+    clog: Clog,
+    running: Running,
+    next_xid: Xid,
+    next_oid: u32,
+    locks: LockTable,
+    wal: Wal,
+    /// Where recovery begins.
+    base: Arc<Image>,
+    commits: Vec<Committed>,
+    last_number: CommitNumber,
+    wakeups: Vec<Pid>,
+    sabotage: Option<Sabotage>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine::new()
+    }
+}
+
+impl Engine {
+    /// A fresh server with an empty database.
+    pub fn new() -> Self {
+        let base = Image {
+            next_xid: FIRST_XID,
+            next_oid: FIRST_OID,
+            ..Image::default()
+        };
+        Engine {
+            catalog: base.catalog.clone(),
+            heaps: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+            currvals: Currvals::default(),
+            clog: Clog::starting_at(FIRST_XID),
+            running: Running::new(),
+            next_xid: FIRST_XID,
+            next_oid: FIRST_OID,
+            locks: LockTable::default(),
+            wal: Wal::default(),
+            base: Arc::new(base),
+            commits: Vec::new(),
+            last_number: CommitNumber(0),
+            wakeups: Vec::new(),
+            sabotage: None,
+        }
+    }
+
+    /// The committed catalog.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// The sessions that may go on since this was last asked, in the order in which they should.
+    pub fn take_wakeups(&mut self) -> Vec<Pid> {
+        std::mem::take(&mut self.wakeups)
+    }
+
+    /// What a session waits for, if it waits for a lock.
+    pub fn waits_for(&self, pid: Pid) -> Option<LockTag> {
+        self.locks.waits_for(pid)
+    }
+
+    /// `pg_blocking_pids`.
+    pub fn blocking_pids(&self, pid: Pid) -> Vec<Pid> {
+        self.locks.blockers(pid, &self.running)
+    }
+
+    /// A session is over: what it held beyond its transaction goes.
+    pub fn end_session(&mut self, pid: Pid) {
+        self.stop_waiting(pid);
+        self.advisory_unlock_all(pid);
+        self.discard_sequences(pid);
+    }
+
+    /// DISCARD SEQUENCES: `currval` knows nothing any more.
+    pub fn discard_sequences(&mut self, pid: Pid) {
+        self.currvals.forget(pid);
+    }
+
+    /// `pg_xact_status`: none if that is so long ago that nobody remembers.
+    pub fn xact_status(&self, xid: Xid) -> Result<Option<XactStatus>, PgError> {
+        if xid >= self.next_xid {
+            let message = format!("transaction ID {xid} is in the future");
+            return Err(PgError::new(SqlState::INVALID_PARAMETER_VALUE, message));
+        }
+        let known = xid >= self.base.next_xid;
+        Ok(known.then(|| mvcc::status(&self.running, &self.clog, xid)))
+    }
+
+    /// `pg_current_wal_insert_lsn` and `pg_current_wal_flush_lsn`.
+    pub fn wal_positions(&self) -> (Lsn, Lsn) {
+        (self.wal.inserted(), self.wal.flushed())
+    }
+
+    /// The versions at a node. Of one that is gone there are none.
+    fn heap(&self, node: FileNode) -> &Heap {
+        static EMPTY: Heap = Heap::EMPTY;
+        self.heaps.get(&node).map_or(&EMPTY, |heap| heap)
+    }
+
+    fn stop_waiting(&mut self, pid: Pid) {
+        self.locks
+            .stop_waiting(pid, &self.running, &mut self.wakeups);
+    }
+}

@@ -1,0 +1,402 @@
+//! COMMIT as a machine: twelve points, one step each, and anything may happen between two of them.
+//!
+//! The order is `CommitTransaction`'s in `xact.c`. The session steps the machine, tells its hook the
+//! point reached, and may be told to crash there, to wait, or to fail. At `completed` and `ready` the
+//! session does the work, writing CommandComplete and ReadyForQuery; the machine only says when.
+//!
+//! Invariant: once interrupts are held there is no way back but a crash.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::mvcc::XactStatus;
+use super::sabotage::Sabotage;
+use super::wal::{CommitRecord, Record};
+use super::xact::{Message, Transaction};
+use super::{CommitNumber, Engine, Lsn, Pid, Timestamp, Xid};
+use crate::error::PgError;
+
+/// A step of a COMMIT that has been reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CommitPoint {
+    /// The request is here; the commit has its number.
+    Received,
+    /// Deferred constraints have been checked. Until here it can fail, be cancelled or terminated.
+    Deferred,
+    /// Cancel and terminate wait from here on.
+    InterruptsHeld,
+    /// The commit record is in the WAL.
+    Inserted,
+    /// It is on disk: a crash from here on finds the transaction committed.
+    Flushed,
+    /// The commit log says so too.
+    Clog,
+    /// Synchronous replicas have it.
+    Replicated,
+    /// Other sessions see it.
+    Visible,
+    /// Its locks are free.
+    Unlocked,
+    /// Its notifications are out.
+    Notified,
+    /// CommandComplete is written.
+    Completed,
+    /// ReadyForQuery has been handed to the stream.
+    Ready,
+}
+
+impl CommitPoint {
+    /// All points in the order of a synchronous COMMIT that writes.
+    pub const ALL: [CommitPoint; 12] = [
+        CommitPoint::Received,
+        CommitPoint::Deferred,
+        CommitPoint::InterruptsHeld,
+        CommitPoint::Inserted,
+        CommitPoint::Flushed,
+        CommitPoint::Clog,
+        CommitPoint::Replicated,
+        CommitPoint::Visible,
+        CommitPoint::Unlocked,
+        CommitPoint::Notified,
+        CommitPoint::Completed,
+        CommitPoint::Ready,
+    ];
+
+    /// Its name in plans and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            CommitPoint::Received => "received",
+            CommitPoint::Deferred => "deferred",
+            CommitPoint::InterruptsHeld => "interrupts-held",
+            CommitPoint::Inserted => "inserted",
+            CommitPoint::Flushed => "flushed",
+            CommitPoint::Clog => "clog",
+            CommitPoint::Replicated => "replicated",
+            CommitPoint::Visible => "visible",
+            CommitPoint::Unlocked => "unlocked",
+            CommitPoint::Notified => "notified",
+            CommitPoint::Completed => "completed",
+            CommitPoint::Ready => "ready",
+        }
+    }
+
+    /// What only a transaction with an xid goes through.
+    fn needs_xid(self) -> bool {
+        use CommitPoint::*;
+        matches!(self, Inserted | Flushed | Clog | Replicated)
+    }
+}
+
+impl fmt::Display for CommitPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for CommitPoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let point = CommitPoint::ALL
+            .into_iter()
+            .find(|point| point.name() == text);
+        point.ok_or_else(|| format!("no commit point is called {text:?}"))
+    }
+}
+
+/// What made a transaction commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitKind {
+    /// A COMMIT of a transaction block.
+    Explicit,
+    /// The end of a simple Query outside a block: its CommandComplete follows the commit.
+    Implicit,
+    /// A Sync outside a block: the CommandCompletes are out already, only ReadyForQuery follows.
+    Sync,
+}
+
+/// `synchronous_commit`, as far as there are no replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The answer waits for the flush.
+    #[default]
+    Synchronous,
+    /// It does not: a crash may take back what was answered.
+    Asynchronous,
+}
+
+/// How late the WAL writer may flush an asynchronous commit (`wal_writer_delay`).
+pub const WAL_WRITER_DELAY: Duration = Duration::from_millis(200);
+
+/// An entry of the commit log: what other sessions could see from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Which commit.
+    pub number: CommitNumber,
+    /// Its xid; [`Xid::NONE`] if it had none.
+    pub xid: Xid,
+    /// Whose it was.
+    pub pid: Pid,
+    /// The end of its record in the WAL, or where the WAL stood.
+    pub lsn: Lsn,
+    /// Whether it has a record. One without cannot be lost.
+    pub writes: bool,
+    /// Whether it was answered without waiting for the flush.
+    pub asynchronous: bool,
+    /// Its transactional messages.
+    pub messages: Vec<Message>,
+}
+
+/// A COMMIT on its way.
+#[derive(Debug)]
+#[must_use = "a commit that is dropped half-way keeps its locks"]
+pub struct CommitMachine {
+    tx: Option<Transaction>,
+    pid: Pid,
+    durability: Durability,
+    /// The points ahead, the next one last.
+    ahead: Vec<CommitPoint>,
+    number: CommitNumber,
+    record: Option<Arc<CommitRecord>>,
+    inserted_at: Timestamp,
+}
+
+impl CommitMachine {
+    /// A COMMIT about to be received. The transaction must not have failed.
+    pub fn new(engine: &Engine, tx: Transaction, kind: CommitKind, durability: Durability) -> Self {
+        assert!(
+            !tx.has_failed(),
+            "a failed transaction cannot commit: roll it back"
+        );
+        CommitMachine {
+            pid: tx.pid,
+            durability,
+            ahead: itinerary(engine, &tx, kind, durability),
+            tx: Some(tx),
+            number: CommitNumber(0),
+            record: None,
+            inserted_at: Timestamp(0),
+        }
+    }
+
+    /// Its number, once it has been received.
+    pub fn number(&self) -> CommitNumber {
+        self.number
+    }
+
+    /// The transaction's xid, while it is being committed.
+    pub fn xid(&self) -> Option<Xid> {
+        match &self.record {
+            Some(record) => Some(record.committed.xid),
+            None => self.tx.as_ref().and_then(Transaction::top_xid),
+        }
+    }
+
+    /// The point that the next step will reach; none if it has reached its last. An asynchronous
+    /// commit has `flushed` left when it is ready: the session goes on with its client, and steps
+    /// the machine once more at [`CommitMachine::flush_due`].
+    pub fn next_point(&self) -> Option<CommitPoint> {
+        self.ahead.last().copied()
+    }
+
+    /// When the WAL writer flushes an asynchronous commit.
+    pub fn flush_due(&self) -> Timestamp {
+        self.inserted_at.after(WAL_WRITER_DELAY)
+    }
+
+    /// Whether it can still be given up, for a cancel, a terminate or an error.
+    pub fn can_abort(&self) -> bool {
+        self.tx.is_some() && self.ahead.contains(&CommitPoint::InterruptsHeld)
+    }
+
+    /// Gives it up: the transaction is rolled back.
+    pub fn abort(mut self, engine: &mut Engine) {
+        assert!(
+            self.can_abort(),
+            "commit {} can no longer be given up",
+            self.number
+        );
+        engine.abort(self.tx.take().expect("checked by can_abort"));
+    }
+
+    /// Does the work of one point and says which one that was; none when there is nothing left.
+    /// An error, which only deferred constraints can give, means that the transaction has been
+    /// rolled back and the machine is at its end.
+    pub fn step(
+        &mut self,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<Option<CommitPoint>, PgError> {
+        let Some(point) = self.ahead.pop() else {
+            return Ok(None);
+        };
+        match point {
+            CommitPoint::Received => self.number = engine.new_commit_number(),
+            CommitPoint::Inserted => self.insert_record(engine, now),
+            CommitPoint::Flushed => engine.wal.flush(self.record().committed.lsn),
+            CommitPoint::Clog => engine.mark_committed(&self.record().xids),
+            CommitPoint::Visible => self.become_visible(engine),
+            CommitPoint::Unlocked => self.unlock(engine),
+            // Constraints cannot be deferred yet, nor commits replicated, nor is there NOTIFY.
+            CommitPoint::Deferred | CommitPoint::Replicated | CommitPoint::Notified => {}
+            // From here `can_abort` says no: that is what it is to hold interrupts.
+            CommitPoint::InterruptsHeld => {}
+            // The session's work.
+            CommitPoint::Completed | CommitPoint::Ready => {}
+        }
+        Ok(Some(point))
+    }
+
+    fn record(&self) -> &Arc<CommitRecord> {
+        self.record
+            .as_ref()
+            .expect("the record is inserted before anything is done with it")
+    }
+
+    fn tx(&mut self) -> &mut Transaction {
+        self.tx
+            .as_mut()
+            .expect("a transaction has its locks until it is unlocked")
+    }
+
+    fn insert_record(&mut self, engine: &mut Engine, now: Timestamp) {
+        let committed = self.entry(Lsn(engine.wal.inserted().0 + 1), true);
+        let tx = self.tx();
+        let record = CommitRecord {
+            committed,
+            xids: tx.xids.clone(),
+            ddl: tx.ddl.clone(),
+        };
+        let record = Arc::new(record);
+        engine.wal.insert(Record::Commit(record.clone()));
+        self.record = Some(record);
+        self.inserted_at = now;
+    }
+
+    fn entry(&mut self, lsn: Lsn, writes: bool) -> Committed {
+        let (number, pid) = (self.number, self.pid);
+        let asynchronous = self.durability == Durability::Asynchronous;
+        let tx = self.tx();
+        let (xid, messages) = (tx.top_xid().unwrap_or_default(), tx.messages.clone());
+        Committed {
+            number,
+            xid,
+            pid,
+            lsn,
+            writes,
+            asynchronous,
+            messages,
+        }
+    }
+
+    fn become_visible(&mut self, engine: &mut Engine) {
+        match &self.record {
+            Some(record) => engine.publish(&record.clone()),
+            None => {
+                let entry = self.entry(engine.wal.inserted(), false);
+                engine.log_commit(entry);
+            }
+        }
+    }
+
+    fn unlock(&mut self, engine: &mut Engine) {
+        let tx = self.tx();
+        let (pid, xids) = (tx.pid, std::mem::take(&mut tx.xids));
+        for (tag, mode, xid) in std::mem::take(&mut tx.locks) {
+            engine.unlock(pid, tag, mode, xid);
+        }
+        for xid in xids {
+            engine.locks.transaction_ended(xid, &mut engine.wakeups);
+        }
+    }
+}
+
+/// The points that a commit passes, the first one last.
+fn itinerary(
+    engine: &Engine,
+    tx: &Transaction,
+    kind: CommitKind,
+    durability: Durability,
+) -> Vec<CommitPoint> {
+    use CommitPoint::*;
+    let mut points: Vec<CommitPoint> = CommitPoint::ALL
+        .into_iter()
+        .filter(|point| tx.top_xid().is_some() || !point.needs_xid())
+        .collect();
+    let mut go = |point: CommitPoint, place: fn(&[CommitPoint]) -> usize| {
+        if let Some(from) = points.iter().position(|&other| other == point) {
+            points.remove(from);
+            points.insert(place(&points), point);
+        }
+    };
+    if kind == CommitKind::Sync {
+        go(Completed, |_| 0);
+    }
+    let late_flush =
+        durability == Durability::Asynchronous || engine.is_sabotaged(Sabotage::AckBeforeFlush);
+    if late_flush {
+        go(Flushed, <[CommitPoint]>::len);
+    }
+    if engine.is_sabotaged(Sabotage::UnlockBeforeVisible) {
+        go(Unlocked, |points| {
+            points
+                .iter()
+                .position(|&point| point == Visible)
+                .unwrap_or(0)
+        });
+    }
+    points.reverse();
+    points
+}
+
+impl Engine {
+    /// Commits at once, all points in a row, for who has no client to answer.
+    pub fn commit(&mut self, tx: Transaction, now: Timestamp) -> Result<CommitNumber, PgError> {
+        let mut machine =
+            CommitMachine::new(self, tx, CommitKind::Explicit, Durability::Synchronous);
+        while machine.step(self, now)?.is_some() {}
+        Ok(machine.number)
+    }
+
+    /// The commit log: every commit that has ever been visible, in that order. It only grows; what a
+    /// crash has taken back is told by its [`super::Recovery`].
+    pub fn commits(&self) -> &[Committed] {
+        &self.commits
+    }
+
+    fn new_commit_number(&mut self) -> CommitNumber {
+        self.last_number.0 += 1;
+        self.last_number
+    }
+
+    pub(super) fn mark_committed(&mut self, xids: &[Xid]) {
+        for &xid in xids {
+            self.clog.set(xid, XactStatus::Committed);
+        }
+    }
+
+    /// What was committed is now everybody's: `ProcArrayEndTransaction`, and our log.
+    fn publish(&mut self, record: &CommitRecord) {
+        for xid in &record.xids {
+            self.running.remove(xid);
+        }
+        self.publish_ddl(record);
+        self.log_commit(record.committed.clone());
+    }
+
+    pub(super) fn publish_ddl(&mut self, record: &CommitRecord) {
+        for change in &record.ddl {
+            self.finish_storage(change);
+            self.catalog = Arc::new(self.catalog.with([change]));
+        }
+    }
+
+    pub(super) fn log_commit(&mut self, committed: Committed) {
+        if self.is_sabotaged(Sabotage::CommitTwice) {
+            self.commits.push(committed.clone());
+        }
+        self.commits.push(committed);
+    }
+}

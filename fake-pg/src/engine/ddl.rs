@@ -1,0 +1,246 @@
+//! DDL: the catalog and the storage behind it, changed within transactions.
+//!
+//! The storage of what is created exists at once and goes if the transaction does not commit; that
+//! of what is dropped goes when it has committed. TRUNCATE is both: a new heap for an old table.
+
+use std::sync::Arc;
+
+use super::catalog::{CatalogChange, Index, Sequence, Table};
+use super::exec::{Effect, Exec, Halt};
+use super::heap::{Heap, Key};
+use super::lock::LockMode;
+use super::sequence::SequenceState;
+use super::wal::Record;
+use super::xact::Transaction;
+use super::{Engine, FileNode, TableId};
+use crate::error::PgError;
+
+impl Exec<'_> {
+    /// CREATE TABLE; the definition gets its id and node here.
+    pub fn create_table(&mut self, mut table: Table) -> Result<Arc<Table>, Halt> {
+        self.refuse_duplicate(&table.name)?;
+        for index in &table.indexes {
+            self.refuse_duplicate(&index.name)?;
+        }
+        self.once(|exec| {
+            table.id = exec.engine.new_relation();
+            table.node = exec.create_heap(&table);
+            exec.tx
+                .change_catalog(CatalogChange::CreateTable(Arc::new(table.clone())));
+            Ok(())
+        })?;
+        Ok(self
+            .catalog()
+            .table(&table.name)
+            .expect("just created")
+            .clone())
+    }
+
+    /// DROP TABLE, with the sequences its columns own.
+    pub fn drop_table(&mut self, table: &Arc<Table>) -> Result<(), Halt> {
+        self.lock_table(table, LockMode::AccessExclusive, false)?;
+        self.once(|exec| {
+            exec.tx.xid(exec.engine);
+            let owned =
+                |sequence: &&Arc<Sequence>| sequence.owner.is_some_and(|owner| owner.0 == table.id);
+            let sequences: Vec<_> = exec.catalog().sequences().filter(owned).cloned().collect();
+            for sequence in sequences {
+                exec.tx
+                    .change_catalog(CatalogChange::DropSequence(sequence));
+            }
+            exec.tx
+                .change_catalog(CatalogChange::DropTable(table.clone()));
+            Ok(())
+        })
+    }
+
+    /// TRUNCATE.
+    pub fn truncate(&mut self, table: &Arc<Table>) -> Result<(), Halt> {
+        self.lock_table(table, LockMode::AccessExclusive, false)?;
+        self.once(|exec| {
+            let mut table = Table::clone(table);
+            table.node = exec.create_heap(&table);
+            exec.tx
+                .change_catalog(CatalogChange::ReplaceTable(Arc::new(table)));
+            Ok(())
+        })
+    }
+
+    /// CREATE INDEX. A unique one is checked against the rows there are.
+    pub fn create_index(&mut self, table: &Arc<Table>, index: Index) -> Result<(), Halt> {
+        self.refuse_duplicate(&index.name)?;
+        self.lock_table(table, LockMode::Share, false)?;
+        self.once(|exec| {
+            let index = Arc::new(index);
+            if index.unique {
+                exec.refuse_duplicate_keys(table, &index)?;
+            }
+            let (xid, node) = (exec.tx.xid(exec.engine), table.node);
+            exec.heap_mut(table)?.add_index(&index);
+            exec.engine.wal.insert(Record::AddIndex {
+                xid,
+                node,
+                index: index.clone(),
+            });
+            let mut table = Table::clone(table);
+            table.indexes.push(index);
+            exec.tx
+                .change_catalog(CatalogChange::ReplaceTable(Arc::new(table)));
+            Ok(())
+        })
+    }
+
+    /// ALTER TABLE that changes the definition only: defaults, checks, names.
+    pub fn replace_table(&mut self, table: Table) -> Result<(), Halt> {
+        self.lock_table(&table, LockMode::AccessExclusive, false)?;
+        self.once(|exec| {
+            exec.tx.xid(exec.engine);
+            exec.tx
+                .change_catalog(CatalogChange::ReplaceTable(Arc::new(table)));
+            Ok(())
+        })
+    }
+
+    /// CREATE SEQUENCE; the definition gets its id and node here.
+    pub fn create_sequence(&mut self, mut sequence: Sequence) -> Result<Arc<Sequence>, Halt> {
+        self.refuse_duplicate(&sequence.name)?;
+        let name = sequence.name.clone();
+        self.once(|exec| {
+            exec.tx.xid(exec.engine);
+            sequence.id = exec.engine.new_relation();
+            sequence.node = FileNode(sequence.id.0);
+            let state = SequenceState::new(&sequence);
+            exec.engine.sequences.insert(sequence.node, state);
+            exec.engine.wal.insert(Record::Sequence {
+                node: sequence.node,
+                state,
+            });
+            exec.tx
+                .change_catalog(CatalogChange::CreateSequence(Arc::new(sequence)));
+            Ok(())
+        })?;
+        Ok(self
+            .catalog()
+            .sequence(&name)
+            .expect("just created")
+            .clone())
+    }
+
+    /// DROP SEQUENCE.
+    pub fn drop_sequence(&mut self, sequence: &Arc<Sequence>) -> Result<(), Halt> {
+        self.once(|exec| {
+            exec.tx.xid(exec.engine);
+            exec.tx
+                .change_catalog(CatalogChange::DropSequence(sequence.clone()));
+            Ok(())
+        })
+    }
+
+    fn once(&mut self, happen: impl FnOnce(&mut Self) -> Result<(), Halt>) -> Result<(), Halt> {
+        self.effect(|exec| happen(exec).map(|()| Effect::Done))
+            .map(drop)
+    }
+
+    fn create_heap(&mut self, table: &Table) -> FileNode {
+        let xid = self.tx.xid(self.engine);
+        let node = FileNode(self.engine.new_relation().0);
+        let (indexes, unlogged) = (table.indexes.clone(), table.unlogged);
+        self.engine
+            .heaps
+            .insert(node, Arc::new(Heap::new(&indexes, unlogged)));
+        self.engine.wal.insert(Record::CreateHeap {
+            xid,
+            node,
+            indexes,
+            unlogged,
+        });
+        node
+    }
+
+    fn refuse_duplicate(&self, name: &str) -> Result<(), PgError> {
+        match self.catalog().relation(name) {
+            // Executed again after a wait, the statement meets what it has created.
+            Some(_) if !self.is_repeating() => Err(PgError::duplicate_relation(name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse_duplicate_keys(&self, table: &Table, index: &Index) -> Result<(), PgError> {
+        let keyed = self
+            .scan(table)
+            .filter_map(|(_, row)| Some((Key::of(index, row)?, row)));
+        let mut rows: Vec<_> = keyed.collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        match rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => {
+                let key = index.describe(table, pair[0].1);
+                Err(PgError::could_not_create_unique_index(
+                    &table.name,
+                    &index.name,
+                    &key,
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Engine {
+    fn new_relation(&mut self) -> TableId {
+        let id = TableId(self.next_oid);
+        self.next_oid += 1;
+        id
+    }
+
+    /// Takes back the storage of a change that was rolled back.
+    pub(super) fn undo_storage(&mut self, change: &CatalogChange, tx: &Transaction) {
+        match change {
+            CatalogChange::CreateTable(table) => drop(self.heaps.remove(&table.node)),
+            CatalogChange::CreateSequence(sequence) => drop(self.sequences.remove(&sequence.node)),
+            CatalogChange::ReplaceTable(table) => self.undo_replacement(table, tx),
+            CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) => {}
+        }
+    }
+
+    /// The table as it was before tells what of the replacement is new: its heap, or an index. The
+    /// changes being undone have already left the transaction's list.
+    fn undo_replacement(&mut self, table: &Table, tx: &Transaction) {
+        let earlier = tx.ddl.iter().rev().find_map(|change| match change {
+            CatalogChange::CreateTable(old) | CatalogChange::ReplaceTable(old)
+                if old.id == table.id =>
+            {
+                Some(old.clone())
+            }
+            _ => None,
+        });
+        let before = earlier.or_else(|| self.catalog.table_by_id(table.id).cloned());
+        // Created since the savepoint: its own undoing takes the heap.
+        let Some(before) = before else {
+            return drop(self.heaps.remove(&table.node));
+        };
+        if before.node != table.node {
+            self.heaps.remove(&table.node);
+        } else if let Some(heap) = self.heaps.get_mut(&table.node) {
+            for index in &table.indexes {
+                if !before.indexes.iter().any(|old| old.name == index.name) {
+                    Arc::make_mut(heap).remove_index(index);
+                }
+            }
+        }
+    }
+
+    /// Takes away the storage that a committed change has made useless.
+    pub(super) fn finish_storage(&mut self, change: &CatalogChange) {
+        match change {
+            CatalogChange::DropTable(table) => drop(self.heaps.remove(&table.node)),
+            CatalogChange::DropSequence(sequence) => drop(self.sequences.remove(&sequence.node)),
+            CatalogChange::ReplaceTable(table) => {
+                let old = self.catalog.table_by_id(table.id).map(|old| old.node);
+                if let Some(old) = old.filter(|&old| old != table.node) {
+                    self.heaps.remove(&old);
+                }
+            }
+            CatalogChange::CreateTable(_) | CatalogChange::CreateSequence(_) => {}
+        }
+    }
+}

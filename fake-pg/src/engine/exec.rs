@@ -1,0 +1,406 @@
+//! Executing one statement, as often as it takes.
+//!
+//! Executing never blocks. What must wait gives the statement up with [`Halt::Wait`]; when the
+//! session is woken, the statement is executed *again from its start*, with the same [`Journal`].
+//! The journal holds the statement's snapshot and the result of each effect so far, in order, and
+//! answers from there until it is used up; only then do effects happen again. Scans see what the
+//! snapshot sees, and never what the statement itself has written: the second execution runs exactly
+//! as the first did, up to where that one stopped.
+//!
+//! So: everything that changes the world, or that could come out differently the next time, goes
+//! through [`Exec`]. What is written here is that mechanism; the effects themselves stand in
+//! `modify`, `ddl`, `sequence` and `lock::advisory`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::catalog::{Catalog, Table};
+use super::heap::{Heap, Key, Row, Tuple};
+use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
+use super::modify::Found;
+use super::mvcc::{Snapshot, View};
+use super::wal::Record;
+use super::xact::{Isolation, Transaction};
+use super::{Engine, Lsn, Tid, Timestamp, Xid};
+use crate::error::PgError;
+use crate::types::Datum;
+
+/// Why a statement stopped short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// It failed.
+    Error(PgError),
+    /// It must wait, then be executed again with the same journal.
+    Wait(Wait),
+}
+
+impl From<PgError> for Halt {
+    fn from(error: PgError) -> Self {
+        Halt::Error(error)
+    }
+}
+
+/// What a session waits for. It is woken by [`Engine::take_wakeups`] or by the deadline; being woken
+/// early is harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What for.
+    pub on: WaitOn,
+    /// When to try again even if nobody wakes it.
+    pub deadline: Option<Timestamp>,
+}
+
+/// The kinds of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitOn {
+    /// A lock that others hold.
+    Lock(LockTag),
+    /// `pg_sleep`.
+    Sleep,
+}
+
+/// What one statement has done so far.
+#[derive(Clone, Debug, Default)]
+pub struct Journal {
+    snapshot: Option<Snapshot>,
+    effects: Vec<Effect>,
+    /// Since when it has been waiting, and whether it has looked for a deadlock.
+    waiting: Option<Waiting>,
+    /// Notices and warnings for the client, in order. The session takes them.
+    pub notices: Vec<PgError>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    tag: LockTag,
+    since: Timestamp,
+    deadlock_checked: bool,
+}
+
+/// The result of an effect: all that the statement may know of it when it is executed again.
+#[derive(Clone, Debug)]
+pub(super) enum Effect {
+    /// A row was sought to be locked.
+    Found(Found),
+    /// A version was written.
+    Placed(Tid),
+    /// A version was entered in an index.
+    Indexed,
+    /// A conflicting row was looked for.
+    Conflict(Option<Tid>),
+    /// A function with side effects was called.
+    Value(Datum),
+    /// A sleep began, to end then.
+    Until(Timestamp),
+    /// DDL was done.
+    Done,
+}
+
+/// One execution of one statement.
+#[derive(Debug)]
+pub struct Exec<'a> {
+    /// The server.
+    pub engine: &'a mut Engine,
+    /// The transaction it belongs to.
+    pub tx: &'a mut Transaction,
+    /// What earlier executions of it have done.
+    pub journal: &'a mut Journal,
+    /// The time.
+    pub now: Timestamp,
+    /// How many of the journal's effects this execution has used up.
+    used: usize,
+}
+
+impl<'a> Exec<'a> {
+    /// Begins an execution. The first one with a journal takes the statement's snapshot.
+    pub fn new(
+        engine: &'a mut Engine,
+        tx: &'a mut Transaction,
+        journal: &'a mut Journal,
+        now: Timestamp,
+    ) -> Self {
+        if journal.snapshot.is_none() {
+            tx.refresh_catalog(engine);
+            let snapshot = tx.snapshot.clone();
+            let snapshot =
+                snapshot.unwrap_or_else(|| Snapshot::take(&engine.running, engine.next_xid));
+            if tx.options.isolation == Isolation::RepeatableRead {
+                tx.snapshot = Some(snapshot.clone());
+            }
+            journal.snapshot = Some(snapshot);
+        }
+        Exec {
+            engine,
+            tx,
+            journal,
+            now,
+            used: 0,
+        }
+    }
+
+    /// Ends a statement that succeeded: what it did is seen by the next (`CommandCounterIncrement`).
+    pub fn finish(self) {
+        self.engine.stop_waiting(self.tx.pid);
+        if !self.journal.effects.is_empty() {
+            self.tx.command.0 += 1;
+        }
+        *self.journal = Journal {
+            notices: std::mem::take(&mut self.journal.notices),
+            ..Journal::default()
+        };
+    }
+
+    /// The tables and sequences this statement knows.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        self.tx.catalog()
+    }
+}
+
+/// Reading.
+impl Exec<'_> {
+    /// The rows of a table that this statement sees, oldest first.
+    pub fn scan<'s>(&'s self, table: &Table) -> impl Iterator<Item = (Tid, &'s Row)> + use<'s> {
+        let view = self.view();
+        let tuples = self.engine.heap(table.node).tuples();
+        tuples
+            .filter(move |(_, tuple)| view.sees(tuple))
+            .map(|(tid, tuple)| (tid, &tuple.row))
+    }
+
+    /// The first row at or after a place that this statement sees: a scan that can be interrupted by
+    /// changes.
+    pub fn next_row(&self, table: &Table, from: Tid) -> Option<(Tid, &Row)> {
+        let (view, heap) = (self.view(), self.engine.heap(table.node));
+        let mut places = (from.0..heap.len()).map(Tid);
+        let tid = places.find(|&tid| view.sees(heap.tuple(tid)))?;
+        Some((tid, &heap.tuple(tid).row))
+    }
+
+    /// The row with this key in the table's n-th unique index, if this statement sees one.
+    pub fn lookup(&self, table: &Table, index: usize, key: &Key) -> Option<(Tid, &Row)> {
+        let (view, heap) = (self.view(), self.engine.heap(table.node));
+        let tid = heap
+            .lookup(index, key)
+            .find(|&tid| view.sees(heap.tuple(tid)))?;
+        Some((tid, &heap.tuple(tid).row))
+    }
+
+    /// A version, seen or not: what [`Found::Moved`] points to.
+    pub fn row(&self, table: &Table, tid: Tid) -> &Row {
+        &self.tuple(table, tid).row
+    }
+
+    /// The xid of the transaction that wrote a version: the system column `xmin`.
+    pub fn xmin(&self, table: &Table, tid: Tid) -> Xid {
+        self.tuple(table, tid).xmin
+    }
+
+    /// Whether this very statement wrote a version: ON CONFLICT DO UPDATE must not touch it again.
+    pub fn is_own_work(&self, table: &Table, tid: Tid) -> bool {
+        let tuple = self.tuple(table, tid);
+        tuple.cmin == self.tx.command && self.tx.owns(tuple.xmin)
+    }
+
+    pub(super) fn tuple(&self, table: &Table, tid: Tid) -> &Tuple {
+        self.engine.heap(table.node).tuple(tid)
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            snapshot: self
+                .journal
+                .snapshot
+                .as_ref()
+                .expect("taken when the execution began"),
+            clog: &self.engine.clog,
+            own: &self.tx.xids,
+            command: self.tx.command,
+        }
+    }
+
+    pub(super) fn heap_mut(&mut self, table: &Table) -> Result<&mut Heap, PgError> {
+        let heap = self.engine.heaps.get_mut(&table.node);
+        // Only DDL of another session, which takes no table locks yet, can have removed it.
+        heap.map(Arc::make_mut)
+            .ok_or_else(|| PgError::undefined_table(&table.name))
+    }
+}
+
+/// Effects that are not about rows.
+impl Exec<'_> {
+    /// A value that could come out differently the next time: `clock_timestamp()`, a random uuid.
+    pub fn datum(
+        &mut self,
+        compute: impl FnOnce(&mut Self) -> Result<Datum, Halt>,
+    ) -> Result<Datum, Halt> {
+        match self.effect(|exec| compute(exec).map(Effect::Value))? {
+            Effect::Value(value) => Ok(value),
+            other => diverged("a value", &other),
+        }
+    }
+
+    /// The same for a number.
+    pub fn value(
+        &mut self,
+        compute: impl FnOnce(&mut Self) -> Result<i64, Halt>,
+    ) -> Result<i64, Halt> {
+        let datum = self.datum(|exec| compute(exec).map(Datum::Int8))?;
+        Ok(datum.as_i64().expect("an Int8 went in"))
+    }
+
+    /// A notice or warning, sent once.
+    pub fn notice(&mut self, notice: PgError) {
+        let sent = self.datum(|exec| {
+            exec.journal.notices.push(notice);
+            Ok(Datum::Void)
+        });
+        sent.expect("a notice neither fails nor waits");
+    }
+
+    /// `pg_sleep`.
+    pub fn sleep(&mut self, duration: Duration) -> Result<(), Halt> {
+        match self.effect(|exec| Ok(Effect::Until(exec.now.after(duration))))? {
+            Effect::Until(end) if self.now >= end => Ok(()),
+            Effect::Until(end) => Err(Halt::Wait(Wait {
+                on: WaitOn::Sleep,
+                deadline: Some(end),
+            })),
+            other => diverged("a sleep", &other),
+        }
+    }
+
+    /// `pg_current_xact_id`: assigns one.
+    pub fn current_xid(&mut self) -> Xid {
+        match self.tx.top_xid() {
+            Some(xid) => xid,
+            None => {
+                self.tx.xid(self.engine);
+                self.tx.top_xid().expect("parents get theirs first")
+            }
+        }
+    }
+
+    /// `pg_logical_emit_message`.
+    pub fn emit_message(
+        &mut self,
+        transactional: bool,
+        prefix: &str,
+        content: &str,
+    ) -> Result<Lsn, Halt> {
+        let lsn = self.value(|exec| {
+            if transactional {
+                exec.tx.xid(exec.engine);
+                exec.tx.messages.push((prefix.into(), content.into()));
+            }
+            Ok(exec.engine.wal.insert(Record::Message).0 as i64)
+        })?;
+        Ok(Lsn(lsn as u64))
+    }
+
+    /// LOCK TABLE, and what DDL takes. DML takes no table locks yet.
+    pub fn lock_table(&mut self, table: &Table, mode: LockMode, nowait: bool) -> Result<(), Halt> {
+        self.datum(|exec| {
+            let tag = LockTag::Relation(table.id);
+            if exec.try_lock(tag, mode, AdvisoryScope::Transaction) {
+                return Ok(Datum::Void);
+            }
+            if nowait {
+                let message = format!("could not obtain lock on relation \"{}\"", table.name);
+                return Err(
+                    PgError::new(crate::error::SqlState::LOCK_NOT_AVAILABLE, message).into(),
+                );
+            }
+            Err(exec.wait_for(tag, mode))
+        })
+        .map(drop)
+    }
+}
+
+/// The mechanism.
+impl Exec<'_> {
+    /// Whether the next effect has happened in an earlier execution.
+    pub(super) fn is_repeating(&self) -> bool {
+        self.used < self.journal.effects.len()
+    }
+
+    /// An effect: answered from the journal if it has happened, else done and written there.
+    pub(super) fn effect(
+        &mut self,
+        happen: impl FnOnce(&mut Self) -> Result<Effect, Halt>,
+    ) -> Result<Effect, Halt> {
+        if let Some(effect) = self.journal.effects.get(self.used) {
+            let effect = effect.clone();
+            self.used += 1;
+            return Ok(effect);
+        }
+        let effect = happen(self)?;
+        self.journal.waiting = None;
+        self.journal.effects.push(effect.clone());
+        self.used += 1;
+        Ok(effect)
+    }
+
+    /// Takes a lock that is no row's, if it is free.
+    pub(super) fn try_lock(&mut self, tag: LockTag, mode: LockMode, scope: AdvisoryScope) -> bool {
+        let request = Request {
+            pid: self.tx.pid,
+            mode,
+            xid: Xid::NONE,
+            scope,
+        };
+        let Engine {
+            locks,
+            running,
+            wakeups,
+            ..
+        } = &mut *self.engine;
+        let taken = locks.acquire(tag, request, running, wakeups);
+        if taken && scope == AdvisoryScope::Transaction {
+            self.tx.locks.push((tag, mode, Xid::NONE));
+        }
+        taken
+    }
+
+    /// Stands in the queue for a lock, or gives up: after `lock_timeout`, or on a deadlock found
+    /// after `deadlock_timeout`.
+    pub(super) fn wait_for(&mut self, tag: LockTag, mode: LockMode) -> Halt {
+        let (pid, timeouts, now) = (self.tx.pid, self.tx.timeouts, self.now);
+        let Engine {
+            locks,
+            running,
+            wakeups,
+            ..
+        } = &mut *self.engine;
+        locks.enqueue(tag, pid, mode, running, wakeups);
+        let waiting = match &mut self.journal.waiting {
+            Some(waiting) if waiting.tag == tag => waiting,
+            other => other.insert(Waiting {
+                tag,
+                since: now,
+                deadlock_checked: false,
+            }),
+        };
+        let lock_deadline = timeouts.lock.map(|patience| waiting.since.after(patience));
+        if lock_deadline.is_some_and(|deadline| now >= deadline) {
+            return Halt::Error(PgError::lock_timeout());
+        }
+        let check = waiting.since.after(timeouts.deadlock);
+        if now >= check && !waiting.deadlock_checked {
+            waiting.deadlock_checked = true;
+            if let Some(error) = locks.deadlock(pid, running) {
+                return Halt::Error(error);
+            }
+        }
+        let check = (!waiting.deadlock_checked).then_some(check);
+        let deadline = [lock_deadline, check].into_iter().flatten().min();
+        Halt::Wait(Wait {
+            on: WaitOn::Lock(tag),
+            deadline,
+        })
+    }
+}
+
+/// A statement that ran differently the second time has broken the rule at the head of this file.
+pub(super) fn diverged(expected: &str, found: &Effect) -> ! {
+    panic!("executed again, the statement asked for {expected} where it had got {found:?}")
+}

@@ -1,0 +1,217 @@
+//! Rows as they are stored: every version of every row, and the unique indexes over them.
+//!
+//! A version never moves and never changes but for its `xmax`, `cmax` and `next`. All versions of a
+//! row form a chain from `root` along `next`; row locks are on the root, as one row is one lock.
+//! Index entries name every version: who looks a key up asks `mvcc` which of them it sees.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::catalog::Index;
+use super::{CommandId, Tid, Xid};
+use crate::types::Datum;
+
+/// The values of one version, shared by heap, WAL and whoever reads it.
+pub type Row = Arc<[Datum]>;
+
+/// One version of a row.
+#[derive(Clone, Debug)]
+pub struct Tuple {
+    /// Who wrote it.
+    pub xmin: Xid,
+    /// In which of its commands.
+    pub cmin: CommandId,
+    /// Who last updated or deleted it; [`Xid::NONE`] if nobody. That one may have aborted.
+    pub xmax: Xid,
+    /// In which of its commands.
+    pub cmax: CommandId,
+    /// The version that `xmax` wrote; itself if `xmax` deleted it (`t_ctid`).
+    pub next: Tid,
+    /// The first version of the row.
+    pub root: Tid,
+    /// Its values.
+    pub row: Row,
+}
+
+/// A key of an index. One column, the common case, costs no allocation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// Of one column.
+    One(Datum),
+    /// Of several.
+    Many(Arc<[Datum]>),
+}
+
+impl Key {
+    /// The key of a row, if no part of it is NULL: NULLs never conflict.
+    pub fn of(index: &Index, row: &[Datum]) -> Option<Key> {
+        if index.columns.iter().any(|&column| row[column].is_null()) {
+            return None;
+        }
+        match index.columns[..] {
+            [column] => Some(Key::One(row[column].clone())),
+            _ => Some(Key::Many(
+                index
+                    .columns
+                    .iter()
+                    .map(|&column| row[column].clone())
+                    .collect(),
+            )),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct UniqueIndex {
+    definition: Arc<Index>,
+    entries: BTreeSet<(Key, Tid)>,
+}
+
+/// The versions of one table.
+#[derive(Clone, Debug, Default)]
+pub struct Heap {
+    tuples: Vec<Tuple>,
+    unique: Vec<UniqueIndex>,
+    /// Whether a crash empties it.
+    pub(super) unlogged: bool,
+}
+
+impl Heap {
+    pub(super) const EMPTY: Heap = Heap {
+        tuples: Vec::new(),
+        unique: Vec::new(),
+        unlogged: false,
+    };
+
+    /// An empty heap with indexes.
+    pub(super) fn new(indexes: &[Arc<Index>], unlogged: bool) -> Self {
+        let mut heap = Heap {
+            unlogged,
+            ..Heap::default()
+        };
+        for index in indexes {
+            heap.add_index(index);
+        }
+        heap
+    }
+
+    /// How many versions there are; tids are below this.
+    pub fn len(&self) -> u32 {
+        self.tuples.len() as u32
+    }
+
+    /// Whether nothing was ever written here.
+    pub fn is_empty(&self) -> bool {
+        self.tuples.is_empty()
+    }
+
+    /// A version.
+    pub fn tuple(&self, tid: Tid) -> &Tuple {
+        &self.tuples[tid.0 as usize]
+    }
+
+    /// All versions in the order they were written.
+    pub fn tuples(&self) -> impl Iterator<Item = (Tid, &Tuple)> {
+        (0..).map(Tid).zip(&self.tuples)
+    }
+
+    /// The versions with this key in the n-th unique index, the newest first: that is where the
+    /// visible one mostly is.
+    pub fn lookup(&self, index: usize, key: &Key) -> impl Iterator<Item = Tid> + use<'_> {
+        let range = (key.clone(), Tid(0))..=(key.clone(), Tid(u32::MAX));
+        let entries = self
+            .unique
+            .get(index)
+            .map(|unique| unique.entries.range(range).rev());
+        entries.into_iter().flatten().map(|(_, tid)| *tid)
+    }
+
+    /// The first version of a new row.
+    pub(super) fn insert(&mut self, xmin: Xid, cmin: CommandId, row: Row) -> Tid {
+        self.append(xmin, cmin, None, row)
+    }
+
+    /// The next version of a row.
+    pub(super) fn update(&mut self, old: Tid, xid: Xid, command: CommandId, row: Row) -> Tid {
+        let root = self.tuple(old).root;
+        let tid = self.append(xid, command, Some(root), row);
+        self.supersede(old, xid, command, tid);
+        tid
+    }
+
+    /// The end of a row.
+    pub(super) fn delete(&mut self, tid: Tid, xid: Xid, command: CommandId) {
+        self.supersede(tid, xid, command, tid);
+    }
+
+    fn append(&mut self, xmin: Xid, cmin: CommandId, root: Option<Tid>, row: Row) -> Tid {
+        let tid = Tid(self.len());
+        let root = root.unwrap_or(tid);
+        self.tuples.push(Tuple {
+            xmin,
+            cmin,
+            xmax: Xid::NONE,
+            cmax: CommandId(0),
+            next: tid,
+            root,
+            row,
+        });
+        tid
+    }
+
+    fn supersede(&mut self, tid: Tid, xmax: Xid, cmax: CommandId, next: Tid) {
+        let tuple = &mut self.tuples[tid.0 as usize];
+        (tuple.xmax, tuple.cmax, tuple.next) = (xmax, cmax, next);
+    }
+
+    /// Names a version in the n-th unique index. That the key is free is the caller's business.
+    pub(super) fn index_one(&mut self, index: usize, tid: Tid) {
+        let unique = &mut self.unique[index];
+        if let Some(key) = Key::of(&unique.definition, &self.tuples[tid.0 as usize].row) {
+            unique.entries.insert((key, tid));
+        }
+    }
+
+    /// Names a version in every index, as recovery does.
+    pub(super) fn index_all(&mut self, tid: Tid) {
+        for index in 0..self.unique.len() {
+            self.index_one(index, tid);
+        }
+    }
+
+    /// Adds an index over the versions there are, if it is a unique one.
+    pub(super) fn add_index(&mut self, index: &Arc<Index>) {
+        if !index.unique {
+            return;
+        }
+        self.unique.push(UniqueIndex {
+            definition: index.clone(),
+            entries: BTreeSet::new(),
+        });
+        for tid in 0..self.len() {
+            self.index_one(self.unique.len() - 1, Tid(tid));
+        }
+    }
+
+    /// Takes an index away, if it is here.
+    pub(super) fn remove_index(&mut self, index: &Index) {
+        self.unique
+            .retain(|unique| unique.definition.name != index.name);
+    }
+
+    /// The same heap with only those versions that `live` keeps, as if one old transaction had
+    /// written them in one go.
+    pub(super) fn vacuumed(&self, live: impl Fn(&Tuple) -> bool) -> Heap {
+        let indexes: Vec<_> = self
+            .unique
+            .iter()
+            .map(|unique| unique.definition.clone())
+            .collect();
+        let mut heap = Heap::new(&indexes, self.unlogged);
+        for tuple in self.tuples.iter().filter(|tuple| live(tuple)) {
+            let tid = heap.insert(Xid::FROZEN, CommandId(0), tuple.row.clone());
+            heap.index_all(tid);
+        }
+        heap
+    }
+}

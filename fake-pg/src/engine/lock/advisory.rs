@@ -1,0 +1,125 @@
+//! Advisory locks: keys that mean what the application says they mean.
+//!
+//! Session locks are counted and outlive transactions, rolled-back ones too; transaction locks end
+//! with theirs, or at ROLLBACK TO, and cannot be unlocked by hand. The two spaces of keys are apart.
+
+use super::{LockMode, LockTag, Request};
+use crate::engine::exec::{Exec, Halt};
+use crate::engine::{Engine, Pid, Xid};
+use crate::error::{PgError, SqlState};
+use crate::types::Datum;
+
+/// What an advisory lock is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdvisoryKey {
+    /// `pg_advisory_lock(bigint)`.
+    One(i64),
+    /// `pg_advisory_lock(integer, integer)`.
+    Two(i32, i32),
+}
+
+impl AdvisoryKey {
+    /// The least of all keys.
+    pub(super) const FIRST: AdvisoryKey = AdvisoryKey::One(i64::MIN);
+}
+
+/// How long a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdvisoryScope {
+    /// Until it is unlocked or the session ends.
+    Session,
+    /// Until the transaction ends.
+    Transaction,
+}
+
+impl Exec<'_> {
+    /// `pg_advisory_lock`, `pg_advisory_xact_lock_shared` and so on; the mode is Exclusive or Share.
+    pub fn advisory_lock(
+        &mut self,
+        key: AdvisoryKey,
+        mode: LockMode,
+        scope: AdvisoryScope,
+    ) -> Result<(), Halt> {
+        self.datum(|exec| {
+            let tag = LockTag::Advisory(key);
+            match exec.try_lock(tag, mode, scope) {
+                true => Ok(Datum::Void),
+                false => Err(exec.wait_for(tag, mode)),
+            }
+        })
+        .map(drop)
+    }
+
+    /// `pg_try_advisory_lock` and its kin: whether it got the lock.
+    pub fn try_advisory_lock(
+        &mut self,
+        key: AdvisoryKey,
+        mode: LockMode,
+        scope: AdvisoryScope,
+    ) -> Result<bool, Halt> {
+        let taken = self.datum(|exec| {
+            Ok(Datum::Bool(exec.try_lock(
+                LockTag::Advisory(key),
+                mode,
+                scope,
+            )))
+        })?;
+        Ok(taken == Datum::Bool(true))
+    }
+
+    /// `pg_advisory_unlock`: whether this session held it; a warning if not.
+    pub fn advisory_unlock(&mut self, key: AdvisoryKey, mode: LockMode) -> Result<bool, Halt> {
+        let held = self.datum(|exec| {
+            let (pid, scope) = (exec.tx.pid, AdvisoryScope::Session);
+            let request = Request {
+                pid,
+                mode,
+                xid: Xid::NONE,
+                scope,
+            };
+            let Engine {
+                locks,
+                running,
+                wakeups,
+                ..
+            } = &mut *exec.engine;
+            let held = locks.release(LockTag::Advisory(key), request, running, wakeups);
+            if !held {
+                let message = format!("you don't own a lock of type {}", mode.name());
+                exec.journal
+                    .notices
+                    .push(PgError::warning(SqlState::WARNING, message));
+            }
+            Ok(Datum::Bool(held))
+        })?;
+        Ok(held == Datum::Bool(true))
+    }
+
+    /// `pg_advisory_unlock_all`.
+    pub fn advisory_unlock_all(&mut self) -> Result<(), Halt> {
+        self.datum(|exec| {
+            exec.engine.advisory_unlock_all(exec.tx.pid);
+            Ok(Datum::Void)
+        })
+        .map(drop)
+    }
+}
+
+impl Engine {
+    /// Frees every session lock of a session, as DISCARD ALL does.
+    pub fn advisory_unlock_all(&mut self, pid: Pid) {
+        self.locks
+            .release_session(pid, &self.running, &mut self.wakeups);
+    }
+
+    /// The session locks that a session holds, and how often it took each.
+    pub fn session_locks(&self, pid: Pid) -> Vec<(AdvisoryKey, LockMode, u32)> {
+        let locks = self.locks.session_locks(pid);
+        locks
+            .filter_map(|(tag, mode, count)| match tag {
+                LockTag::Advisory(key) => Some((key, mode, count)),
+                _ => None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! Who sees which version: the fate of transactions, snapshots, visibility.
+//!
+//! A version is visible if its writer is in the snapshot and its remover is not. For others, *in*
+//! means committed and neither too young nor still running when the snapshot was taken; for oneself
+//! it means written by an earlier command. As commands see only earlier ones, a command that is
+//! executed again from its start sees the same versions again.
+
+use std::collections::BTreeMap;
+
+use super::heap::Tuple;
+use super::{CommandId, Pid, Xid};
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XactStatus {
+    /// It has not ended.
+    InProgress,
+    /// Its effects count.
+    Committed,
+    /// They never did.
+    Aborted,
+}
+
+/// The commit log, `pg_xact`: two bits a transaction, a byte here. Whoever is older than the first
+/// entry has committed, as a checkpoint leaves nothing else behind.
+#[derive(Clone, Debug)]
+pub(super) struct Clog {
+    first: Xid,
+    fates: Vec<XactStatus>,
+}
+
+impl Clog {
+    pub(super) fn starting_at(first: Xid) -> Self {
+        Clog {
+            first,
+            fates: Vec::new(),
+        }
+    }
+
+    pub(super) fn set(&mut self, xid: Xid, fate: XactStatus) {
+        let place = (xid.0 - self.first.0) as usize;
+        if self.fates.len() <= place {
+            self.fates.resize(place + 1, XactStatus::InProgress);
+        }
+        self.fates[place] = fate;
+    }
+
+    /// What is written there. A transaction that a crash ended was never written: whether one is
+    /// still running is known only to [`Running`].
+    fn get(&self, xid: Xid) -> XactStatus {
+        match xid.0.checked_sub(self.first.0) {
+            None => XactStatus::Committed,
+            Some(place) => self
+                .fates
+                .get(place as usize)
+                .copied()
+                .unwrap_or(XactStatus::InProgress),
+        }
+    }
+}
+
+/// The transactions and subtransactions that have not ended (`ProcArray`), and their backends.
+pub(super) type Running = BTreeMap<Xid, Pid>;
+
+/// What became of a transaction: in progress until it leaves [`Running`], whatever the clog says,
+/// because COMMIT writes the clog before it becomes visible.
+pub(super) fn status(running: &Running, clog: &Clog, xid: Xid) -> XactStatus {
+    if running.contains_key(&xid) {
+        return XactStatus::InProgress;
+    }
+    match clog.get(xid) {
+        XactStatus::Committed => XactStatus::Committed,
+        XactStatus::InProgress | XactStatus::Aborted => XactStatus::Aborted,
+    }
+}
+
+/// Which transactions count as committed, from where one command stands.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The first xid that had not been assigned.
+    xmax: Xid,
+    /// Those below it that had not ended, in order.
+    in_progress: Vec<Xid>,
+}
+
+impl Snapshot {
+    pub(super) fn take(running: &Running, next: Xid) -> Self {
+        Snapshot {
+            xmax: next,
+            in_progress: running.keys().copied().collect(),
+        }
+    }
+
+    fn includes(&self, xid: Xid, clog: &Clog) -> bool {
+        xid < self.xmax
+            && self.in_progress.binary_search(&xid).is_err()
+            && clog.get(xid) == XactStatus::Committed
+    }
+}
+
+/// Everything visibility depends on.
+pub(super) struct View<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) clog: &'a Clog,
+    /// The viewer's own xids that have not been rolled back, in order.
+    pub(super) own: &'a [Xid],
+    /// The viewer's current command.
+    pub(super) command: CommandId,
+}
+
+impl View<'_> {
+    /// `HeapTupleSatisfiesMVCC`.
+    pub(super) fn sees(&self, tuple: &Tuple) -> bool {
+        self.includes(tuple.xmin, tuple.cmin)
+            && (tuple.xmax == Xid::NONE || !self.includes(tuple.xmax, tuple.cmax))
+    }
+
+    fn includes(&self, xid: Xid, command: CommandId) -> bool {
+        match self.own.binary_search(&xid) {
+            Ok(_) => command < self.command,
+            Err(_) => self.snapshot.includes(xid, self.clog),
+        }
+    }
+}

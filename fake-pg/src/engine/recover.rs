@@ -1,0 +1,216 @@
+//! Crash and recovery: the base image, and the WAL on top of it.
+//!
+//! Memory is gone: sessions, locks, whatever was not flushed. A transaction has committed if its
+//! record is within the WAL that is left, wherever its COMMIT stood. Xids that are not in it are
+//! given out again, as PostgreSQL does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::catalog::Catalog;
+use super::heap::Heap;
+use super::lock::LockTable;
+use super::mvcc::{Clog, Running, XactStatus, status};
+use super::sequence::{Currvals, SequenceState};
+use super::wal::Record;
+use super::{CommitNumber, Engine, FileNode, Lsn, Xid};
+
+/// What a checkpoint wrote: where recovery begins.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Image {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) heaps: BTreeMap<FileNode, Arc<Heap>>,
+    pub(super) sequences: BTreeMap<FileNode, SequenceState>,
+    pub(super) next_xid: Xid,
+    pub(super) next_oid: u32,
+}
+
+/// What a recovery found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Commits that had been visible and are no more.
+    pub lost: Vec<CommitNumber>,
+    /// Commits that had not been visible and now are: the crash came between flush and visibility.
+    /// The commit log has them now.
+    pub completed: Vec<CommitNumber>,
+    /// How many records were replayed.
+    pub replayed: usize,
+    /// Where the WAL now ends.
+    pub end: Lsn,
+}
+
+impl Engine {
+    /// Power is lost and comes back. Every transaction value and commit machine of before is void:
+    /// drop them.
+    pub fn crash(&mut self) -> Recovery {
+        self.recover(self.wal.flushed())
+    }
+
+    /// Fails over to a replica whose WAL ends right before that commit's record, or where the flushed
+    /// WAL ends if that commit has no record in it.
+    pub fn promote_without(&mut self, number: CommitNumber) -> Recovery {
+        let flushed = self.wal.flushed();
+        let end = self
+            .wal
+            .before_commit(number)
+            .map_or(flushed, |end| end.min(flushed));
+        self.recover(end)
+    }
+
+    /// Makes the present state the one that recovery begins from, as if it had been there when the
+    /// server was installed: nothing of it can be lost, no dead version of it is left, and commits are
+    /// numbered from 1 again. For after the schema has been loaded.
+    pub fn checkpoint_as_installed(&mut self) {
+        assert!(
+            self.running.is_empty(),
+            "transactions are running: {:?}",
+            self.running
+        );
+        let Engine {
+            heaps,
+            clog,
+            running,
+            ..
+        } = self;
+        for heap in heaps.values_mut() {
+            let committed = |xid| status(running, clog, xid) == XactStatus::Committed;
+            *heap = Arc::new(heap.vacuumed(|tuple| {
+                committed(tuple.xmin) && (tuple.xmax == Xid::NONE || !committed(tuple.xmax))
+            }));
+        }
+        self.clog = Clog::starting_at(self.next_xid);
+        self.wal.recycle();
+        self.commits.clear();
+        self.last_number = CommitNumber(0);
+        self.base = Arc::new(Image {
+            catalog: self.catalog.clone(),
+            heaps: self.heaps.clone(),
+            // The first nextval after a checkpoint writes WAL anew.
+            sequences: self
+                .sequences
+                .iter()
+                .map(|(node, state)| (*node, state.checkpointed()))
+                .collect(),
+            next_xid: self.next_xid,
+            next_oid: self.next_oid,
+        });
+        self.sequences = self.base.sequences.clone();
+    }
+
+    fn recover(&mut self, end: Lsn) -> Recovery {
+        let visible: BTreeSet<CommitNumber> =
+            self.commits.iter().map(|commit| commit.number).collect();
+        let mut lost: Vec<CommitNumber> = self
+            .wal
+            .truncate(end)
+            .iter()
+            .filter_map(|record| match record {
+                Record::Commit(commit) => Some(commit.committed.number),
+                _ => None,
+            })
+            .filter(|number| visible.contains(number))
+            .collect();
+        lost.sort();
+        self.forget_memory();
+        let wal = std::mem::take(&mut self.wal);
+        let mut completed = Vec::new();
+        for record in wal.records() {
+            self.replay(record);
+            if let Record::Commit(commit) = record
+                && !visible.contains(&commit.committed.number)
+            {
+                completed.push(commit.committed.number);
+                self.log_commit(commit.committed.clone());
+            }
+        }
+        self.wal = wal;
+        Recovery {
+            lost,
+            completed,
+            replayed: self.wal.records().len(),
+            end,
+        }
+    }
+
+    /// Back to the last checkpoint. The commit log and its numbers are the observer's, not the
+    /// server's: they stay.
+    fn forget_memory(&mut self) {
+        let base = self.base.clone();
+        self.catalog = base.catalog.clone();
+        self.heaps = base.heaps.clone();
+        self.sequences = base.sequences.clone();
+        self.next_xid = base.next_xid;
+        self.next_oid = base.next_oid;
+        self.clog = Clog::starting_at(base.next_xid);
+        self.running = Running::new();
+        self.locks = LockTable::default();
+        self.currvals = Currvals::default();
+        self.wakeups.clear();
+        for heap in self.heaps.values_mut().filter(|heap| heap.unlogged) {
+            *heap = Arc::new(heap.vacuumed(|_| false));
+        }
+    }
+
+    fn replay(&mut self, record: &Record) {
+        let command = super::CommandId(0);
+        self.next_xid = self.next_xid.max(Xid(record.xid().0 + 1));
+        match record {
+            Record::Insert { xid, node, row } => {
+                if let Some(heap) = self.replayed_heap(*node) {
+                    let tid = heap.insert(*xid, command, row.clone());
+                    heap.index_all(tid);
+                }
+            }
+            Record::Update {
+                xid,
+                node,
+                old,
+                row,
+            } => {
+                if let Some(heap) = self.replayed_heap(*node) {
+                    let tid = heap.update(*old, *xid, command, row.clone());
+                    heap.index_all(tid);
+                }
+            }
+            Record::Delete { xid, node, tid } => {
+                if let Some(heap) = self.replayed_heap(*node) {
+                    heap.delete(*tid, *xid, command);
+                }
+            }
+            Record::CreateHeap {
+                node,
+                indexes,
+                unlogged,
+                ..
+            } => {
+                self.heaps
+                    .insert(*node, Arc::new(Heap::new(indexes, *unlogged)));
+                self.next_oid = self.next_oid.max(node.0 + 1);
+            }
+            Record::AddIndex { node, index, .. } => {
+                if let Some(heap) = self.replayed_heap(*node) {
+                    heap.add_index(index);
+                }
+            }
+            Record::Sequence { node, state } => {
+                self.sequences.insert(*node, *state);
+                self.next_oid = self.next_oid.max(node.0 + 1);
+            }
+            Record::Commit(commit) => {
+                self.mark_committed(&commit.xids);
+                self.publish_ddl(commit);
+            }
+            Record::Abort { xids } => {
+                for &xid in xids {
+                    self.clog.set(xid, XactStatus::Aborted);
+                }
+            }
+            Record::Lock { .. } | Record::Message => {}
+        }
+    }
+
+    /// A heap is missing only if a later record drops it for good.
+    fn replayed_heap(&mut self, node: FileNode) -> Option<&mut Heap> {
+        self.heaps.get_mut(&node).map(Arc::make_mut)
+    }
+}

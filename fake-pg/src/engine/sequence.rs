@@ -1,0 +1,209 @@
+//! Sequences: numbers that never roll back and, after a crash, jump.
+//!
+//! One WAL record promises the next 32 values (`SEQ_LOG_VALS`), so a crash skips those not yet
+//! given: 2 is followed by 34. Definitions are the catalog's; state is here, outside of transactions.
+
+use super::catalog::Sequence;
+use super::exec::{Exec, Halt};
+use super::wal::Record;
+use super::{FileNode, Pid};
+use crate::error::{PgError, SqlState};
+
+/// How many values one WAL record is ahead.
+const LOG_AHEAD: i64 = 32;
+
+/// The one row of a sequence, as `SELECT * FROM seq` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SequenceState {
+    /// The value last given, or to be given first.
+    pub last_value: i64,
+    /// How many values may be given before the WAL must be told.
+    pub log_count: i64,
+    /// Whether `last_value` has been given.
+    pub is_called: bool,
+}
+
+impl SequenceState {
+    pub(super) fn new(sequence: &Sequence) -> Self {
+        SequenceState {
+            last_value: sequence.start,
+            log_count: 0,
+            is_called: false,
+        }
+    }
+}
+
+impl Sequence {
+    /// The value after that one, or its error at the end.
+    fn after(&self, value: i64) -> Result<i64, PgError> {
+        match value.checked_add(self.increment) {
+            Some(next) if (self.min..=self.max).contains(&next) => Ok(next),
+            _ if self.cycle => Ok(if self.increment > 0 {
+                self.min
+            } else {
+                self.max
+            }),
+            _ => {
+                let (end, limit) = if self.increment > 0 {
+                    ("maximum", self.max)
+                } else {
+                    ("minimum", self.min)
+                };
+                let name = &self.name;
+                Err(PgError::new(
+                    SqlState::SEQUENCE_GENERATOR_LIMIT_EXCEEDED,
+                    format!("nextval: reached {end} value of sequence \"{name}\" ({limit})"),
+                ))
+            }
+        }
+    }
+
+    /// The value that is up to `steps` after that one: as far as a WAL record may look ahead.
+    fn ahead(&self, mut value: i64, steps: i64) -> i64 {
+        for _ in 0..steps {
+            match self.after(value) {
+                Ok(next) => value = next,
+                Err(_) => break,
+            }
+        }
+        value
+    }
+}
+
+impl Exec<'_> {
+    /// `nextval`. Gives the transaction an xid when it writes WAL, as the real one does.
+    pub fn nextval(&mut self, sequence: &Sequence) -> Result<i64, Halt> {
+        self.value(|exec| {
+            let mut state = exec.sequence_state(sequence)?;
+            let value = if state.is_called {
+                sequence.after(state.last_value)?
+            } else {
+                state.last_value
+            };
+            if state.log_count == 0 || !state.is_called {
+                exec.tx.xid(exec.engine);
+                let logged = SequenceState {
+                    last_value: sequence.ahead(value, LOG_AHEAD),
+                    log_count: 0,
+                    is_called: true,
+                };
+                exec.engine.wal.insert(Record::Sequence {
+                    node: sequence.node,
+                    state: logged,
+                });
+                state.log_count = LOG_AHEAD + 1;
+            }
+            state = SequenceState {
+                last_value: value,
+                log_count: state.log_count - 1,
+                is_called: true,
+            };
+            exec.engine.sequences.insert(sequence.node, state);
+            exec.engine
+                .currvals
+                .remember(exec.tx.pid, sequence.node, value);
+            Ok(value)
+        })
+    }
+
+    /// `setval`.
+    pub fn setval(
+        &mut self,
+        sequence: &Sequence,
+        value: i64,
+        is_called: bool,
+    ) -> Result<i64, Halt> {
+        self.value(|exec| {
+            exec.sequence_state(sequence)?;
+            if !(sequence.min..=sequence.max).contains(&value) {
+                let Sequence { name, min, max, .. } = sequence;
+                return Err(Halt::Error(PgError::new(
+                    SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+                    format!("setval: value {value} is out of bounds for sequence \"{name}\" ({min}..{max})"),
+                )));
+            }
+            exec.tx.xid(exec.engine);
+            let state = SequenceState { last_value: value, log_count: 0, is_called };
+            exec.engine.wal.insert(Record::Sequence { node: sequence.node, state });
+            exec.engine.sequences.insert(sequence.node, state);
+            if is_called {
+                exec.engine.currvals.remember(exec.tx.pid, sequence.node, value);
+            }
+            Ok(value)
+        })
+    }
+
+    /// `currval`.
+    pub fn currval(&self, sequence: &Sequence) -> Result<i64, PgError> {
+        self.engine
+            .currvals
+            .of(self.tx.pid, sequence.node)
+            .ok_or_else(|| {
+                PgError::new(
+                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!(
+                        "currval of sequence \"{}\" is not yet defined in this session",
+                        sequence.name
+                    ),
+                )
+            })
+    }
+
+    /// `lastval`.
+    pub fn lastval(&self) -> Result<i64, PgError> {
+        self.engine.currvals.last(self.tx.pid).ok_or_else(|| {
+            PgError::new(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "lastval is not yet defined in this session",
+            )
+        })
+    }
+
+    fn sequence_state(&self, sequence: &Sequence) -> Result<SequenceState, Halt> {
+        let state = self.engine.sequences.get(&sequence.node);
+        state
+            .copied()
+            .ok_or_else(|| Halt::Error(PgError::undefined_table(&sequence.name)))
+    }
+}
+
+/// What `currval` and `lastval` remember for each session, the latest last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Currvals(Vec<(Pid, FileNode, i64)>);
+
+impl Currvals {
+    fn remember(&mut self, pid: Pid, node: FileNode, value: i64) {
+        self.0.retain(|entry| (entry.0, entry.1) != (pid, node));
+        self.0.push((pid, node, value));
+    }
+
+    fn of(&self, pid: Pid, node: FileNode) -> Option<i64> {
+        self.0
+            .iter()
+            .find(|entry| (entry.0, entry.1) == (pid, node))
+            .map(|entry| entry.2)
+    }
+
+    fn last(&self, pid: Pid) -> Option<i64> {
+        self.0
+            .iter()
+            .rev()
+            .find(|entry| entry.0 == pid)
+            .map(|entry| entry.2)
+    }
+
+    /// DISCARD SEQUENCES, and the end of a session.
+    pub(super) fn forget(&mut self, pid: Pid) {
+        self.0.retain(|entry| entry.0 != pid);
+    }
+}
+
+impl SequenceState {
+    /// The state as a checkpoint leaves it: the next value will be logged before it is given.
+    pub(super) fn checkpointed(self) -> Self {
+        SequenceState {
+            log_count: 0,
+            ..self
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Transactions: begin, savepoints, and every way to end but COMMIT.
+//!
+//! A [`Transaction`] is a value that its session owns. It keeps, in the order of their happening, the
+//! xids, locks, messages and catalog changes it has made, and a savepoint remembers how long each
+//! list was: to roll back is to undo the tails, to release is to forget the marks.
+//!
+//! Xids are assigned when something is written, parents first (`AssignTransactionId`): a
+//! subtransaction's xid is above its parent's, and all that came of it lie above that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::catalog::{Catalog, CatalogChange};
+use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
+use super::mvcc::{Snapshot, XactStatus};
+use super::sabotage::Sabotage;
+use super::wal::Record;
+use super::{CommandId, Engine, Pid, Timestamp, Xid};
+use crate::error::PgError;
+
+/// What a transaction sees of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Each statement sees what was committed before it. Read uncommitted is the same.
+    #[default]
+    ReadCommitted,
+    /// All statements see what was committed before the first.
+    RepeatableRead,
+}
+
+/// The modes of BEGIN and SET TRANSACTION.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TxOptions {
+    /// ISOLATION LEVEL.
+    pub isolation: Isolation,
+    /// READ ONLY.
+    pub read_only: bool,
+}
+
+/// How long a statement may stand in a queue. The session copies its settings here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `lock_timeout`; none is for ever.
+    pub lock: Option<Duration>,
+    /// `deadlock_timeout`: how long to wait before looking for a deadlock.
+    pub deadlock: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            lock: None,
+            deadlock: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A transaction that has not ended. Give it back to the engine, by [`Engine::abort`] or to a
+/// [`super::commit::CommitMachine`]: dropped, it would run for ever.
+#[derive(Debug)]
+#[must_use = "a transaction that is dropped keeps its locks"]
+pub struct Transaction {
+    /// The session it belongs to.
+    pub pid: Pid,
+    /// When it began: what `now()` says.
+    pub started: Timestamp,
+    /// Its modes. They may change until its first query.
+    pub options: TxOptions,
+    /// Its patience.
+    pub timeouts: Timeouts,
+    /// The transaction itself, then its open savepoints.
+    levels: Vec<Level>,
+    /// Its xids that have not been rolled back, in order.
+    pub(super) xids: Vec<Xid>,
+    pub(super) locks: Vec<(LockTag, LockMode, Xid)>,
+    pub(super) messages: Vec<Message>,
+    pub(super) ddl: Vec<CatalogChange>,
+    /// The committed catalog with this transaction's changes.
+    catalog: Arc<Catalog>,
+    /// The version of the committed catalog that this view was made from.
+    catalog_base: u64,
+    /// The snapshot of repeatable read, from its first statement on.
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) command: CommandId,
+    failed: bool,
+}
+
+/// `pg_logical_emit_message(true, prefix, content)`.
+pub type Message = (Arc<str>, Arc<str>);
+
+/// A transaction or savepoint: its xid, and how long the lists were when it began.
+#[derive(Debug)]
+struct Level {
+    name: Arc<str>,
+    xid: Option<Xid>,
+    locks: usize,
+    messages: usize,
+    ddl: usize,
+}
+
+impl Transaction {
+    /// Its catalog: what is committed, and its own changes.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// Whether an error has doomed it, up to a ROLLBACK TO.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether it has left anything that a commit must publish. If not, an implicit transaction ends
+    /// by [`Engine::end_read_only`], without a machine and without a number.
+    pub fn has_effects(&self) -> bool {
+        self.top_xid().is_some() || !self.messages.is_empty()
+    }
+
+    /// Its xid, if it has one: `pg_current_xact_id_if_assigned`.
+    pub fn top_xid(&self) -> Option<Xid> {
+        self.levels[0].xid
+    }
+
+    /// Whether it has taken a snapshot that it must keep.
+    pub fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// How many savepoints are open.
+    pub fn savepoints(&self) -> usize {
+        self.levels.len() - 1
+    }
+
+    /// Whether it is the transaction, or a live subtransaction, with that xid.
+    pub(super) fn owns(&self, xid: Xid) -> bool {
+        self.xids.binary_search(&xid).is_ok()
+    }
+
+    /// The xid to write with, assigned now if need be.
+    pub(super) fn xid(&mut self, engine: &mut Engine) -> Xid {
+        if let Some(xid) = self.levels.last().expect("level 0 is always there").xid {
+            return xid;
+        }
+        for level in &mut self.levels {
+            if level.xid.is_none() {
+                let xid = engine.assign_xid(self.pid);
+                level.xid = Some(xid);
+                self.xids.push(xid);
+            }
+        }
+        *self.xids.last().expect("one was just assigned")
+    }
+
+    /// Brings the view of the catalog up to date with what others have committed.
+    pub(super) fn refresh_catalog(&mut self, engine: &Engine) {
+        let base = engine.catalog.version();
+        if self.catalog_base != base {
+            self.rebuild_catalog(engine);
+        }
+    }
+
+    fn rebuild_catalog(&mut self, engine: &Engine) {
+        self.catalog_base = engine.catalog.version();
+        self.catalog = match self.ddl.is_empty() {
+            true => engine.catalog.clone(),
+            false => Arc::new(engine.catalog.with(&self.ddl)),
+        };
+    }
+
+    /// Notes a catalog change and shows it to the statements that follow.
+    pub(super) fn change_catalog(&mut self, change: CatalogChange) {
+        self.catalog = Arc::new(self.catalog.with([&change]));
+        self.ddl.push(change);
+    }
+
+    fn push_level(&mut self, name: Arc<str>) {
+        self.levels.push(Level {
+            name,
+            xid: None,
+            locks: self.locks.len(),
+            messages: self.messages.len(),
+            ddl: self.ddl.len(),
+        });
+    }
+
+    fn find_savepoint(&self, name: &str) -> Result<usize, PgError> {
+        let place = self.levels[1..]
+            .iter()
+            .rposition(|level| &*level.name == name);
+        place
+            .map(|place| place + 1)
+            .ok_or_else(|| PgError::no_such_savepoint(name))
+    }
+}
+
+impl Engine {
+    /// Begins a transaction. It costs nothing until it writes.
+    pub fn begin(&self, pid: Pid, options: TxOptions, now: Timestamp) -> Transaction {
+        let mut tx = Transaction {
+            pid,
+            started: now,
+            options,
+            timeouts: Timeouts::default(),
+            levels: Vec::new(),
+            xids: Vec::new(),
+            locks: Vec::new(),
+            messages: Vec::new(),
+            ddl: Vec::new(),
+            catalog: self.catalog.clone(),
+            catalog_base: self.catalog.version(),
+            snapshot: None,
+            command: CommandId(0),
+            failed: false,
+        };
+        tx.push_level(Arc::default());
+        tx
+    }
+
+    /// SAVEPOINT.
+    pub fn savepoint(&mut self, tx: &mut Transaction, name: &str) {
+        tx.push_level(name.into());
+    }
+
+    /// RELEASE SAVEPOINT: the savepoint and those after it are forgotten, their effects stay.
+    pub fn release(&mut self, tx: &mut Transaction, name: &str) -> Result<(), PgError> {
+        let place = tx.find_savepoint(name)?;
+        tx.levels.truncate(place);
+        Ok(())
+    }
+
+    /// ROLLBACK TO SAVEPOINT: everything after it is undone, the savepoint stays. It also revives a
+    /// transaction that has failed.
+    pub fn rollback_to(&mut self, tx: &mut Transaction, name: &str) -> Result<(), PgError> {
+        let place = tx.find_savepoint(name)?;
+        if self.is_sabotaged(Sabotage::LoseSavepoint) {
+            tx.levels.truncate(place + 1);
+        } else {
+            self.undo(tx, place);
+        }
+        tx.failed = false;
+        Ok(())
+    }
+
+    /// An error: the innermost savepoint's effects, or all, are undone at once, as in PostgreSQL,
+    /// locks included. The block then waits for ROLLBACK, or ROLLBACK TO.
+    pub fn fail(&mut self, tx: &mut Transaction) {
+        self.undo(tx, tx.levels.len() - 1);
+        tx.failed = true;
+    }
+
+    /// ROLLBACK, or the end of a session in a transaction.
+    pub fn abort(&mut self, mut tx: Transaction) {
+        self.undo(&mut tx, 0);
+    }
+
+    /// Ends an implicit transaction without effects: no record, no number.
+    pub fn end_read_only(&mut self, tx: Transaction) {
+        assert!(
+            !tx.has_effects(),
+            "a transaction with effects ended without a commit: {tx:?}"
+        );
+        self.abort(tx);
+    }
+
+    /// Undoes a level and those above it (`AbortTransaction`, `AbortSubTransaction`): first nobody
+    /// sees its rows any more, then its locks go.
+    fn undo(&mut self, tx: &mut Transaction, place: usize) {
+        self.stop_waiting(tx.pid);
+        tx.levels.truncate(place + 1);
+        let level = &mut tx.levels[place];
+        let (locks, messages, ddl) = (level.locks, level.messages, level.ddl);
+        let aborted = match level.xid.take() {
+            Some(first) => {
+                let place = tx.xids.partition_point(|&xid| xid < first);
+                tx.xids.split_off(place)
+            }
+            None => Vec::new(),
+        };
+        if !aborted.is_empty() {
+            for &xid in &aborted {
+                self.clog.set(xid, XactStatus::Aborted);
+                self.running.remove(&xid);
+            }
+            self.wal.insert(Record::Abort {
+                xids: aborted.clone(),
+            });
+        }
+        for change in tx.ddl.split_off(ddl).iter().rev() {
+            self.undo_storage(change, tx);
+        }
+        tx.rebuild_catalog(self);
+        tx.messages.truncate(messages);
+        for (tag, mode, xid) in tx.locks.split_off(locks).into_iter().rev() {
+            self.unlock(tx.pid, tag, mode, xid);
+        }
+        for xid in aborted {
+            self.locks.transaction_ended(xid, &mut self.wakeups);
+        }
+    }
+
+    pub(super) fn unlock(&mut self, pid: Pid, tag: LockTag, mode: LockMode, xid: Xid) {
+        let request = Request {
+            pid,
+            mode,
+            xid,
+            scope: AdvisoryScope::Transaction,
+        };
+        self.locks
+            .release(tag, request, &self.running, &mut self.wakeups);
+    }
+
+    fn assign_xid(&mut self, pid: Pid) -> Xid {
+        let xid = self.next_xid;
+        self.next_xid = Xid(xid.0 + 1);
+        self.running.insert(xid, pid);
+        xid
+    }
+}
