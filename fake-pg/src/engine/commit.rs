@@ -21,7 +21,7 @@ use crate::error::PgError;
 /// A step of a COMMIT that has been reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CommitPoint {
-    /// The request is here; the commit has its number.
+    /// The request is here.
     Received,
     /// Deferred constraints have been checked. Until here it can fail, be cancelled or terminated.
     Deferred,
@@ -181,7 +181,7 @@ impl CommitMachine {
         }
     }
 
-    /// Its number, once it has been received.
+    /// Its number, from its first step on.
     pub fn number(&self) -> CommitNumber {
         self.number
     }
@@ -232,13 +232,17 @@ impl CommitMachine {
         let Some(point) = self.ahead.pop() else {
             return Ok(None);
         };
+        if self.number == CommitNumber(0) {
+            self.number = engine.new_commit_number();
+        }
         match point {
-            CommitPoint::Received => self.number = engine.new_commit_number(),
             CommitPoint::Inserted => self.insert_record(engine, now),
             CommitPoint::Flushed => engine.wal.flush(self.record().committed.lsn),
             CommitPoint::Clog => engine.mark_committed(&self.record().xids),
             CommitPoint::Visible => self.become_visible(engine),
             CommitPoint::Unlocked => self.unlock(engine),
+            // The request is here, and has its number.
+            CommitPoint::Received => {}
             // Constraints cannot be deferred yet, nor commits replicated, nor is there NOTIFY.
             CommitPoint::Deferred | CommitPoint::Replicated | CommitPoint::Notified => {}
             // From here `can_abort` says no: that is what it is to hold interrupts.
@@ -293,7 +297,7 @@ impl CommitMachine {
 
     fn become_visible(&mut self, engine: &mut Engine) {
         match &self.record {
-            Some(record) => engine.publish(&record.clone()),
+            Some(record) => engine.publish(record),
             None => {
                 let entry = self.entry(engine.wal.inserted(), false);
                 engine.log_commit(entry);
@@ -384,6 +388,12 @@ impl Engine {
         }
         self.publish_ddl(record);
         self.log_commit(record.committed.clone());
+        if self.is_sabotaged(Sabotage::UnlockBeforeVisible) {
+            // Who was let go too early and found the transaction still running has queued up again.
+            for &xid in &record.xids {
+                self.locks.transaction_ended(xid, &mut self.wakeups);
+            }
+        }
     }
 
     pub(super) fn publish_ddl(&mut self, record: &CommitRecord) {
@@ -398,5 +408,131 @@ impl Engine {
             self.commits.push(committed.clone());
         }
         self.commits.push(committed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::script::{check, check_on, engine};
+
+    #[test]
+    fn points_have_names_that_parse_back() {
+        for point in CommitPoint::ALL {
+            assert_eq!(point.to_string().parse(), Ok(point));
+        }
+        assert!("flush".parse::<CommitPoint>().is_err());
+    }
+
+    #[test]
+    fn each_kind_of_commit_passes_its_points() {
+        check(
+            "a begin
+             a insert 1 x
+             a commit         -> received deferred interrupts-held inserted flushed clog replicated visible unlocked notified completed ready
+             a begin
+             a select
+             a commit         -> received deferred interrupts-held visible unlocked notified completed ready
+             a begin
+             a insert 2 x
+             a commit async   -> received deferred interrupts-held inserted clog replicated visible unlocked notified completed ready flushed
+             a begin
+             a insert 3 x
+             a commit sync at-sync -> completed received deferred interrupts-held inserted flushed clog replicated visible unlocked notified ready",
+        );
+    }
+
+    #[test]
+    fn a_row_is_there_at_visible_and_free_at_unlocked() {
+        check(
+            "a insert 1 x
+             a begin
+             a append 1 y
+             a commit to clog -> received deferred interrupts-held inserted flushed clog
+             b select         -> 1=x
+             b append 1 z     -> waits
+             a step visible   -> replicated visible
+             c select         -> 1=xy
+             a step unlocked  -> unlocked; b: updated 1
+             c select         -> 1=xyz",
+        );
+    }
+
+    #[test]
+    fn a_commit_is_numbered_and_logged_with_its_messages() {
+        let mut engine = engine();
+        for (keys, content) in [(1..=2, "one"), (3..=3, "two")] {
+            let mut tx = engine.begin(Pid(1), Default::default(), Timestamp(0));
+            tx.messages.push(("m".into(), content.into()));
+            for _ in keys {
+                tx.xid(&mut engine);
+            }
+            engine.commit(tx, Timestamp(0)).unwrap();
+        }
+        let shown: Vec<String> = engine
+            .commits()
+            .iter()
+            .map(|commit| format!("{} {} {}", commit.number, commit.xid, commit.messages[0].1))
+            .collect();
+        assert_eq!(shown, ["1 741 one", "2 742 two"]);
+    }
+
+    #[test]
+    fn before_interrupts_are_held_a_commit_can_be_given_up() {
+        let mut engine = engine();
+        let mut tx = engine.begin(Pid(1), Default::default(), Timestamp(0));
+        tx.xid(&mut engine);
+        let mut machine = CommitMachine::new(&engine, tx, CommitKind::Explicit, Default::default());
+        let mut passed = Vec::new();
+        while machine.can_abort() {
+            passed.push(
+                machine
+                    .step(&mut engine, Timestamp(0))
+                    .unwrap()
+                    .unwrap()
+                    .name(),
+            );
+        }
+        assert_eq!(passed, ["received", "deferred", "interrupts-held"]);
+    }
+
+    #[test]
+    fn sabotage_acknowledges_before_the_flush() {
+        let mut engine = engine();
+        engine.sabotage(Sabotage::AckBeforeFlush);
+        check_on(
+            engine,
+            "a begin
+             a insert 1 x
+             a commit to ready -> received deferred interrupts-held inserted clog replicated visible unlocked notified completed ready
+             crash             -> lost 1
+             a select          -> ",
+        );
+    }
+
+    #[test]
+    fn sabotage_unlocks_before_visibility_and_loses_an_update() {
+        let mut engine = engine();
+        engine.sabotage(Sabotage::UnlockBeforeVisible);
+        check_on(
+            engine,
+            "a insert 1 x
+             a begin
+             a append 1 y
+             b append 1 z       -> waits
+             a commit to unlocked -> received deferred interrupts-held inserted flushed clog replicated unlocked; b: updated 1
+             a step             -> visible notified completed ready
+             a select           -> 1=xy 1=xz",
+        );
+    }
+
+    #[test]
+    fn sabotage_tells_a_commit_twice() {
+        let mut engine = engine();
+        engine.sabotage(Sabotage::CommitTwice);
+        let mut tx = engine.begin(Pid(1), Default::default(), Timestamp(0));
+        tx.xid(&mut engine);
+        engine.commit(tx, Timestamp(0)).unwrap();
+        assert_eq!(engine.commits().len(), 2);
     }
 }

@@ -221,11 +221,7 @@ impl Engine {
         if before.node != table.node {
             self.heaps.remove(&table.node);
         } else if let Some(heap) = self.heaps.get_mut(&table.node) {
-            for index in &table.indexes {
-                if !before.indexes.iter().any(|old| old.name == index.name) {
-                    Arc::make_mut(heap).remove_index(index);
-                }
-            }
+            Arc::make_mut(heap).keep_indexes(&before.indexes);
         }
     }
 
@@ -242,5 +238,58 @@ impl Engine {
             }
             CatalogChange::CreateTable(_) | CatalogChange::CreateSequence(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::script::check;
+
+    #[test]
+    fn truncate_and_drop_roll_back() {
+        check(
+            "a insert 1 x
+             a begin
+             a truncate   -> truncated
+             a insert 2 y
+             a savepoint s
+             a drop       -> dropped
+             a rollback-to s
+             a select     -> 2=y
+             b select     -> 1=x
+             a abort
+             a select     -> 1=x
+             a truncate
+             a select     -> 
+             crash
+             a select     -> 
+             a drop
+             crash
+             a select     -> ERROR 42P01: relation \"t\" does not exist",
+        );
+    }
+
+    #[test]
+    fn a_unique_index_checks_the_rows_there_are_and_goes_with_its_transaction() {
+        check(
+            "a insert 1 x
+             a insert 2 x
+             a unique     -> ERROR 23505: could not create unique index \"t_v\" (Key (v)=(x) is duplicated.)
+             a delete 2
+             a begin
+             a unique     -> indexed
+             a insert 3 x -> ERROR 23505: duplicate key value violates unique constraint \"t_v\" (Key (v)=(x) already exists.)
+             a abort
+             a insert 3 x -> inserted
+             a delete 3
+             a begin
+             a unique
+             b insert 4 y
+             crash
+             a insert 5 x -> inserted
+             a delete 5
+             a unique     -> indexed
+             a insert 6 x -> ERROR 23505: duplicate key value violates unique constraint \"t_v\" (Key (v)=(x) already exists.)",
+        );
     }
 }

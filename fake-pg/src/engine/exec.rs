@@ -404,3 +404,30 @@ impl Exec<'_> {
 pub(super) fn diverged(expected: &str, found: &Effect) -> ! {
     panic!("executed again, the statement asked for {expected} where it had got {found:?}")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::script::check;
+
+    #[test]
+    fn lock_timeout_counts_from_the_beginning_of_the_wait() {
+        check(
+            "a insert 1 x
+             a begin
+             a append 1 a
+             b begin 500
+             b append 1 b -> waits
+             sleep 499
+             sleep 1      -> b: ERROR 55P03: canceling statement due to lock timeout",
+        );
+    }
+
+    #[test]
+    fn a_sleep_ends_once_and_what_follows_is_not_computed_twice() {
+        check(
+            "a nap 1500 -> waits
+             sleep 1499
+             sleep 1    -> a: 1970-01-01 00:00:01.5+00",
+        );
+    }
+}

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::catalog::Index;
+use super::catalog::{Index, Table};
 use super::{CommandId, Tid, Xid};
 use crate::types::Datum;
 
@@ -193,10 +193,14 @@ impl Heap {
         }
     }
 
-    /// Takes an index away, if it is here.
-    pub(super) fn remove_index(&mut self, index: &Index) {
-        self.unique
-            .retain(|unique| unique.definition.name != index.name);
+    /// Keeps only the indexes that are listed.
+    pub(super) fn keep_indexes(&mut self, indexes: &[Arc<Index>]) {
+        let listed = |name: &str| indexes.iter().any(|index| &*index.name == name);
+        self.unique.retain(|unique| listed(&unique.definition.name));
+    }
+
+    pub(super) fn has_more_indexes_than(&self, table: &Table) -> bool {
+        self.unique.len() > table.unique_indexes().count()
     }
 
     /// The same heap with only those versions that `live` keeps, as if one old transaction had

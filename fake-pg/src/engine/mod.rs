@@ -45,6 +45,8 @@ mod modify;
 mod mvcc;
 mod recover;
 mod sabotage;
+#[cfg(test)]
+mod script;
 mod sequence;
 mod wal;
 mod xact;
@@ -191,5 +193,24 @@ impl Engine {
     fn stop_waiting(&mut self, pid: Pid) {
         self.locks
             .stop_waiting(pid, &self.running, &mut self.wakeups);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_goes_to_other_threads() {
+        fn assert<T: Send + Sync>() {}
+        assert::<Engine>();
+    }
+
+    #[test]
+    fn clones_do_not_see_each_other() {
+        let one = script::engine();
+        let two = one.clone();
+        script::check_on(one, "a insert 1 x\n a select -> 1=x");
+        script::check_on(two, "a insert 1 y\n a select -> 1=y");
     }
 }

@@ -122,3 +122,65 @@ impl View<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::script::check;
+
+    #[test]
+    fn a_row_is_seen_when_its_writer_has_committed() {
+        check(
+            "a begin
+             a insert 1 x
+             a select     -> 1=x
+             b select     -> 
+             a commit
+             b select     -> 1=x",
+        );
+    }
+
+    #[test]
+    fn read_committed_sees_what_others_commit_and_repeatable_read_does_not() {
+        check(
+            "a insert 1 x
+             b begin
+             c begin rr
+             b select     -> 1=x
+             c select     -> 1=x
+             a append 1 y -> updated 1
+             b select     -> 1=xy
+             c select     -> 1=x
+             c commit
+             c select     -> 1=xy",
+        );
+    }
+
+    #[test]
+    fn a_key_is_found_in_the_version_that_is_seen() {
+        check(
+            "a insert 1 x
+             b begin rr
+             b find 1     -> 1=x
+             a append 1 y
+             a append 1 z
+             a find 1     -> 1=xyz
+             b find 1     -> 1=x
+             a delete 1   -> deleted 1
+             a find 1     -> none
+             b find 1     -> 1=x",
+        );
+    }
+
+    #[test]
+    fn a_deletion_that_was_rolled_back_never_was() {
+        check(
+            "a insert 1 x
+             a begin
+             a delete 1
+             a select     -> 
+             b select     -> 1=x
+             a abort
+             a select     -> 1=x",
+        );
+    }
+}

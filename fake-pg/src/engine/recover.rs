@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Table};
 use super::heap::Heap;
 use super::lock::LockTable;
 use super::mvcc::{Clog, Running, XactStatus, status};
@@ -124,6 +124,7 @@ impl Engine {
             }
         }
         self.wal = wal;
+        self.sweep_storage();
         Recovery {
             lost,
             completed,
@@ -209,8 +210,159 @@ impl Engine {
         }
     }
 
+    /// Takes away the storage that DDL in flight had made: nothing in the catalog leads to it.
+    fn sweep_storage(&mut self) {
+        let tables: BTreeMap<FileNode, Arc<Table>> = self
+            .catalog
+            .tables()
+            .map(|table| (table.node, table.clone()))
+            .collect();
+        self.heaps.retain(|node, _| tables.contains_key(node));
+        for (node, heap) in &mut self.heaps {
+            if heap.has_more_indexes_than(&tables[node]) {
+                Arc::make_mut(heap).keep_indexes(&tables[node].indexes);
+            }
+        }
+        let sequences: BTreeSet<FileNode> = self
+            .catalog
+            .sequences()
+            .map(|sequence| sequence.node)
+            .collect();
+        self.sequences.retain(|node, _| sequences.contains(node));
+    }
+
     /// A heap is missing only if a later record drops it for good.
     fn replayed_heap(&mut self, node: FileNode) -> Option<&mut Heap> {
         self.heaps.get_mut(&node).map(Arc::make_mut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::script::{check, check_on, engine};
+    use crate::engine::{CommitPoint, Engine, Pid, Timestamp};
+
+    #[test]
+    fn a_crash_at_each_point_leaves_the_row_if_its_record_was_flushed() {
+        for point in CommitPoint::ALL {
+            let flushed = point >= CommitPoint::Flushed;
+            let crash = match point {
+                CommitPoint::Flushed | CommitPoint::Clog | CommitPoint::Replicated => {
+                    "crash -> completed 1"
+                }
+                _ => "crash",
+            };
+            let row = if flushed { "1=x" } else { "" };
+            check(&format!(
+                "a begin
+                 a insert 1 x
+                 a commit to {point}
+                 {crash}
+                 b select -> {row}
+                 b find 1 -> {}",
+                if flushed { "1=x" } else { "none" }
+            ));
+        }
+    }
+
+    #[test]
+    fn an_asynchronous_commit_is_lost_unless_a_later_one_is_flushed() {
+        // FAKE_PG, trap 5.
+        check(
+            "a begin
+             a insert 1 x
+             a commit async unflushed
+             a select -> 1=x
+             crash    -> lost 1
+             a select -> 
+             a begin
+             a insert 2 y
+             a commit async unflushed
+             b insert 3 z
+             crash
+             a select -> 2=y 3=z
+             crash
+             a select -> 2=y 3=z",
+        );
+    }
+
+    #[test]
+    fn what_was_under_way_is_gone_and_its_locks_with_it() {
+        check(
+            "a insert 1 x
+             a begin
+             a append 1 y
+             b insert 2 z
+             crash
+             b append 1 w -> updated 1
+             b select     -> 2=z 1=xw",
+        );
+    }
+
+    #[test]
+    fn rolled_back_savepoints_stay_rolled_back() {
+        check(
+            "a begin
+             a insert 1 x
+             a savepoint s
+             a insert 2 y
+             a rollback-to s
+             a savepoint r
+             a insert 3 z
+             a release r
+             a commit
+             crash
+             a select -> 1=x 3=z",
+        );
+    }
+
+    #[test]
+    fn a_replica_may_lack_a_commit_and_all_that_followed() {
+        check(
+            "a insert 1 x
+             a insert 2 y
+             a insert 3 z
+             promote-without 2 -> lost 2,3
+             a select          -> 1=x
+             a insert 4 w
+             promote-without 9
+             a select          -> 1=x 4=w",
+        );
+    }
+
+    #[test]
+    fn an_xid_that_was_lost_is_given_out_again() {
+        // FAKE_PG, trap 4; the message is PostgreSQL's.
+        let mut engine = engine();
+        let lost = begin_and_write(&mut engine);
+        engine.crash();
+        let error = engine.xact_status(lost).unwrap_err().to_string();
+        assert_eq!(error, "ERROR 22023: transaction ID 741 is in the future");
+        assert_eq!(begin_and_write(&mut engine), lost);
+    }
+
+    fn begin_and_write(engine: &mut Engine) -> crate::engine::Xid {
+        let mut tx = engine.begin(Pid(1), Default::default(), Timestamp(0));
+        tx.xid(engine)
+    }
+
+    #[test]
+    fn what_was_installed_cannot_be_lost() {
+        let mut world = crate::engine::script::World::new(engine());
+        world.statement(Pid(1), |exec| {
+            let table = exec.catalog().table("t").expect("installed").clone();
+            exec.insert(&table, std::sync::Arc::new([1.into(), "x".into()]))
+                .map(|_| String::new())
+        });
+        world.engine.checkpoint_as_installed();
+        check_on(
+            world.engine,
+            "a select -> 1=x
+             crash
+             a select -> 1=x
+             a insert 1 y -> ERROR 23505: duplicate key value violates unique constraint \"t_pkey\" (Key (id)=(1) already exists.)
+             promote-without 1
+             a select -> 1=x",
+        );
     }
 }

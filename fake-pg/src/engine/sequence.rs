@@ -207,3 +207,37 @@ impl SequenceState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::script::check;
+
+    #[test]
+    fn a_number_is_never_given_back() {
+        check(
+            "a begin
+             a nextval -> 1
+             a abort
+             a nextval -> 2",
+        );
+    }
+
+    #[test]
+    fn a_sequence_jumps_over_what_the_log_had_promised() {
+        // FAKE_PG, trap 5: 2 → 34. Its record reaches the disk with the first commit.
+        check(
+            "a nextval -> 1
+             a nextval -> 2
+             crash
+             a nextval -> 34",
+        );
+    }
+
+    #[test]
+    fn the_log_is_told_once_in_33_values() {
+        let script: String = (1..=33).map(|n| format!("a nextval -> {n}\n")).collect();
+        check(&format!(
+            "{script} a begin\n a xid -> none\n a nextval -> 34\n a xid -> some"
+        ));
+    }
+}

@@ -91,7 +91,8 @@ pub type Message = (Arc<str>, Arc<str>);
 /// A transaction or savepoint: its xid, and how long the lists were when it began.
 #[derive(Debug)]
 struct Level {
-    name: Arc<str>,
+    /// None for the transaction itself.
+    name: Option<Arc<str>>,
     xid: Option<Xid>,
     locks: usize,
     messages: usize,
@@ -172,7 +173,7 @@ impl Transaction {
         self.ddl.push(change);
     }
 
-    fn push_level(&mut self, name: Arc<str>) {
+    fn push_level(&mut self, name: Option<Arc<str>>) {
         self.levels.push(Level {
             name,
             xid: None,
@@ -185,7 +186,7 @@ impl Transaction {
     fn find_savepoint(&self, name: &str) -> Result<usize, PgError> {
         let place = self.levels[1..]
             .iter()
-            .rposition(|level| &*level.name == name);
+            .rposition(|level| level.name.as_deref() == Some(name));
         place
             .map(|place| place + 1)
             .ok_or_else(|| PgError::no_such_savepoint(name))
@@ -211,13 +212,13 @@ impl Engine {
             command: CommandId(0),
             failed: false,
         };
-        tx.push_level(Arc::default());
+        tx.push_level(None);
         tx
     }
 
     /// SAVEPOINT.
     pub fn savepoint(&mut self, tx: &mut Transaction, name: &str) {
-        tx.push_level(name.into());
+        tx.push_level(Some(name.into()));
     }
 
     /// RELEASE SAVEPOINT: the savepoint and those after it are forgotten, their effects stay.
@@ -284,10 +285,13 @@ impl Engine {
                 xids: aborted.clone(),
             });
         }
-        for change in tx.ddl.split_off(ddl).iter().rev() {
+        let undone = tx.ddl.split_off(ddl);
+        for change in undone.iter().rev() {
             self.undo_storage(change, tx);
         }
-        tx.rebuild_catalog(self);
+        if !undone.is_empty() {
+            tx.rebuild_catalog(self);
+        }
         tx.messages.truncate(messages);
         for (tag, mode, xid) in tx.locks.split_off(locks).into_iter().rev() {
             self.unlock(tx.pid, tag, mode, xid);
@@ -313,5 +317,131 @@ impl Engine {
         self.next_xid = Xid(xid.0 + 1);
         self.running.insert(xid, pid);
         xid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::Sabotage;
+    use crate::engine::script::{check, check_on, engine};
+
+    #[test]
+    fn rollback_to_undoes_what_came_after_the_savepoint() {
+        check(
+            "a begin
+             a insert 1 x
+             a savepoint s
+             a insert 2 y
+             a rollback-to s
+             a select        -> 1=x
+             a insert 2 z
+             a commit
+             b select        -> 1=x 2=z",
+        );
+    }
+
+    #[test]
+    fn rollback_to_an_outer_savepoint_undoes_released_ones() {
+        check(
+            "a begin
+             a savepoint s
+             a savepoint r
+             a insert 1 x
+             a release r
+             a insert 2 y
+             a rollback-to s
+             a insert 3 z
+             a rollback-to r -> ERROR 3B001: savepoint \"r\" does not exist
+             a commit
+             b select        -> 3=z",
+        );
+    }
+
+    #[test]
+    fn a_savepoint_before_the_first_write_keeps_the_parents_xid() {
+        check(
+            "a begin
+             a savepoint s
+             a insert 1 x
+             a release s
+             a insert 2 y
+             a savepoint s
+             a rollback-to s
+             a commit
+             b select        -> 1=x 2=y",
+        );
+    }
+
+    #[test]
+    fn an_error_undoes_the_innermost_savepoint_and_dooms_the_rest() {
+        check(
+            "a begin
+             a insert 1 x
+             a savepoint s
+             a insert 2 y
+             a insert 1 z    -> ERROR 23505: duplicate key value violates unique constraint \"t_pkey\" (Key (id)=(1) already exists.)
+             a select        -> ERROR 25P02: current transaction is aborted, commands ignored until end of transaction block
+             b insert 2 q    -> inserted
+             a rollback-to s
+             a select        -> 1=x 2=q
+             a commit
+             b select        -> 1=x 2=q",
+        );
+    }
+
+    #[test]
+    fn commit_of_a_failed_transaction_rolls_back() {
+        check(
+            "a insert 1 x
+             a begin
+             a insert 2 y
+             a insert 1 z    -> ERROR 23505: duplicate key value violates unique constraint \"t_pkey\" (Key (id)=(1) already exists.)
+             a commit        -> rolled back
+             a select        -> 1=x",
+        );
+    }
+
+    #[test]
+    fn locks_taken_after_a_savepoint_go_with_it() {
+        check(
+            "a insert 1 x
+             a begin
+             a savepoint s
+             a append 1 y    -> updated 1
+             b append 1 z    -> waits
+             a rollback-to s -> b: updated 1
+             a select        -> 1=xz",
+        );
+    }
+
+    #[test]
+    fn an_xid_is_assigned_by_the_first_write_or_row_lock() {
+        // FAKE_PG, trap 10.
+        check(
+            "a insert 1 x
+             a begin
+             a select             -> 1=x
+             a xid                -> none
+             a lock update block  -> locked 1=x
+             a xid                -> some
+             b begin
+             b lock update skip   -> locked
+             b xid                -> none",
+        );
+    }
+
+    #[test]
+    fn sabotage_of_savepoints_keeps_their_rows() {
+        let mut engine = engine();
+        engine.sabotage(Sabotage::LoseSavepoint);
+        check_on(
+            engine,
+            "a begin
+             a savepoint s
+             a insert 1 x
+             a rollback-to s
+             a commit
+             b select     -> 1=x",
+        );
     }
 }

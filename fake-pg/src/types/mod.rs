@@ -385,3 +385,103 @@ impl fmt::Display for Type {
         f.write_str(self.sql_name())
     }
 }
+
+impl From<i32> for Datum {
+    fn from(value: i32) -> Self {
+        Datum::Int4(value)
+    }
+}
+
+impl From<i64> for Datum {
+    fn from(value: i64) -> Self {
+        Datum::Int8(value)
+    }
+}
+
+impl From<bool> for Datum {
+    fn from(value: bool) -> Self {
+        Datum::Bool(value)
+    }
+}
+
+impl From<&str> for Datum {
+    fn from(text: &str) -> Self {
+        Datum::text(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datum_stays_small() {
+        assert_eq!(size_of::<Datum>(), 24);
+    }
+
+    #[test]
+    fn values_print_as_the_server_prints_them() {
+        // Each from `select ($1)::text` on PostgreSQL 15.
+        let interval = |months, days, micros| {
+            Datum::Interval(Interval {
+                months,
+                days,
+                micros,
+            })
+        };
+        let array = |items: &[&str]| Datum::Array(items.iter().map(|&item| item.into()).collect());
+        for (datum, text) in [
+            (Datum::Float8(1e15), "1e+15"),
+            (Datum::Float8(123456789012345.0), "123456789012345"),
+            (Datum::Float8(0.0001), "0.0001"),
+            (Datum::Float8(0.00001), "1e-05"),
+            (Datum::Float8(-1.5e-300), "-1.5e-300"),
+            (Datum::Float8(-0.0), "-0"),
+            (Datum::Float8(f64::NEG_INFINITY), "-Infinity"),
+            (Datum::Bytea([0, 255].into()), "\\x00ff"),
+            (interval(0, 0, 0), "00:00:00"),
+            (
+                interval(14, -3, 14_706_700_000),
+                "1 year 2 mons -3 days +04:05:06.7",
+            ),
+            (interval(-1, 1, -1_000_000), "-1 mons +1 day -00:00:01"),
+            (
+                array(&["a", "a b", "", "null", "\"\\"]),
+                r#"{a,"a b","","null","\"\\"}"#,
+            ),
+            (Datum::Array([Datum::Null, 1.into()].into()), "{NULL,1}"),
+        ] {
+            assert_eq!(datum.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn order_is_total_and_numbers_compare_across_widths() {
+        let ascending = [
+            Datum::Int8(i64::MIN),
+            Datum::Int2(-1),
+            Datum::Float8(0.5),
+            Datum::Int4(1),
+            Datum::Float8(f64::INFINITY),
+            Datum::Float8(f64::NAN),
+            Datum::text("B"),
+            Datum::text("a"),
+            Datum::Null,
+        ];
+        assert!(ascending.is_sorted_by(|a, b| a < b));
+        assert_eq!(Datum::Int2(1), Datum::Int8(1));
+        assert_eq!(Datum::Float8(-0.0), Datum::Float8(0.0));
+        assert_eq!(Datum::Float8(f64::NAN), Datum::Float8(f64::NAN));
+    }
+
+    #[test]
+    fn oids_and_types_are_inverse() {
+        for &ty in Type::ALL {
+            assert_eq!(Type::from_oid(ty.oid()), Some(ty));
+            assert!(
+                ty.element()
+                    .is_none_or(|element| element.array() == Some(ty))
+            );
+        }
+    }
+}

@@ -123,3 +123,63 @@ impl Engine {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::script::check;
+
+    #[test]
+    fn session_locks_are_counted_and_survive_rollback() {
+        // FAKE_PG, trap 6.
+        check(
+            "a begin
+             a advisory lock 1   -> locked
+             a advisory lock 1   -> locked
+             a abort
+             b advisory try 1    -> false
+             a advisory unlock 1 -> true
+             b advisory try 1    -> false
+             a advisory unlock 1 -> true
+             b advisory try 1    -> true
+             a advisory unlock 1 -> false [WARNING 01000: you don't own a lock of type ExclusiveLock]",
+        );
+    }
+
+    #[test]
+    fn transaction_locks_go_at_rollback_to_and_not_by_hand() {
+        // FAKE_PG, trap 6.
+        check(
+            "a begin
+             a savepoint s
+             a advisory xact 1   -> locked
+             a advisory unlock 1 -> false [WARNING 01000: you don't own a lock of type ExclusiveLock]
+             b advisory try 1    -> false
+             a rollback-to s
+             b advisory try 1    -> true",
+        );
+    }
+
+    #[test]
+    fn a_release_hands_over_to_the_head_of_the_queue() {
+        // FAKE_PG, trap 6: before the unlocker's next statement.
+        check(
+            "a advisory lock 1   -> locked
+             b advisory lock 1   -> waits
+             c advisory share 1  -> waits
+             a advisory unlock 1 -> true; b: locked
+             a advisory try 1    -> false
+             b end               -> c: locked",
+        );
+    }
+
+    #[test]
+    fn a_sharer_queues_behind_an_exclusive_waiter() {
+        check(
+            "a advisory share 1  -> locked
+             b advisory lock 1   -> waits
+             c advisory share 1  -> waits
+             a end               -> b: locked
+             b end               -> c: locked",
+        );
+    }
+}

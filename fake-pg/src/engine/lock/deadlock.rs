@@ -133,3 +133,37 @@ impl Edge {
         format!("Process {waiter} waits for {what}; blocked by process {blocker}.")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::script::check;
+
+    #[test]
+    fn the_victim_is_whose_deadlock_timeout_fires_first() {
+        // FAKE_PG, trap 9. The one that began to wait first is the first to look.
+        check(
+            "a insert 1 x
+             a insert 2 y
+             a begin
+             a append 1 a
+             b begin
+             b append 2 b
+             a append 2 a -> waits
+             sleep 400
+             b append 1 b -> waits
+             sleep 600    -> a: ERROR 40P01: deadlock detected (Process 1 waits for ShareLock on transaction 744; blocked by process 2. Process 2 waits for ShareLock on transaction 743; blocked by process 1.); b: updated 1",
+        );
+    }
+
+    #[test]
+    fn who_waits_without_a_cycle_goes_on_waiting() {
+        check(
+            "a begin
+             a insert 1 x
+             b insert 1 y -> waits
+             sleep 1000
+             sleep 100000
+             a abort      -> rolled back; b: inserted",
+        );
+    }
+}
