@@ -78,7 +78,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(&mut self) {
         loop {
             match self.backend.with(Postmaster::pump) {
-                Pump::Read => self.read().await,
+                Pump::Read(None) => self.read().await,
+                Pump::Read(Some(left)) => {
+                    let _ = tokio::time::timeout(left, self.read()).await;
+                }
                 Pump::Write => self.write().await,
                 Pump::Wait(None) => self.bell.notified().await,
                 Pump::Wait(Some(left)) => {
@@ -145,6 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn dwell(&mut self, duration: Duration) {
+        // What was due before the COMMIT is not held up by it.
+        self.write().await;
         let sleep = tokio::time::sleep(duration);
         tokio::pin!(sleep);
         loop {

@@ -14,3 +14,9 @@ pub mod types;
 pub mod error;
 
 pub mod sql;
+
+pub mod session;
+
+pub mod postmaster;
+
+pub mod connection;

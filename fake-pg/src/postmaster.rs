@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use crate::engine::{CommitNumber, Engine, Pid, Recovery, Timestamp};
+use crate::engine::{CommitMachine, CommitNumber, Engine, Pid, Recovery, Timestamp};
 use crate::session::{CommitAction, CommitHook, Next, Session};
 
 /// A running server, shared by its connections as `Rc<RefCell<Postmaster>>`.
@@ -23,6 +23,8 @@ pub struct Postmaster {
     /// The newest pid. Pids are never used twice, not even after a crash.
     pids: i32,
     down: bool,
+    /// Asynchronous COMMITs of sessions that are gone: the WAL writer still owes them a flush.
+    orphans: Vec<CommitMachine>,
 }
 
 /// A session and the bell its connection listens to.
@@ -49,8 +51,8 @@ pub struct SessionState {
 /// What a connection has to do before its session can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pump {
-    /// Bring bytes, or the bell.
-    Read,
+    /// Bring bytes; or the bell has rung; or, if there is one, the time has come.
+    Read(Option<Duration>),
     /// Take the output away and write it.
     Write,
     /// Sleep until the bell rings or, if there is one, the time has come.
@@ -77,6 +79,7 @@ impl Postmaster {
             backends: BTreeMap::new(),
             pids: 0,
             down: false,
+            orphans: Vec::new(),
         }
     }
 
@@ -118,6 +121,9 @@ impl Postmaster {
     }
 
     fn forget_sessions(&mut self) {
+        // What the WAL writer has written by now is safe.
+        self.flush_orphans((self.clock)());
+        self.orphans.clear();
         // Connections that are still there find no session and stay pending until dropped.
         self.backends.clear();
         self.down = false;
@@ -133,7 +139,13 @@ impl Postmaster {
 
     /// Cancels what a session runs, if `key` is its secret.
     pub fn cancel(&mut self, pid: Pid, key: i32) -> bool {
-        self.signal(pid, |session| session.key() == key && session.cancel())
+        self.signal(pid, |session| {
+            let allowed = session.key() == key;
+            if allowed {
+                session.cancel();
+            }
+            allowed
+        })
     }
 
     fn signal(&mut self, pid: Pid, deliver: impl FnOnce(&mut Session) -> bool) -> bool {
@@ -155,7 +167,7 @@ impl Postmaster {
                 pid,
                 in_transaction: backend.session.in_transaction(),
                 waiting: backend.session.is_waiting(),
-                session_locks: self.engine.session_lock_count(pid),
+                session_locks: self.engine.session_locks(pid).len(),
                 application_name: backend.session.application_name().to_string(),
             })
             .collect()
@@ -184,15 +196,31 @@ impl Postmaster {
         if self.down {
             return;
         }
-        if let Some(mut backend) = self.backends.remove(&pid) {
-            backend.session.exit(&mut self.engine);
+        if let Some(backend) = self.backends.remove(&pid) {
+            let now = (self.clock)();
+            self.orphans
+                .extend(backend.session.exit(&mut self.engine, now));
             self.ring();
         }
+    }
+
+    /// What the WAL writer does for those who are gone, as soon as somebody looks.
+    fn flush_orphans(&mut self, now: Timestamp) {
+        let engine = &mut self.engine;
+        self.orphans.retain_mut(|commit| {
+            let due = commit.flush_due() <= now;
+            // Nothing can fail behind interrupts-held.
+            while due && matches!(commit.step(engine, now), Ok(Some(_))) {}
+            !due
+        });
     }
 
     /// Lets a session go on until it needs its connection.
     pub(crate) fn pump(&mut self, pid: Pid) -> Pump {
         let now = (self.clock)();
+        if !self.down && !self.orphans.is_empty() {
+            self.flush_orphans(now);
+        }
         let pump = self.advance(pid, now);
         if !self.down {
             self.ring();
@@ -207,16 +235,17 @@ impl Postmaster {
         let Some(Backend { session, .. }) = self.backends.get_mut(&pid) else {
             return Pump::Gone;
         };
+        let left = |deadline: Timestamp| {
+            Duration::from_micros(deadline.0.saturating_sub(now.0).max(0) as u64)
+        };
         loop {
             match session.advance(&mut self.engine, now) {
-                Next::Read => return Pump::Read,
+                Next::Read => return Pump::Read(session.flush_due().map(left)),
                 Next::Write => return Pump::Write,
                 Next::Close => return Pump::Close,
                 Next::Wait(wait) => {
-                    let left = |deadline: Timestamp| {
-                        Duration::from_micros(deadline.0.saturating_sub(now.0).max(0) as u64)
-                    };
-                    return Pump::Wait(wait.deadline.map(left));
+                    let deadlines = [wait.deadline, session.flush_due()];
+                    return Pump::Wait(deadlines.into_iter().flatten().min().map(left));
                 }
                 Next::CancelRequest { pid, key } => {
                     self.cancel(pid, key);
@@ -228,11 +257,14 @@ impl Postmaster {
                             self.down = true;
                             return Pump::Gone;
                         }
-                        CommitAction::Fail(_) if !point.is_interruptible() => {
+                        CommitAction::Fail(_) if !session.can_abort() => {
                             self.down = true;
                             return Pump::Gone;
                         }
-                        CommitAction::Dwell(duration) => return Pump::Dwell(duration),
+                        // The WAL writer may dwell without anybody noticing.
+                        CommitAction::Dwell(duration) if session.is_committing() => {
+                            return Pump::Dwell(duration);
+                        }
                         action => session.resume(action),
                     }
                 }

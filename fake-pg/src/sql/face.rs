@@ -3,10 +3,13 @@
 //! Parsing is cached by text; planning by text, parameter types and schema
 //! version, so that a repeated statement costs neither, across clones of an
 //! engine too. Transaction control is not run here: the session does that.
+//!
+//! Until `plan` and `execute` are here, whatever is prepared is refused.
 
 use std::sync::Arc;
 
-use super::ast::{Statement, StatementKind};
+use super::ast::Statement;
+use super::parse;
 use super::settings::Settings;
 use crate::engine::{Engine, Exec, Halt, Transaction};
 use crate::error::PgError;
@@ -64,29 +67,62 @@ pub struct Context<'a> {
 }
 
 /// Parses a script; cached.
-pub fn parse_script(text: &str) -> Result<Arc<[Arc<Statement>]>, PgError>;
+pub fn parse_script(text: &str) -> Result<Arc<[Arc<Statement>]>, PgError> {
+    let statements = parse::parse_script(text)?;
+    Ok(statements.iter().cloned().map(Arc::new).collect())
+}
 
 /// Binds a statement to the schema as the transaction sees it; cached. `hints` are the types of
 /// Parse, `None` or missing where the client leaves them open.
 pub fn prepare(
-    engine: &Engine,
-    tx: &Transaction,
+    _engine: &Engine,
+    _tx: &Transaction,
     statement: &Arc<Statement>,
-    hints: &[Option<Type>],
-) -> Result<Arc<Prepared>, PgError>;
+    _hints: &[Option<Type>],
+) -> Result<Arc<Prepared>, PgError> {
+    Err(PgError::feature_not_supported(&statement.text))
+}
+
+/// A statement bound to a schema.
+#[derive(Debug)]
+pub struct Prepared {
+    statement: Arc<Statement>,
+    params: Vec<Type>,
+    columns: Option<Vec<Column>>,
+}
 
 impl Prepared {
     /// The statement.
-    pub fn statement(&self) -> &Arc<Statement>;
+    pub fn statement(&self) -> &Arc<Statement> {
+        &self.statement
+    }
     /// The types of its parameters.
-    pub fn params(&self) -> &[Type];
+    pub fn params(&self) -> &[Type] {
+        &self.params
+    }
     /// The columns of its result, or `None` if it has none (NoData).
-    pub fn columns(&self) -> Option<&[Column]>;
+    pub fn columns(&self) -> Option<&[Column]> {
+        self.columns.as_deref()
+    }
 }
 
 /// Runs it. After `Halt::Wait` it is called again with the same journal.
 pub fn execute(
     prepared: &Prepared,
-    params: &[Datum],
-    context: &mut Context<'_>,
-) -> Result<Outcome, Halt>;
+    _params: &[Datum],
+    _context: &mut Context<'_>,
+) -> Result<Outcome, Halt> {
+    Err(PgError::feature_not_supported(&prepared.statement.text).into())
+}
+
+impl std::fmt::Display for CommandTag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CommandTag::Select(rows) => write!(f, "SELECT {rows}"),
+            CommandTag::Insert(rows) => write!(f, "INSERT 0 {rows}"),
+            CommandTag::Update(rows) => write!(f, "UPDATE {rows}"),
+            CommandTag::Delete(rows) => write!(f, "DELETE {rows}"),
+            CommandTag::Plain(tag) => f.write_str(tag),
+        }
+    }
+}

@@ -151,6 +151,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Whether nothing has changed since `other` was cloned from these settings. May say no in
+    /// vain, but never yes.
+    pub fn is_same(&self, other: &Settings) -> bool {
+        Arc::ptr_eq(&self.state.now, &other.state.now)
+    }
+
     /// A transaction begins.
     pub fn begin(&mut self) {
         self.saved.clear();

@@ -1,0 +1,355 @@
+//! The transaction block: what BEGIN, COMMIT, ROLLBACK and savepoints make of a session.
+//!
+//! Source: `access/transam/xact.c`, whose TBLOCK states these are. How a transaction commits is
+//! left to `commit`.
+
+use super::Session;
+use crate::engine::{Engine, Isolation, Timestamp, Transaction, TxOptions};
+use crate::error::{PgError, SqlState};
+use crate::sql::CommandTag;
+use crate::sql::ast::{IsolationLevel, TransactionCommand, TransactionModes};
+use crate::wire::backend::TransactionStatus;
+
+/// Where a session stands between BEGIN and COMMIT.
+#[derive(Debug, Default)]
+pub(super) enum Block {
+    /// No transaction.
+    #[default]
+    None,
+    /// A transaction that the end of the script, or Sync, will commit.
+    Implicit(Transaction),
+    /// A transaction that waits for its COMMIT.
+    Explicit(Transaction),
+    /// A block that can only be rolled back: as a whole, or to a savepoint if there is one.
+    Failed(Transaction),
+}
+
+impl Block {
+    pub(super) fn status(&self) -> TransactionStatus {
+        match self {
+            Block::None | Block::Implicit(_) => TransactionStatus::Idle,
+            Block::Explicit(_) => TransactionStatus::InBlock,
+            Block::Failed(_) => TransactionStatus::Failed,
+        }
+    }
+
+    /// The transaction that a statement runs in.
+    pub(super) fn live(&mut self) -> Option<&mut Transaction> {
+        match self {
+            Block::Implicit(transaction) | Block::Explicit(transaction) => Some(transaction),
+            Block::None | Block::Failed(_) => None,
+        }
+    }
+
+    /// Takes the transaction out, whatever its state.
+    pub(super) fn take(&mut self) -> Option<Transaction> {
+        match std::mem::take(self) {
+            Block::None => None,
+            Block::Implicit(tx) | Block::Explicit(tx) | Block::Failed(tx) => Some(tx),
+        }
+    }
+}
+
+/// What a transaction command leads to.
+pub(super) enum Control {
+    /// It is done.
+    Done(&'static str),
+    /// A transaction is to be committed.
+    End(End),
+}
+
+/// A transaction that is to be committed.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) transaction: Transaction,
+    /// By COMMIT, and not by the end of a script or pipeline.
+    pub(super) explicit: bool,
+    /// Another one like it begins at once.
+    pub(super) chain: Option<TxOptions>,
+    /// For the CommandComplete that follows, unless it was sent already.
+    pub(super) tag: Option<CommandTag>,
+}
+
+impl End {
+    pub(super) fn implicit(transaction: Transaction, tag: Option<CommandTag>) -> End {
+        End {
+            transaction,
+            explicit: false,
+            chain: None,
+            tag,
+        }
+    }
+}
+
+/// Whether a statement may run in a failed block.
+///
+/// Source: `IsTransactionExitStmt` in `tcop/postgres.c`.
+pub(super) fn is_exit(command: &TransactionCommand) -> bool {
+    use TransactionCommand::*;
+    matches!(
+        command,
+        Commit { .. } | Rollback { .. } | RollbackTo(_) | Prepare(_)
+    )
+}
+
+impl Session {
+    /// The transaction for a statement: the block's, or an implicit one.
+    pub(super) fn begin_implicit(
+        &mut self,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<&mut Transaction, PgError> {
+        if let Block::None = self.block {
+            let options = self.known().options;
+            let options = options.ok_or_else(serializable)?;
+            self.block = Block::Implicit(self.begin(options, engine, now));
+        }
+        self.block.live().ok_or_else(PgError::in_failed_transaction)
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        options: TxOptions,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Transaction {
+        self.settings.begin();
+        self.queried = false;
+        engine.begin(self.pid, options, now)
+    }
+
+    /// Runs a transaction command. An implicit transaction has begun for it.
+    pub(super) fn control(
+        &mut self,
+        command: &TransactionCommand,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<Control, PgError> {
+        let tag = match command {
+            TransactionCommand::Begin { modes, start } => {
+                self.begin_block(modes)?;
+                if *start { "START TRANSACTION" } else { "BEGIN" }
+            }
+            TransactionCommand::Commit { chain } => return self.commit_block(*chain, engine, now),
+            TransactionCommand::Rollback { chain } => {
+                self.rollback_block(*chain, engine, now)?;
+                "ROLLBACK"
+            }
+            TransactionCommand::Savepoint(name) => {
+                engine.savepoint(self.in_block("SAVEPOINT")?, name);
+                self.settings.savepoint();
+                "SAVEPOINT"
+            }
+            TransactionCommand::Release(name) => {
+                let transaction = self.in_block("RELEASE SAVEPOINT")?;
+                engine.release(transaction, name)?;
+                let level = transaction.savepoints() + 1;
+                self.settings.release(level);
+                "RELEASE"
+            }
+            TransactionCommand::RollbackTo(name) => {
+                self.rollback_to(name, engine)?;
+                "ROLLBACK"
+            }
+            TransactionCommand::SetTransaction(modes) => {
+                if let Block::Implicit(_) = self.block {
+                    self.notice(&PgError::warning(
+                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                        "SET TRANSACTION can only be used in transaction blocks",
+                    ));
+                }
+                self.set_modes(modes)?;
+                "SET"
+            }
+            TransactionCommand::SetCharacteristics(modes) => {
+                self.set_characteristics(modes)?;
+                "SET"
+            }
+            TransactionCommand::Prepare(_) => return unsupported("PREPARE TRANSACTION"),
+            TransactionCommand::CommitPrepared(_) => return unsupported("COMMIT PREPARED"),
+            TransactionCommand::RollbackPrepared(_) => return unsupported("ROLLBACK PREPARED"),
+        };
+        Ok(Control::Done(tag))
+    }
+
+    fn begin_block(&mut self, modes: &TransactionModes) -> Result<(), PgError> {
+        self.block = match std::mem::take(&mut self.block) {
+            // What has run in the implicit transaction belongs to the block from now on.
+            Block::Implicit(transaction) => Block::Explicit(transaction),
+            block => {
+                self.notice(&PgError::already_in_transaction());
+                block
+            }
+        };
+        self.set_modes(modes)
+    }
+
+    fn set_modes(&mut self, modes: &TransactionModes) -> Result<(), PgError> {
+        let queried = self.queried;
+        let Some(transaction) = self.block.live() else {
+            return Err(PgError::in_failed_transaction());
+        };
+        let options = &mut transaction.options;
+        if let Some(level) = modes.isolation {
+            let level = isolation(level)?;
+            if queried && level != options.isolation {
+                return Err(too_late(
+                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+                ));
+            }
+            options.isolation = level;
+        }
+        if let Some(read_only) = modes.read_only {
+            if queried && !read_only && options.read_only {
+                return Err(too_late(
+                    "transaction read-write mode must be set before any query",
+                ));
+            }
+            options.read_only = read_only;
+        }
+        Ok(())
+    }
+
+    fn set_characteristics(&mut self, modes: &TransactionModes) -> Result<(), PgError> {
+        if let Some(level) = modes.isolation {
+            isolation(level)?;
+            let level = match level {
+                IsolationLevel::ReadUncommitted => "read uncommitted",
+                IsolationLevel::ReadCommitted => "read committed",
+                IsolationLevel::RepeatableRead => "repeatable read",
+                IsolationLevel::Serializable => "serializable",
+            };
+            self.settings
+                .set("default_transaction_isolation", Some(level), false)?;
+        }
+        if let Some(read_only) = modes.read_only {
+            let read_only = if read_only { "on" } else { "off" };
+            self.settings
+                .set("default_transaction_read_only", Some(read_only), false)?;
+        }
+        Ok(())
+    }
+
+    fn commit_block(
+        &mut self,
+        chain: bool,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<Control, PgError> {
+        match std::mem::take(&mut self.block) {
+            Block::Explicit(transaction) => {
+                let chain = chain.then_some(transaction.options);
+                let tag = Some(CommandTag::Plain("COMMIT"));
+                Ok(Control::End(End {
+                    transaction,
+                    explicit: true,
+                    chain,
+                    tag,
+                }))
+            }
+            Block::Implicit(transaction) if chain => {
+                self.block = Block::Implicit(transaction);
+                Err(PgError::only_in_transaction_block("COMMIT AND CHAIN"))
+            }
+            Block::Implicit(transaction) => {
+                self.notice(&PgError::no_transaction_in_progress());
+                let tag = Some(CommandTag::Plain("COMMIT"));
+                Ok(Control::End(End::implicit(transaction, tag)))
+            }
+            // COMMIT of what has failed is a ROLLBACK, and says so only by its tag.
+            block => {
+                self.block = block;
+                self.rollback_block(chain, engine, now)?;
+                Ok(Control::Done("ROLLBACK"))
+            }
+        }
+    }
+
+    fn rollback_block(
+        &mut self,
+        chain: bool,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<(), PgError> {
+        if let Block::Implicit(_) = self.block {
+            if chain {
+                return Err(PgError::only_in_transaction_block("ROLLBACK AND CHAIN"));
+            }
+            self.notice(&PgError::no_transaction_in_progress());
+        }
+        if let Some(transaction) = self.block.take() {
+            let options = transaction.options;
+            engine.abort(transaction);
+            self.settings.rollback();
+            self.drop_portals();
+            if chain {
+                self.block = Block::Explicit(self.begin(options, engine, now));
+            }
+        }
+        Ok(())
+    }
+
+    fn rollback_to(&mut self, name: &str, engine: &mut Engine) -> Result<(), PgError> {
+        let (Block::Explicit(transaction) | Block::Failed(transaction)) = &mut self.block else {
+            return Err(PgError::only_in_transaction_block("ROLLBACK TO SAVEPOINT"));
+        };
+        engine.rollback_to(transaction, name)?;
+        self.settings.rollback_to(transaction.savepoints() + 1);
+        self.block = self.block.take().map_or(Block::None, Block::Explicit);
+        Ok(())
+    }
+
+    /// The transaction of a block that has not failed.
+    fn in_block(&mut self, what: &str) -> Result<&mut Transaction, PgError> {
+        match &mut self.block {
+            Block::Explicit(transaction) => Ok(transaction),
+            Block::Failed(_) => Err(PgError::in_failed_transaction()),
+            Block::None | Block::Implicit(_) => Err(PgError::only_in_transaction_block(what)),
+        }
+    }
+
+    /// Writes an error and does what it does to the transaction: an implicit one is rolled back, a
+    /// block fails, with the innermost savepoint's part or all of it undone at once.
+    pub(super) fn fail(&mut self, error: PgError, engine: &mut Engine) {
+        self.report(&error);
+        self.block = match std::mem::take(&mut self.block) {
+            Block::None => Block::None,
+            Block::Implicit(transaction) => {
+                engine.abort(transaction);
+                self.settings.rollback();
+                self.drop_portals();
+                Block::None
+            }
+            Block::Explicit(mut transaction) | Block::Failed(mut transaction) => {
+                engine.fail(&mut transaction);
+                match transaction.savepoints() {
+                    0 => self.settings.rollback(),
+                    savepoints => self.settings.rollback_to(savepoints + 1),
+                }
+                Block::Failed(transaction)
+            }
+        };
+    }
+}
+
+fn isolation(level: IsolationLevel) -> Result<Isolation, PgError> {
+    match level {
+        IsolationLevel::ReadUncommitted | IsolationLevel::ReadCommitted => {
+            Ok(Isolation::ReadCommitted)
+        }
+        IsolationLevel::RepeatableRead => Ok(Isolation::RepeatableRead),
+        IsolationLevel::Serializable => Err(serializable()),
+    }
+}
+
+fn serializable() -> PgError {
+    PgError::feature_not_supported("ISOLATION LEVEL SERIALIZABLE")
+}
+
+fn unsupported<T>(construct: &str) -> Result<T, PgError> {
+    Err(PgError::feature_not_supported(construct))
+}
+
+fn too_late(message: &str) -> PgError {
+    PgError::new(SqlState::ACTIVE_SQL_TRANSACTION, message)
+}

@@ -1,0 +1,272 @@
+//! Ending a transaction: COMMIT between its points.
+//!
+//! Invariant: nothing aborts a COMMIT once interrupts are held. It is `ready` only after the
+//! ReadyForQuery behind it was handed to the stream, so a complete COMMIT waits in `unready`; an
+//! asynchronous one then waits in `unflushed` for the WAL writer. What happens at a point is left
+//! to the engine's machine, what to do there to the hook.
+
+use std::sync::Arc;
+
+use super::block::{Block, End};
+use super::reply::write_tag;
+use super::simple::Script;
+use super::{CommitContext, Next, Session, Work};
+use crate::engine::{CommitKind, CommitMachine, CommitPoint, Engine, Timestamp, TxOptions};
+use crate::error::{PgError, SqlState};
+use crate::sql::CommandTag;
+
+/// A COMMIT on its way.
+#[derive(Debug)]
+pub(super) struct Commit {
+    machine: CommitMachine,
+    kind: CommitKind,
+    context: Option<Arc<CommitContext>>,
+    then: Then,
+    /// What the session does once nothing can fail any more; taken when it is done.
+    finish: Option<Finish>,
+    /// The hook wants it to fail.
+    failure: Option<SqlState>,
+}
+
+/// What a COMMIT leaves to its session.
+#[derive(Debug)]
+struct Finish {
+    /// Another transaction like it begins.
+    chain: Option<TxOptions>,
+    /// What CommandComplete says, unless it was written before.
+    tag: Option<CommandTag>,
+}
+
+/// What follows a COMMIT.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// The rest of the script.
+    Script(Box<Script>),
+    /// The next message of the pipeline.
+    Message,
+    /// ReadyForQuery.
+    Sync,
+}
+
+impl Commit {
+    /// Whether an error, a cancel or a terminate still ends it.
+    pub(super) fn can_abort(&self) -> bool {
+        self.machine.can_abort()
+    }
+
+    /// Makes it fail before its next point.
+    pub(super) fn fail(&mut self, code: SqlState) {
+        self.failure = Some(code);
+    }
+
+    /// When the WAL writer comes, if it is asynchronous.
+    fn flush_due(&self) -> Timestamp {
+        self.machine.flush_due()
+    }
+}
+
+impl Session {
+    /// Begins to end a transaction. One without effects, unless by COMMIT, ends at once and
+    /// without a number.
+    pub(super) fn commit(&mut self, end: End, then: Then, engine: &mut Engine, now: Timestamp) {
+        let End {
+            transaction,
+            explicit,
+            chain,
+            tag,
+        } = end;
+        let finish = Finish { chain, tag };
+        if !explicit && !transaction.has_effects() {
+            engine.end_read_only(transaction);
+            self.finish(finish, engine, now);
+            return self.follow(then);
+        }
+        let kind = match (explicit, &then) {
+            (true, _) => CommitKind::Explicit,
+            (false, Then::Sync) => CommitKind::Sync,
+            (false, _) => CommitKind::Implicit,
+        };
+        let durability = self.known().durability;
+        self.work = Work::Commit(Box::new(Commit {
+            machine: CommitMachine::new(engine, transaction, kind, durability),
+            kind,
+            context: None,
+            then,
+            finish: Some(finish),
+            failure: None,
+        }));
+    }
+
+    /// Goes on to the next point of a COMMIT. `None` goes on elsewhere.
+    pub(super) fn step_commit(
+        &mut self,
+        mut commit: Box<Commit>,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Option<Next> {
+        if commit.can_abort()
+            && let Err(error) = self.interrupt_commit(&commit)
+        {
+            let Commit { machine, then, .. } = *commit;
+            machine.abort(engine);
+            self.commit_failed(error, &then, engine);
+            return None;
+        }
+        if commit.machine.next_point() == Some(CommitPoint::Ready) {
+            if let Some(finish) = commit.finish.take() {
+                self.finish(finish, engine, now);
+            }
+            let then = std::mem::replace(&mut commit.then, Then::Message);
+            self.unready.push(commit);
+            self.follow(then);
+            return None;
+        }
+        match commit.machine.step(engine, now) {
+            Ok(Some(point)) => {
+                // In a pipeline the statements have been completed already.
+                if point == CommitPoint::Completed
+                    && commit.kind != CommitKind::Sync
+                    && let Some(finish) = commit.finish.take()
+                {
+                    self.finish(finish, engine, now);
+                }
+                let context = self.context(&mut commit);
+                self.work = Work::Commit(commit);
+                Some(Next::Commit(context, point))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                self.commit_failed(error, &commit.then, engine);
+                None
+            }
+        }
+    }
+
+    /// Who the hook is told commits; made when the COMMIT is received.
+    fn context(&mut self, commit: &mut Commit) -> Arc<CommitContext> {
+        let machine = &commit.machine;
+        let known = commit.context.get_or_insert_with(|| {
+            Arc::new(CommitContext {
+                number: machine.number(),
+                pid: self.pid,
+                xid: machine.xid(),
+                application_name: Arc::clone(&self.known.application_name),
+            })
+        });
+        Arc::clone(known)
+    }
+
+    fn interrupt_commit(&mut self, commit: &Commit) -> Result<(), PgError> {
+        self.interrupt()?;
+        commit.failure.map_or(Ok(()), |code| Err(failure(code)))
+    }
+
+    /// The transaction has been rolled back instead.
+    fn commit_failed(&mut self, error: PgError, then: &Then, engine: &mut Engine) {
+        self.settings.rollback();
+        self.drop_portals();
+        self.fail_message(error, matches!(then, Then::Message), engine);
+    }
+
+    /// What a session does when its transaction is over, before it says so.
+    fn finish(&mut self, finish: Finish, engine: &mut Engine, now: Timestamp) {
+        let Finish { chain, tag } = finish;
+        self.settings.commit();
+        self.drop_portals();
+        if let Some(options) = chain {
+            self.block = Block::Explicit(self.begin(options, engine, now));
+        }
+        if let Some(tag) = tag {
+            write_tag(&mut self.output, tag);
+        }
+    }
+
+    fn follow(&mut self, then: Then) {
+        match then {
+            Then::Script(script) => self.work = Work::Script(script),
+            Then::Message => self.work = Work::Idle,
+            Then::Sync => self.ready(),
+        }
+    }
+
+    /// ReadyForQuery is written: the COMMITs before it are ready. `None` goes on elsewhere.
+    pub(super) fn acknowledge(&mut self, engine: &mut Engine, now: Timestamp) -> Option<Next> {
+        if self.due > 0 && !self.lost {
+            self.work = Work::Acknowledge;
+            return Some(Next::Write);
+        }
+        if self.unready.is_empty() {
+            return None;
+        }
+        let mut commit = self.unready.remove(0);
+        self.work = Work::Acknowledge;
+        let reached = commit.machine.step(engine, now);
+        let context = self.context(&mut commit);
+        if commit.machine.next_point().is_some() {
+            self.unflushed.push(commit);
+        }
+        match reached {
+            // Nobody was told: the point was not reached.
+            Ok(Some(point)) if !self.lost => Some(Next::Commit(context, point)),
+            _ => None,
+        }
+    }
+
+    /// When the WAL writer flushes this session's oldest asynchronous COMMIT.
+    pub fn flush_due(&self) -> Option<Timestamp> {
+        self.unflushed.first().map(|commit| commit.flush_due())
+    }
+
+    /// Flushes an asynchronous COMMIT that is due.
+    pub(super) fn flush_commit(&mut self, engine: &mut Engine, now: Timestamp) -> Option<Next> {
+        let due = self.unflushed.first()?.flush_due() <= now;
+        let mut commit = due.then(|| self.unflushed.remove(0))?;
+        let reached = commit.machine.step(engine, now);
+        let context = self.context(&mut commit);
+        let point = reached.ok().flatten()?;
+        Some(Next::Commit(context, point))
+    }
+
+    /// Ends the session: what is not committed is rolled back, what can not be is finished. What
+    /// is left are COMMITs that the WAL writer has not flushed yet.
+    pub(crate) fn exit(mut self, engine: &mut Engine, now: Timestamp) -> Vec<CommitMachine> {
+        if let Work::Commit(commit) = std::mem::replace(&mut self.work, Work::Closing) {
+            match commit.can_abort() {
+                true => commit.machine.abort(engine),
+                false => self.unready.push(commit),
+            }
+        }
+        for mut commit in self.unready.drain(..) {
+            loop {
+                let point = commit.machine.next_point();
+                let _ = commit.machine.step(engine, now);
+                if matches!(point, None | Some(CommitPoint::Ready)) {
+                    break;
+                }
+            }
+            self.unflushed.push(commit);
+        }
+        if let Some(transaction) = self.block.take() {
+            engine.abort(transaction);
+        }
+        engine.end_session(self.pid);
+        let machines = self.unflushed.into_iter().map(|commit| commit.machine);
+        machines
+            .filter(|machine| machine.next_point().is_some())
+            .collect()
+    }
+}
+
+/// The words for a failure that a hook has asked for: the real server's where it has some.
+fn failure(code: SqlState) -> PgError {
+    match code {
+        SqlState::SERIALIZATION_FAILURE => PgError::new(
+            code,
+            "could not serialize access due to read/write dependencies among transactions",
+        ),
+        SqlState::DEADLOCK_DETECTED => PgError::new(code, "deadlock detected"),
+        SqlState::QUERY_CANCELED => PgError::query_canceled(),
+        SqlState::ADMIN_SHUTDOWN => PgError::admin_shutdown(),
+        _ => PgError::new(code, "COMMIT was made to fail"),
+    }
+}

@@ -1,0 +1,125 @@
+//! What a session knows by heart of its settings, and the commands that are about itself.
+//!
+//! Settings are kept as text. What every statement or COMMIT asks for is read from them once, and
+//! again only after one of them has changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Session;
+use super::block::Block;
+use crate::engine::{Durability, Engine, Isolation, Timeouts, TxOptions};
+use crate::error::{PgError, Severity, SqlState};
+use crate::sql::CommandTag;
+use crate::sql::ast::{Command, Discard};
+use crate::sql::settings::Settings;
+
+/// Settings in the form they are used in.
+#[derive(Debug)]
+pub(super) struct Known {
+    seen: Settings,
+    pub(super) application_name: Arc<str>,
+    pub(super) timeouts: Timeouts,
+    pub(super) statement_timeout: Option<Duration>,
+    pub(super) durability: Durability,
+    /// The modes a transaction begins with; none for serializable, which there is not.
+    pub(super) options: Option<TxOptions>,
+    /// The least severe notice the client wants.
+    pub(super) least: Severity,
+}
+
+impl Known {
+    pub(super) fn of(settings: &Settings) -> Known {
+        Known {
+            application_name: settings.application_name().into(),
+            timeouts: Timeouts {
+                lock: settings.lock_timeout(),
+                deadlock: settings.deadlock_timeout(),
+            },
+            statement_timeout: settings.statement_timeout(),
+            durability: match settings.synchronous_commit() {
+                true => Durability::Synchronous,
+                false => Durability::Asynchronous,
+            },
+            options: match settings.default_transaction_isolation() {
+                "serializable" => None,
+                "repeatable read" => Some(Isolation::RepeatableRead),
+                _ => Some(Isolation::ReadCommitted),
+            }
+            .map(|isolation| TxOptions {
+                isolation,
+                read_only: settings.default_transaction_read_only(),
+            }),
+            least: match settings.client_min_messages() {
+                "error" => Severity::Error,
+                "warning" => Severity::Warning,
+                "notice" => Severity::Notice,
+                "log" => Severity::Log,
+                _ => Severity::Debug,
+            },
+            seen: settings.clone(),
+        }
+    }
+}
+
+impl Session {
+    /// The settings as they are now.
+    pub(super) fn known(&mut self) -> &Known {
+        if !self.settings.is_same(&self.known.seen) {
+            self.known = Known::of(&self.settings);
+        }
+        &self.known
+    }
+
+    /// Runs a command that is about the session itself. `None` is not one of them.
+    pub(super) fn own(
+        &mut self,
+        command: &Command,
+        alone: bool,
+        engine: &mut Engine,
+    ) -> Result<Option<CommandTag>, PgError> {
+        let tag = match command {
+            Command::Discard(Discard::All) => {
+                if !alone || !matches!(self.block, Block::Implicit(_)) {
+                    return Err(PgError::new(
+                        SqlState::ACTIVE_SQL_TRANSACTION,
+                        "DISCARD ALL cannot run inside a transaction block",
+                    ));
+                }
+                self.statements.clear();
+                self.settings.reset_all();
+                engine.advisory_unlock_all(self.pid);
+                engine.discard_sequences(self.pid);
+                "DISCARD ALL"
+            }
+            Command::Discard(Discard::Plans) => "DISCARD PLANS",
+            Command::Discard(Discard::Temp) => "DISCARD TEMP",
+            Command::Discard(Discard::Sequences) => {
+                engine.discard_sequences(self.pid);
+                "DISCARD SEQUENCES"
+            }
+            Command::Deallocate(None) => {
+                self.statements.clear();
+                "DEALLOCATE ALL"
+            }
+            Command::Deallocate(Some(name)) => {
+                let found = self.statements.remove(&**name);
+                found.ok_or_else(|| PgError::no_such_prepared_statement(name))?;
+                "DEALLOCATE"
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(CommandTag::Plain(tag)))
+    }
+
+    /// Whether `own` runs it.
+    pub(super) fn is_own(command: &Command) -> bool {
+        matches!(command, Command::Discard(_) | Command::Deallocate(_))
+    }
+
+    /// Portals go with their transaction.
+    pub(super) fn drop_portals(&mut self) {
+        self.unnamed_portal = None;
+        self.portals.clear();
+    }
+}

@@ -1,0 +1,408 @@
+//! One client's session, sans I/O: bytes in, bytes out, or a wait.
+//!
+//! `Session::advance` goes on until it needs its caller: for bytes, for a write, for time, for
+//! another session, or for a decision at a point of a COMMIT. What it is in the middle of is a
+//! value, `Work`, so it can be left there for ever. Replies gather in `output`; they are written
+//! when the next thing to do is to wait for something.
+//!
+//! In reading order: `startup`, `simple`, `extended`, then what both protocols share: `run`
+//! executes a statement, `block` is the transaction block, `commit` ends it, `reply` writes.
+
+mod block;
+mod commit;
+mod extended;
+mod hook;
+mod known;
+mod reply;
+mod run;
+mod simple;
+mod startup;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+
+pub use hook::{CommitAction, CommitContext, CommitHook, Undisturbed};
+
+use crate::engine::{CommitPoint, Engine, Pid, Timestamp, Wait};
+use crate::error::{PgError, Severity, SqlState};
+use crate::sql::settings::Settings;
+use crate::wire::frontend::{self, BadFrame, Message};
+use block::Block;
+use commit::Commit;
+use extended::{Execution, Portal, PreparedStatement};
+use known::Known;
+use simple::Script;
+
+/// What a session needs before it can go on.
+#[derive(Debug)]
+pub enum Next {
+    /// More bytes: `receive` or `eof`, then `advance`.
+    Read,
+    /// `take_output` is to be written, all of it; then `advance`.
+    Write,
+    /// To be advanced again when woken or at the deadline.
+    Wait(Wait),
+    /// A COMMIT has reached this point: `resume` with the hook's answer, then `advance`.
+    Commit(Arc<CommitContext>, CommitPoint),
+    /// This connection only asks to cancel what another session runs; it closes now.
+    CancelRequest {
+        /// Whose statement.
+        pid: Pid,
+        /// The secret that allows it.
+        key: i32,
+    },
+    /// The session is over: hang up.
+    Close,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    pid: Pid,
+    key: i32,
+    input: BytesMut,
+    output: BytesMut,
+    /// So many bytes at the head of the output may not wait for more.
+    due: usize,
+    /// The client will send no more.
+    ended: bool,
+    /// Nothing can be written any more.
+    lost: bool,
+    cancelled: bool,
+    terminated: bool,
+    let_in: bool,
+    /// After an error in the extended protocol everything up to Sync is skipped.
+    skipping: bool,
+    work: Work,
+    block: Block,
+    /// Whether a query has run in this transaction: its modes are fixed then.
+    queried: bool,
+    /// COMMITs that are complete, but for which no ReadyForQuery has been written yet.
+    unready: Vec<Box<Commit>>,
+    /// Asynchronous COMMITs that are answered, but not flushed.
+    unflushed: Vec<Box<Commit>>,
+    statements: BTreeMap<String, Arc<PreparedStatement>>,
+    unnamed_statement: Option<Arc<PreparedStatement>>,
+    portals: BTreeMap<String, Portal>,
+    unnamed_portal: Option<Portal>,
+    user: Arc<str>,
+    database: Arc<str>,
+    settings: Settings,
+    /// The settings as the client knows them.
+    reported: Settings,
+    known: Known,
+    /// Room for the text of a value.
+    scratch: String,
+}
+
+/// What a session is in the middle of.
+#[derive(Debug)]
+enum Work {
+    /// The client has not introduced itself.
+    Opening(startup::Asked),
+    /// Between two messages.
+    Idle,
+    /// A script of the simple protocol.
+    Script(Box<Script>),
+    /// An Execute of the extended protocol.
+    Execute(Box<Execution>),
+    /// A COMMIT between two points.
+    Commit(Box<Commit>),
+    /// ReadyForQuery is to be written: the COMMITs before it are `ready` then.
+    Acknowledge,
+    /// Once what is due has been written, there is nothing left to do.
+    Closing,
+}
+
+impl Session {
+    /// A session before its startup packet.
+    pub fn new(pid: Pid, key: i32) -> Session {
+        let settings = Settings::default();
+        Session {
+            pid,
+            key,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            due: 0,
+            ended: false,
+            lost: false,
+            cancelled: false,
+            terminated: false,
+            let_in: false,
+            skipping: false,
+            work: Work::Opening(startup::Asked::default()),
+            block: Block::None,
+            queried: false,
+            unready: Vec::new(),
+            unflushed: Vec::new(),
+            statements: BTreeMap::new(),
+            unnamed_statement: None,
+            portals: BTreeMap::new(),
+            unnamed_portal: None,
+            user: Arc::default(),
+            database: Arc::default(),
+            known: Known::of(&settings),
+            reported: settings.clone(),
+            settings,
+            scratch: String::new(),
+        }
+    }
+
+    /// The secret that allows to cancel.
+    pub fn key(&self) -> i32 {
+        self.key
+    }
+
+    /// Whether the client got past its startup packet.
+    pub fn is_let_in(&self) -> bool {
+        self.let_in
+    }
+
+    /// Whether a transaction is open, failed or being committed.
+    pub fn in_transaction(&self) -> bool {
+        !matches!(self.block, Block::None) || matches!(self.work, Work::Commit(_))
+    }
+
+    /// Whether its statement waits for another session, or for time to pass.
+    pub fn is_waiting(&self) -> bool {
+        match &self.work {
+            Work::Script(script) => script.is_waiting(),
+            Work::Execute(_) => true,
+            _ => false,
+        }
+    }
+
+    /// What it calls itself.
+    pub fn application_name(&self) -> &str {
+        &self.known.application_name
+    }
+
+    /// Whether a terminate is pending.
+    pub fn is_terminated(&self) -> bool {
+        self.terminated
+    }
+
+    /// Whether the COMMIT it is in the middle of can still fail.
+    pub fn can_abort(&self) -> bool {
+        matches!(&self.work, Work::Commit(commit) if commit.can_abort())
+    }
+
+    /// Whether it is in the middle of a COMMIT, or has just told its client of one.
+    pub fn is_committing(&self) -> bool {
+        matches!(self.work, Work::Commit(_) | Work::Acknowledge)
+    }
+
+    /// Whether a cancel or terminate ends that COMMIT now.
+    pub fn is_interrupted(&self) -> bool {
+        self.can_abort() && (self.cancelled || self.terminated)
+    }
+
+    /// Takes all of `bytes` in.
+    pub fn receive(&mut self, bytes: &mut BytesMut) {
+        if self.input.is_empty() {
+            std::mem::swap(&mut self.input, bytes);
+        } else {
+            self.input.extend_from_slice(bytes);
+        }
+        bytes.clear();
+    }
+
+    /// The client will send no more: what it has sent is still done.
+    pub fn eof(&mut self) {
+        self.ended = true;
+    }
+
+    /// Nothing can be written any more: the session ends at the next chance.
+    ///
+    /// Source: `internal_flush` in `libpq/pqcomm.c` sets `ClientConnectionLost`.
+    pub fn lost(&mut self) {
+        self.lost = true;
+    }
+
+    /// A cancel request. It ends what is running, if something is.
+    pub fn cancel(&mut self) {
+        self.cancelled = true;
+    }
+
+    /// `pg_terminate_backend`: the session ends at the next chance.
+    pub fn terminate(&mut self) {
+        self.terminated = true;
+    }
+
+    /// The hook's answer to `Next::Commit`. A crash and a stay are the caller's to arrange.
+    pub fn resume(&mut self, action: CommitAction) {
+        match action {
+            CommitAction::GoOn | CommitAction::Dwell(_) | CommitAction::Crash => (),
+            CommitAction::Cancel => self.cancelled = true,
+            CommitAction::Terminate => self.terminated = true,
+            CommitAction::Fail(code) => {
+                if let Work::Commit(commit) = &mut self.work {
+                    commit.fail(code);
+                }
+            }
+        }
+    }
+
+    /// Moves what is to be written to the end of `into`.
+    pub fn take_output(&mut self, into: &mut BytesMut) {
+        if into.is_empty() && self.due == self.output.len() {
+            std::mem::swap(into, &mut self.output);
+        } else {
+            into.extend_from_slice(&self.output[..self.due]);
+            self.output.advance(self.due);
+        }
+        self.due = 0;
+    }
+
+    /// Goes on until the caller is needed.
+    pub fn advance(&mut self, engine: &mut Engine, now: Timestamp) -> Next {
+        if let Some(next) = self.flush_commit(engine, now) {
+            return next;
+        }
+        loop {
+            let next = match std::mem::replace(&mut self.work, Work::Idle) {
+                Work::Idle => self.message(engine, now),
+                Work::Script(script) => self.run_script(script, engine, now),
+                Work::Execute(execution) => self.run_portal(execution, engine, now),
+                Work::Commit(commit) => self.step_commit(commit, engine, now),
+                Work::Acknowledge => self.acknowledge(engine, now),
+                Work::Opening(asked) => self.open(asked),
+                Work::Closing => {
+                    self.work = Work::Closing;
+                    let written = self.due == 0 || self.lost;
+                    Some(if written { Next::Close } else { Next::Write })
+                }
+            };
+            if let Some(next) = next {
+                return next;
+            }
+        }
+    }
+
+    /// Handles the next message. `None` goes on.
+    fn message(&mut self, engine: &mut Engine, now: Timestamp) -> Option<Next> {
+        // A cancel that finds nothing running is forgotten.
+        self.cancelled = false;
+        if self.lost {
+            self.hang_up();
+            return None;
+        }
+        if self.terminated {
+            self.fatal(PgError::admin_shutdown());
+            return None;
+        }
+        let frame = match frontend::frame(&self.input) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return self.read(),
+            Err(BadFrame::UnknownType(tag)) => {
+                self.fatal(PgError::protocol_violation(format!(
+                    "invalid frontend message type {tag}"
+                )));
+                return None;
+            }
+            // The real server only logs it.
+            Err(BadFrame::Length) => {
+                self.hang_up();
+                return None;
+            }
+        };
+        let mut input = std::mem::take(&mut self.input);
+        let extended = frontend::is_extended(frame.tag);
+        if !self.skipping || matches!(frame.tag, b'S' | b'X') {
+            self.skipping = false;
+            match frontend::parse(frame.tag, frame.body(&input)) {
+                Ok(message) => self.dispatch(message, engine, now),
+                Err(malformed) => {
+                    let code = malformed
+                        .sqlstate()
+                        .parse()
+                        .unwrap_or(SqlState::PROTOCOL_VIOLATION);
+                    let error = PgError::new(code, malformed.to_string());
+                    self.fail_message(error, extended, engine);
+                }
+            }
+        }
+        input.advance(frame.length);
+        self.input = input;
+        None
+    }
+
+    fn dispatch(&mut self, message: Message<'_>, engine: &mut Engine, now: Timestamp) {
+        let result = match message {
+            Message::Parse { name, query, types } => self.parse(name, query, &types, engine, now),
+            Message::Bind(bind) => self.bind(&bind, engine, now),
+            Message::Describe(target, name) => self.describe(target, name, engine, now),
+            Message::Execute { portal, rows_max } => self.execute(portal, rows_max, engine, now),
+            Message::Close(target, name) => Ok(self.close(target, name)),
+            Message::Flush => Ok(self.flush()),
+            Message::Query(sql) => return self.query(sql, engine, now),
+            Message::Sync => return self.sync(engine, now),
+            Message::Terminate => {
+                self.work = Work::Closing;
+                return;
+            }
+            Message::FunctionCall => {
+                let error = PgError::feature_not_supported("function calls by fast path");
+                return self.fail_message(error, false, engine);
+            }
+            Message::Copy => return,
+        };
+        if let Err(error) = result {
+            self.fail_message(error, true, engine);
+        }
+    }
+
+    /// What an error does after which the message is over: the transaction fails; a message of
+    /// the extended protocol skips to Sync, another one gets its ReadyForQuery.
+    fn fail_message(&mut self, error: PgError, extended: bool, engine: &mut Engine) {
+        if error.severity >= Severity::Fatal {
+            return self.fatal(error);
+        }
+        self.fail(error, engine);
+        if extended {
+            self.skipping = true;
+        } else {
+            self.ready();
+        }
+    }
+
+    /// Waits for bytes, once everything that may not wait is written.
+    fn read(&mut self) -> Option<Next> {
+        if self.due > 0 {
+            return Some(Next::Write);
+        }
+        if self.ended {
+            self.hang_up();
+            return None;
+        }
+        Some(Next::Read)
+    }
+
+    /// Waits, once everything that may not wait is written.
+    fn wait(&self, wait: Wait) -> Next {
+        if self.due > 0 {
+            Next::Write
+        } else {
+            Next::Wait(wait)
+        }
+    }
+
+    /// Replies written so far may not wait for later ones.
+    fn flush(&mut self) {
+        self.due = self.output.len();
+    }
+
+    /// Ends without a word.
+    fn hang_up(&mut self) {
+        self.work = Work::Closing;
+    }
+
+    /// Says why, and hangs up.
+    fn fatal(&mut self, error: PgError) {
+        self.report(&error.fatal());
+        self.flush();
+        self.work = Work::Closing;
+    }
+}

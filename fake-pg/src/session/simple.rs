@@ -1,0 +1,182 @@
+//! The simple protocol: a script of statements in one message.
+//!
+//! All of it is parsed before any of it runs. Statements share an implicit transaction until one
+//! of them says otherwise; the last one's CommandComplete comes after its commit.
+//! Source: `exec_simple_query` in `tcop/postgres.c`.
+
+use std::sync::Arc;
+
+use super::block::{Block, Control, End, is_exit};
+use super::commit::Then;
+use super::reply::{write_row, write_row_description, write_tag};
+use super::run::Running;
+use super::{Next, Session, Work};
+use crate::engine::{Engine, Halt, Timestamp};
+use crate::error::PgError;
+use crate::sql::ast::{Command, Statement};
+use crate::sql::{self, CommandTag, Outcome, Prepared};
+use crate::wire::backend;
+
+/// A script and how far it has got.
+#[derive(Debug)]
+pub(super) struct Script {
+    statements: Arc<[Arc<Statement>]>,
+    /// The statement to run next, or running.
+    at: usize,
+    /// That statement, while it waits.
+    running: Option<Running>,
+    started: Timestamp,
+}
+
+impl Script {
+    fn is_last(&self) -> bool {
+        self.at + 1 == self.statements.len()
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.running.is_some()
+    }
+}
+
+/// What a statement of a script leads to.
+enum Step {
+    /// It is done and has this tag.
+    Done(CommandTag),
+    /// There was nothing to do.
+    Empty,
+    /// A transaction ends with it.
+    End(End),
+}
+
+impl Session {
+    /// Query.
+    pub(super) fn query(&mut self, text: &str, engine: &mut Engine, now: Timestamp) {
+        self.unnamed_statement = None;
+        match sql::parse_script(text) {
+            Ok(statements) => {
+                let script = Script {
+                    statements,
+                    at: 0,
+                    running: None,
+                    started: now,
+                };
+                self.work = Work::Script(Box::new(script));
+            }
+            Err(error) => self.fail_message(error, false, engine),
+        }
+    }
+
+    /// Goes on with a script. `None` goes on elsewhere.
+    pub(super) fn run_script(
+        &mut self,
+        mut script: Box<Script>,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Option<Next> {
+        while script.at < script.statements.len() {
+            let step = match self.step_script(&mut script, engine, now) {
+                Ok(step) => step,
+                Err(Halt::Wait(wait)) => {
+                    self.work = Work::Script(script);
+                    return Some(self.wait(wait));
+                }
+                Err(Halt::Error(error)) => {
+                    self.fail_message(error, false, engine);
+                    return None;
+                }
+            };
+            let last = script.is_last();
+            script.at += 1;
+            match step {
+                Step::End(end) => {
+                    self.commit(end, Then::Script(script), engine, now);
+                    return None;
+                }
+                Step::Done(tag) => match std::mem::take(&mut self.block) {
+                    Block::Implicit(transaction) if last => {
+                        let end = End::implicit(transaction, Some(tag));
+                        self.commit(end, Then::Script(script), engine, now);
+                        return None;
+                    }
+                    block => {
+                        self.block = block;
+                        write_tag(&mut self.output, tag);
+                    }
+                },
+                Step::Empty => backend::empty_query_response(&mut self.output),
+            }
+        }
+        self.ready();
+        None
+    }
+
+    fn step_script(
+        &mut self,
+        script: &mut Script,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<Step, Halt> {
+        let statement = &script.statements[script.at];
+        let mut running = match script.running.take() {
+            Some(running) => running,
+            None => {
+                self.interrupt()?;
+                match &statement.command {
+                    Command::Empty => return Ok(Step::Empty),
+                    Command::Transaction(command) => {
+                        if !is_exit(command) {
+                            self.refuse_if_failed()?;
+                        }
+                        self.begin_implicit(engine, now)?;
+                        return Ok(match self.control(command, engine, now)? {
+                            Control::Done(tag) => Step::Done(CommandTag::Plain(tag)),
+                            Control::End(end) => Step::End(end),
+                        });
+                    }
+                    _ => self.refuse_if_failed()?,
+                }
+                let transaction = self.begin_implicit(engine, now)?;
+                if Session::is_own(&statement.command) {
+                    let alone = script.statements.len() == 1;
+                    let tag = self.own(&statement.command, alone, engine)?;
+                    return Ok(tag.map_or(Step::Empty, Step::Done));
+                }
+                let prepared = sql::prepare(engine, transaction, statement, &[])?;
+                Running::new(prepared, Vec::new(), script.started)
+            }
+        };
+        match self.attempt(&mut running, engine, now) {
+            Ok(outcome) => {
+                self.send_result(&running.prepared, &outcome)?;
+                Ok(Step::Done(outcome.tag))
+            }
+            Err(Halt::Wait(wait)) => {
+                script.running = Some(running);
+                Err(Halt::Wait(wait))
+            }
+            Err(Halt::Error(error)) => {
+                // Rows are announced when they begin to be made: before the first wait.
+                let reads = matches!(running.prepared.statement().command, Command::Query(_));
+                if running.has_waited()
+                    && reads
+                    && let Some(columns) = running.prepared.columns()
+                {
+                    write_row_description(&mut self.output, columns, &[]);
+                }
+                Err(Halt::Error(error))
+            }
+        }
+    }
+
+    /// Writes the rows of a result, if it has any.
+    fn send_result(&mut self, prepared: &Prepared, outcome: &Outcome) -> Result<(), PgError> {
+        let Some(columns) = prepared.columns() else {
+            return Ok(());
+        };
+        write_row_description(&mut self.output, columns, &[]);
+        for row in &outcome.rows {
+            write_row(&mut self.output, &mut self.scratch, columns, row, &[])?;
+        }
+        Ok(())
+    }
+}

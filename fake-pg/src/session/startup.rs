@@ -1,0 +1,208 @@
+//! From the first byte to the first ReadyForQuery.
+//!
+//! Encryption is refused politely, everybody is trusted, and any database exists: there is only
+//! one. Texts and their order are those of `ProcessStartupPacket` in `postmaster/postmaster.c`.
+
+use super::{Next, Session, Work};
+use crate::error::{PgError, SqlState};
+use crate::sql::settings::Settings;
+use crate::wire::backend::{self, TransactionStatus};
+use crate::wire::frontend::{self, BadFrame, Opening, Startup};
+
+/// What has been asked for before the startup packet: each may be asked for once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    ssl: bool,
+    gss: bool,
+}
+
+impl Session {
+    /// Reads one opening. `None` goes on.
+    pub(super) fn open(&mut self, mut asked: Asked) -> Option<Next> {
+        let opening = match frontend::opening(&mut self.input) {
+            Ok(Some(opening)) => opening,
+            Ok(None) => {
+                self.work = Work::Opening(asked);
+                return self.read();
+            }
+            // The real server only logs it.
+            Err(BadFrame::Length | BadFrame::UnknownType(_)) => {
+                self.hang_up();
+                return None;
+            }
+        };
+        match opening {
+            Opening::Ssl if !asked.ssl => {
+                asked.ssl = true;
+                return self.refuse_encryption(asked, "SSL request");
+            }
+            Opening::GssEnc if !asked.gss => {
+                asked.gss = true;
+                return self.refuse_encryption(asked, "GSSAPI encryption request");
+            }
+            Opening::Ssl => self.fatal(unsupported_protocol(1234, 5679)),
+            Opening::GssEnc => self.fatal(unsupported_protocol(1234, 5680)),
+            Opening::Cancel { pid, key } => {
+                self.work = Work::Closing;
+                return Some(Next::CancelRequest {
+                    pid: crate::engine::Pid(pid),
+                    key,
+                });
+            }
+            Opening::Startup(startup) => match self.start(startup) {
+                Ok(()) => (),
+                Err(error) => self.fatal(error),
+            },
+        }
+        None
+    }
+
+    fn refuse_encryption(&mut self, asked: Asked, request: &str) -> Option<Next> {
+        self.output.extend_from_slice(b"N");
+        self.flush();
+        self.work = Work::Opening(asked);
+        if !self.input.is_empty() {
+            self.fatal(
+                PgError::protocol_violation(format!("received unencrypted data after {request}"))
+                    .with_detail(
+                        "This could be either a client-software bug or evidence of an attempted \
+                         man-in-the-middle attack.",
+                    ),
+            );
+        }
+        None
+    }
+
+    fn start(&mut self, startup: Startup) -> Result<(), PgError> {
+        if startup.major != 3 {
+            return Err(unsupported_protocol(startup.major, startup.minor));
+        }
+        let extensions = startup.parameters.iter().map(|(name, _)| name.as_str());
+        let extensions: Vec<_> = extensions.filter(|n| n.starts_with("_pq_.")).collect();
+        if !startup.terminated {
+            return Err(PgError::protocol_violation(
+                "invalid startup packet layout: expected terminator as last byte",
+            ));
+        }
+        if startup.minor > 0 || !extensions.is_empty() {
+            backend::negotiate_protocol_version(&mut self.output, &extensions);
+        }
+        let given = |wanted: &str| {
+            let mut found = startup.parameters.iter().filter(|(name, _)| name == wanted);
+            found.next_back().map(|(_, value)| value.as_str())
+        };
+        let user = given("user").filter(|user| !user.is_empty());
+        let user = user.ok_or_else(|| {
+            PgError::new(
+                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                "no PostgreSQL user name specified in startup packet",
+            )
+        })?;
+        let database = given("database").filter(|database| !database.is_empty());
+        if given("replication").is_some_and(|value| !matches!(value, "false" | "off" | "no" | "0"))
+        {
+            return Err(PgError::feature_not_supported("replication connections"));
+        }
+        backend::authentication_ok(&mut self.output);
+        self.user = user.into();
+        self.database = database.unwrap_or(user).into();
+        let own = |name: &str| {
+            matches!(name, "user" | "database" | "options" | "replication")
+                || name.starts_with("_pq_.")
+        };
+        let mut asked = given("options")
+            .map(options)
+            .transpose()?
+            .unwrap_or_default();
+        asked.extend(
+            startup
+                .parameters
+                .iter()
+                .filter(|(name, _)| !own(name))
+                .cloned(),
+        );
+        let asked = asked
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        self.settings = Settings::new(asked)?;
+        self.report_settings();
+        backend::backend_key_data(&mut self.output, self.pid.0, self.key);
+        backend::ready_for_query(&mut self.output, TransactionStatus::Idle);
+        self.let_in = true;
+        self.flush();
+        self.work = Work::Idle;
+        Ok(())
+    }
+}
+
+fn unsupported_protocol(major: u16, minor: u16) -> PgError {
+    PgError::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"),
+    )
+}
+
+/// The settings in `-c name=value --name=value`, with spaces and backslashes escaped.
+///
+/// Source: `pg_split_opts` in `utils/init/postinit.c` and `process_postgres_switches`.
+fn options(text: &str) -> Result<Vec<(String, String)>, PgError> {
+    let mut words = vec![String::new()];
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => words.last_mut().map(|w| w.extend(characters.next())),
+            space if space.is_ascii_whitespace() => Some(words.push(String::new())),
+            other => words.last_mut().map(|w| w.push(other)),
+        };
+    }
+    let mut words = words.into_iter().filter(|word| !word.is_empty());
+    let mut settings = Vec::new();
+    while let Some(word) = words.next() {
+        let assignment = match word.strip_prefix("--") {
+            Some(rest) => Some(rest.to_string()),
+            None => match word.strip_prefix("-c") {
+                Some("") => words.next(),
+                Some(rest) => Some(rest.to_string()),
+                None => None,
+            },
+        };
+        let assignment = assignment.as_deref().and_then(|text| text.split_once('='));
+        let (name, value) = assignment.ok_or_else(|| {
+            PgError::new(
+                SqlState::SYNTAX_ERROR,
+                format!("invalid command-line argument for server process: {word}"),
+            )
+            .with_hint("Try \"postgres --help\" for more information.")
+        })?;
+        // Dashes stand for underscores on a command line.
+        settings.push((name.replace('-', "_"), value.to_string()));
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_split_as_on_a_command_line() {
+        let read = |text| {
+            let options = options(text).map_err(|error| error.message.clone());
+            options.map(|all| {
+                all.iter()
+                    .map(|(n, v)| format!("{n}={v}"))
+                    .collect::<Vec<_>>()
+            })
+        };
+        let expected = ["lock_timeout=5s", "a=b c", "x_y=1"];
+        assert_eq!(
+            read(r"-c lock_timeout=5s  -ca=b\ c --x-y=1"),
+            Ok(expected.map(String::from).to_vec())
+        );
+        assert_eq!(read(""), Ok(vec![]));
+        assert_eq!(
+            read("-Z"),
+            Err("invalid command-line argument for server process: -Z".into())
+        );
+    }
+}
