@@ -107,6 +107,18 @@ impl Session {
         self.block.live().ok_or_else(PgError::in_failed_transaction)
     }
 
+    /// The same for a statement that a failed block allows.
+    pub(super) fn begin_for_control(
+        &mut self,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<(), PgError> {
+        match self.block {
+            Block::Failed(_) => Ok(()),
+            _ => self.begin_implicit(engine, now).map(drop),
+        }
+    }
+
     pub(super) fn begin(
         &mut self,
         options: TxOptions,
@@ -312,6 +324,8 @@ impl Session {
     /// block fails, with the innermost savepoint's part or all of it undone at once.
     pub(super) fn fail(&mut self, error: PgError, engine: &mut Engine) {
         self.report(&error);
+        // Source: `send_message_to_frontend`, which does not wait for Sync.
+        self.flush();
         self.block = match std::mem::take(&mut self.block) {
             Block::None => Block::None,
             Block::Implicit(transaction) => {

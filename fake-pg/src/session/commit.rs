@@ -229,7 +229,7 @@ impl Session {
 
     /// Ends the session: what is not committed is rolled back, what can not be is finished. What
     /// is left are COMMITs that the WAL writer has not flushed yet.
-    pub(crate) fn exit(mut self, engine: &mut Engine, now: Timestamp) -> Vec<CommitMachine> {
+    pub fn exit(mut self, engine: &mut Engine, now: Timestamp) -> Vec<CommitMachine> {
         if let Work::Commit(commit) = std::mem::replace(&mut self.work, Work::Closing) {
             match commit.can_abort() {
                 true => commit.machine.abort(engine),

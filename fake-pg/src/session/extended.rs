@@ -290,7 +290,7 @@ impl Session {
             }
         };
         let prepared = portal.prepared.clone();
-        self.begin_implicit(engine, now)?;
+        self.begin_for_control(engine, now)?;
         match (&statement.statement.command, prepared) {
             (Command::Transaction(command), _) => {
                 match self.control(command, engine, now)? {

@@ -127,7 +127,7 @@ impl Session {
                         if !is_exit(command) {
                             self.refuse_if_failed()?;
                         }
-                        self.begin_implicit(engine, now)?;
+                        self.begin_for_control(engine, now)?;
                         return Ok(match self.control(command, engine, now)? {
                             Control::Done(tag) => Step::Done(CommandTag::Plain(tag)),
                             Control::End(end) => Step::End(end),

@@ -102,21 +102,21 @@ const KNOWN: &[Known] = &[
 ];
 
 /// The settings the server reports by ParameterStatus, in the order of
-/// PostgreSQL 15's start-up.
+/// PostgreSQL 15's start-up: by name, in any case.
 pub const REPORTED: &[&str] = &[
-    "in_hot_standby",
-    "integer_datetimes",
-    "TimeZone",
-    "IntervalStyle",
-    "is_superuser",
     "application_name",
-    "default_transaction_read_only",
-    "session_authorization",
-    "standard_conforming_strings",
     "client_encoding",
     "DateStyle",
-    "server_version",
+    "default_transaction_read_only",
+    "in_hot_standby",
+    "integer_datetimes",
+    "IntervalStyle",
+    "is_superuser",
     "server_encoding",
+    "server_version",
+    "session_authorization",
+    "standard_conforming_strings",
+    "TimeZone",
 ];
 
 /// Values that differ from the defaults, keyed by the folded name.
