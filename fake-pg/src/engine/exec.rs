@@ -9,7 +9,7 @@
 //!
 //! So: everything that changes the world, or that could come out differently the next time, goes
 //! through [`Exec`]. What is written here is that mechanism; the effects themselves stand in
-//! `modify`, `ddl`, `sequence` and `lock::advisory`.
+//! `modify`, `row_lock`, `ddl`, `sequence` and `lock::advisory`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use std::time::Duration;
 use super::catalog::{Catalog, Table};
 use super::heap::{Heap, Key, Row, Tuple};
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
-use super::modify::Found;
 use super::mvcc::{Snapshot, View};
+use super::row_lock::Found;
 use super::wal::Record;
 use super::xact::{Isolation, Transaction};
 use super::{Engine, Lsn, Tid, Timestamp, Xid};

@@ -203,6 +203,22 @@ impl Heap {
         self.unique.len() > table.unique_indexes().count()
     }
 
+    /// A copy that shares nothing with this one.
+    pub(super) fn unshared(&self) -> Heap {
+        let mut heap = self.clone();
+        for tuple in &mut heap.tuples {
+            tuple.row = tuple.row.iter().map(Datum::unshared).collect();
+        }
+        for unique in &mut heap.unique {
+            unique.definition = Arc::new(Index::clone(&unique.definition));
+            unique.entries.clear();
+        }
+        for tid in 0..heap.len() {
+            heap.index_all(Tid(tid));
+        }
+        heap
+    }
+
     /// The same heap with only those versions that `live` keeps, as if one old transaction had
     /// written them in one go.
     pub(super) fn vacuumed(&self, live: impl Fn(&Tuple) -> bool) -> Heap {

@@ -229,7 +229,7 @@ impl World {
                     _ => self.engine.rollback_to(&mut tx, words[0]),
                 };
                 self.session(pid).tx = Some(tx);
-                done.map_or_else(|error| error.to_string(), |()| String::new())
+                done.map_or_else(|error| self.fail(pid, error), |()| String::new())
             }
             _ => self.statement(pid, statement(verb, words)),
         }

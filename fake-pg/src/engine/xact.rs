@@ -351,7 +351,9 @@ mod tests {
              a insert 2 y
              a rollback-to s
              a insert 3 z
+             a savepoint q
              a rollback-to r -> ERROR 3B001: savepoint \"r\" does not exist
+             a rollback-to q
              a commit
              b select        -> 3=z",
         );

@@ -76,6 +76,17 @@ impl Datum {
         Datum::Text(text.into())
     }
 
+    /// A copy that shares nothing with this one.
+    pub fn unshared(&self) -> Self {
+        match self {
+            Datum::Text(text) => Datum::Text(Arc::from(&**text)),
+            Datum::Json(text) => Datum::Json(Arc::from(&**text)),
+            Datum::Bytea(bytes) => Datum::Bytea(Arc::from(&**bytes)),
+            Datum::Array(items) => Datum::Array(items.iter().map(Datum::unshared).collect()),
+            plain => plain.clone(),
+        }
+    }
+
     /// Whether it is NULL.
     pub fn is_null(&self) -> bool {
         matches!(self, Datum::Null)
@@ -226,7 +237,7 @@ fn write_array(f: &mut fmt::Formatter<'_>, items: &[Datum]) -> fmt::Result {
             continue;
         }
         let text = item.to_string();
-        let special = |c: char| c.is_ascii_whitespace() || "{}\",\\".contains(c);
+        let special = |c: char| "{}\",\\ \t\n\r\x0b\x0c".contains(c);
         if text.is_empty() || text.eq_ignore_ascii_case("null") || text.contains(special) {
             write!(f, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))?;
         } else {
@@ -316,6 +327,7 @@ macro_rules! types {
             }
 
             /// `typlen`: bytes, -1 if it varies, -2 for a C string.
+            #[allow(clippy::len_without_is_empty)] // A length of one value, not of a collection.
             pub fn len(self) -> i16 {
                 match self { $(Type::$variant => $len,)* }
             }
