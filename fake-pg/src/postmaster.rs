@@ -240,11 +240,11 @@ impl Postmaster {
         };
         loop {
             match session.advance(&mut self.engine, now) {
-                Next::Read => return Pump::Read(session.flush_due().map(left)),
+                Next::Read => return Pump::Read(session.deadline().map(left)),
                 Next::Write => return Pump::Write,
                 Next::Close => return Pump::Close,
                 Next::Wait(wait) => {
-                    let deadlines = [wait.deadline, session.flush_due()];
+                    let deadlines = [wait.deadline, session.deadline()];
                     return Pump::Wait(deadlines.into_iter().flatten().min().map(left));
                 }
                 Next::CancelRequest { pid, key } => {

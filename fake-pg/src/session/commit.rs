@@ -213,12 +213,16 @@ impl Session {
     }
 
     /// When the WAL writer flushes this session's oldest asynchronous COMMIT.
-    pub fn flush_due(&self) -> Option<Timestamp> {
+    pub(super) fn flush_due(&self) -> Option<Timestamp> {
         self.unflushed.first().map(|commit| commit.flush_due())
     }
 
     /// Flushes an asynchronous COMMIT that is due.
     pub(super) fn flush_commit(&mut self, engine: &mut Engine, now: Timestamp) -> Option<Next> {
+        // One COMMIT at a time is asked about; the other's flush takes this one along.
+        if matches!(self.work, Work::Commit(_)) {
+            return None;
+        }
         let due = self.unflushed.first()?.flush_due() <= now;
         let mut commit = due.then(|| self.unflushed.remove(0))?;
         let reached = commit.machine.step(engine, now);

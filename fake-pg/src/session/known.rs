@@ -21,6 +21,8 @@ pub(super) struct Known {
     pub(super) application_name: Arc<str>,
     pub(super) timeouts: Timeouts,
     pub(super) statement_timeout: Option<Duration>,
+    /// How long a block may stand idle.
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) durability: Durability,
     /// The modes a transaction begins with; none for serializable, which there is not.
     pub(super) options: Option<TxOptions>,
@@ -37,6 +39,7 @@ impl Known {
                 deadlock: settings.deadlock_timeout(),
             },
             statement_timeout: settings.statement_timeout(),
+            idle_timeout: settings.idle_in_transaction_session_timeout(),
             durability: match settings.synchronous_commit() {
                 true => Durability::Synchronous,
                 false => Durability::Asynchronous,

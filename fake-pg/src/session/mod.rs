@@ -77,6 +77,8 @@ pub struct Session {
     skipping: bool,
     work: Work,
     block: Block,
+    /// Since when it has been waiting for a message.
+    idle_since: Option<Timestamp>,
     /// Whether a query has run in this transaction: its modes are fixed then.
     queried: bool,
     /// COMMITs that are complete, but for which no ReadyForQuery has been written yet.
@@ -134,6 +136,7 @@ impl Session {
             skipping: false,
             work: Work::Opening(startup::Asked::default()),
             block: Block::None,
+            idle_since: None,
             queried: false,
             unready: Vec::new(),
             unflushed: Vec::new(),
@@ -187,6 +190,22 @@ impl Session {
     /// Whether the COMMIT it is in the middle of can still fail.
     pub fn can_abort(&self) -> bool {
         matches!(&self.work, Work::Commit(commit) if commit.can_abort())
+    }
+
+    /// When it wants to be advanced even if nothing arrives: an asynchronous COMMIT is to be
+    /// flushed, or a block has been idle for too long.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let deadlines = [self.flush_due(), self.idle_until()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn idle_until(&self) -> Option<Timestamp> {
+        match self.block {
+            Block::Explicit(_) | Block::Failed(_) => {
+                Some(self.idle_since?.after(self.known.idle_timeout?))
+            }
+            Block::None | Block::Implicit(_) => None,
+        }
     }
 
     /// Whether it is in the middle of a COMMIT, or has just told its client of one.
@@ -295,7 +314,7 @@ impl Session {
         }
         let frame = match frontend::frame(&self.input) {
             Ok(Some(frame)) => frame,
-            Ok(None) => return self.read(),
+            Ok(None) => return self.idle(now),
             Err(BadFrame::UnknownType(tag)) => {
                 self.fatal(PgError::protocol_violation(format!(
                     "invalid frontend message type {tag}"
@@ -308,6 +327,7 @@ impl Session {
                 return None;
             }
         };
+        self.idle_since = None;
         let mut input = std::mem::take(&mut self.input);
         let extended = frontend::is_extended(frame.tag);
         if !self.skipping || matches!(frame.tag, b'S' | b'X') {
@@ -366,6 +386,17 @@ impl Session {
         } else {
             self.ready();
         }
+    }
+
+    /// Waits for the next message, but in a block not for ever.
+    fn idle(&mut self, now: Timestamp) -> Option<Next> {
+        self.known();
+        self.idle_since.get_or_insert(now);
+        if self.idle_until().is_some_and(|until| until <= now) {
+            self.fatal(PgError::idle_in_transaction_timeout());
+            return None;
+        }
+        self.read()
     }
 
     /// Waits for bytes, once everything that may not wait is written.
