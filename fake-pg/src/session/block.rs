@@ -55,7 +55,7 @@ pub(super) enum Control {
     /// It is done.
     Done(&'static str),
     /// A transaction is to be committed.
-    End(End),
+    End(Box<End>),
 }
 
 /// A transaction that is to be committed.
@@ -252,12 +252,12 @@ impl Session {
             Block::Explicit(transaction) => {
                 let chain = chain.then_some(transaction.options);
                 let tag = Some(CommandTag::Plain("COMMIT"));
-                Ok(Control::End(End {
+                Ok(Control::End(Box::new(End {
                     transaction,
                     explicit: true,
                     chain,
                     tag,
-                }))
+                })))
             }
             Block::Implicit(transaction) if chain => {
                 self.block = Block::Implicit(transaction);
@@ -266,7 +266,7 @@ impl Session {
             Block::Implicit(transaction) => {
                 self.notice(&PgError::no_transaction_in_progress());
                 let tag = Some(CommandTag::Plain("COMMIT"));
-                Ok(Control::End(End::implicit(transaction, tag)))
+                Ok(Control::End(Box::new(End::implicit(transaction, tag))))
             }
             // COMMIT of what has failed is a ROLLBACK, and says so only by its tag.
             block => {

@@ -117,7 +117,7 @@ impl Session {
                 self.finish(finish, engine, now);
             }
             let then = std::mem::replace(&mut commit.then, Then::Message);
-            self.unready.push(commit);
+            self.unready.push(*commit);
             self.follow(then);
             return None;
         }
@@ -237,7 +237,7 @@ impl Session {
         if let Work::Commit(commit) = std::mem::replace(&mut self.work, Work::Closing) {
             match commit.can_abort() {
                 true => commit.machine.abort(engine),
-                false => self.unready.push(commit),
+                false => self.unready.push(*commit),
             }
         }
         for mut commit in self.unready.drain(..) {

@@ -295,7 +295,7 @@ impl Session {
             (Command::Transaction(command), _) => {
                 match self.control(command, engine, now)? {
                     Control::Done(tag) => write_tag(&mut self.output, CommandTag::Plain(tag)),
-                    Control::End(end) => self.commit(end, Then::Message, engine, now),
+                    Control::End(end) => self.commit(*end, Then::Message, engine, now),
                 }
                 Ok(())
             }

@@ -82,9 +82,9 @@ pub struct Session {
     /// Whether a query has run in this transaction: its modes are fixed then.
     queried: bool,
     /// COMMITs that are complete, but for which no ReadyForQuery has been written yet.
-    unready: Vec<Box<Commit>>,
+    unready: Vec<Commit>,
     /// Asynchronous COMMITs that are answered, but not flushed.
-    unflushed: Vec<Box<Commit>>,
+    unflushed: Vec<Commit>,
     statements: BTreeMap<String, Arc<PreparedStatement>>,
     unnamed_statement: Option<Arc<PreparedStatement>>,
     portals: BTreeMap<String, Portal>,
@@ -355,8 +355,8 @@ impl Session {
             Message::Bind(bind) => self.bind(&bind, engine, now),
             Message::Describe(target, name) => self.describe(target, name, engine, now),
             Message::Execute { portal, rows_max } => self.execute(portal, rows_max, engine, now),
-            Message::Close(target, name) => Ok(self.close(target, name)),
-            Message::Flush => Ok(self.flush()),
+            Message::Close(target, name) => return self.close(target, name),
+            Message::Flush => return self.flush(),
             Message::Query(sql) => return self.query(sql, engine, now),
             Message::Sync => return self.sync(engine, now),
             Message::Terminate => {

@@ -45,7 +45,7 @@ enum Step {
     /// There was nothing to do.
     Empty,
     /// A transaction ends with it.
-    End(End),
+    End(Box<End>),
 }
 
 impl Session {
@@ -89,7 +89,7 @@ impl Session {
             script.at += 1;
             match step {
                 Step::End(end) => {
-                    self.commit(end, Then::Script(script), engine, now);
+                    self.commit(*end, Then::Script(script), engine, now);
                     return None;
                 }
                 Step::Done(tag) => match std::mem::take(&mut self.block) {

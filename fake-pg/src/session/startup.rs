@@ -149,11 +149,14 @@ fn options(text: &str) -> Result<Vec<(String, String)>, PgError> {
     let mut words = vec![String::new()];
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
-        match character {
-            '\\' => words.last_mut().map(|w| w.extend(characters.next())),
-            space if space.is_ascii_whitespace() => Some(words.push(String::new())),
-            other => words.last_mut().map(|w| w.push(other)),
-        };
+        if character.is_ascii_whitespace() {
+            words.push(String::new());
+        } else if let Some(word) = words.last_mut() {
+            match character {
+                '\\' => word.extend(characters.next()),
+                other => word.push(other),
+            }
+        }
     }
     let mut words = words.into_iter().filter(|word| !word.is_empty());
     let mut settings = Vec::new();
