@@ -1,1 +1,12 @@
-//! Under construction: modules land one by one.
+//! Deterministic fault injection for what happens after COMMIT.
+//!
+//! A seed finds a failure, a plan keeps it; the simulation runs a plan and
+//! writes a history; oracles judge the history and nothing else; the report
+//! shows it. The modules stand in that order, and each imports only from those
+//! above it.
+
+pub mod seed;
+pub mod plan;
+pub mod history;
+pub mod oracle;
+pub mod scenario;

@@ -1,0 +1,145 @@
+//! What an exploration found: counts per class and verdict, least counterexamples, and the
+//! certificate that says what was covered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::history::HistoryHash;
+use crate::oracle::{Judgement, Verdict};
+use crate::plan::{Class, Plan, Point};
+use crate::scenario::Scenario;
+use crate::seed::Seed;
+
+/// The result of exploring one scenario.
+#[derive(Clone, Debug)]
+pub struct Exploration {
+    /// What was explored.
+    pub scenario: Scenario,
+    /// The seed of the drawn schedules.
+    pub seed: Seed,
+    /// One cell per class tried, and under `None` the schedules without a fault.
+    pub cells: BTreeMap<Option<Class>, Cell>,
+    /// The verdicts of the drawn plans, which have several faults.
+    pub drawn: Cell,
+    /// For each class and verdict (for drawn plans: each verdict that no sub-plan gives), the least plan.
+    pub counterexamples: Vec<Counterexample>,
+    /// What was covered.
+    pub certificate: Certificate,
+    /// How long it took: the only figure in here that differs from run to run.
+    pub elapsed: Duration,
+}
+
+/// The verdicts of some schedules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// How many schedules.
+    pub schedules: usize,
+    /// How many of them earned each verdict.
+    pub verdicts: BTreeMap<Verdict, usize>,
+}
+
+/// A plan that breaks a promise, and how.
+#[derive(Clone, Debug)]
+pub struct Counterexample {
+    /// The column it stands for; `None` for the fault-free one.
+    pub class: Option<Class>,
+    /// Whether it was drawn rather than enumerated.
+    pub drawn: bool,
+    /// The least plan found.
+    pub plan: Plan,
+    /// What the oracles said.
+    pub judgement: Judgement,
+    /// The hash of its history.
+    pub hash: HistoryHash,
+}
+
+/// What was covered, by count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificate {
+    /// Single-fault schedules enumerated from the fault-free run.
+    pub planned: usize,
+    /// Those that were run.
+    pub run: usize,
+    /// Those whose fault did not fire: each an error.
+    pub unfired: Vec<Plan>,
+    /// Points of the fault-free run, and how many of them at least one schedule struck.
+    pub points: usize,
+    /// Of these.
+    pub points_struck: usize,
+    /// Await points per task of the fault-free run; each counts for both phases.
+    pub await_points: BTreeMap<String, usize>,
+    /// Boundaries passed in the fault-free run.
+    pub boundaries: usize,
+    /// Commit points passed in the fault-free run.
+    pub commit_points: usize,
+    /// Exchanges in which something was committed: cut at every byte.
+    pub cuts: Vec<CutCount>,
+    /// Tasks spawned outside the gate: none of their await points was tested.
+    pub ungated_tasks: usize,
+    /// Whether the oracles caught an effect dropped and an effect doubled.
+    pub control_caught: bool,
+    /// Schedules run twice and compared.
+    pub run_twice: usize,
+    /// Drawn plans that were run.
+    pub drawn: usize,
+}
+
+/// The cuts of one exchange that commits: 3 × (request + reply + 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutCount {
+    /// The exchange: a wire point at byte 0 of the request.
+    pub exchange: Point,
+    /// Length of the request in canonical bytes.
+    pub request_bytes: u32,
+    /// Length of the reply in canonical bytes.
+    pub reply_bytes: u32,
+    /// Schedules: each kind of cut at each offset, both ends included.
+    pub schedules: usize,
+}
+
+impl Cell {
+    /// Counts one more schedule.
+    pub fn count(&mut self, verdict: Verdict) {
+        self.schedules += 1;
+        *self.verdicts.entry(verdict).or_default() += 1;
+    }
+
+    /// The greatest verdict that occurred; `Ok` if none did.
+    pub fn worst(&self) -> Verdict {
+        self.verdicts.keys().next_back().copied().unwrap_or(Verdict::Ok)
+    }
+}
+
+impl Exploration {
+    /// The greatest verdict over all cells and drawn plans.
+    pub fn worst(&self) -> Verdict {
+        self.cells
+            .values()
+            .chain([&self.drawn])
+            .map(Cell::worst)
+            .max()
+            .unwrap_or(Verdict::Ok)
+    }
+
+    /// The counterexample that a report leads with: the least plan of the greatest verdict.
+    pub fn counterexample(&self) -> Option<&Counterexample> {
+        self.counterexamples
+            .iter()
+            .rev()
+            .max_by_key(|example| (example.judgement.verdict, std::cmp::Reverse(example.plan.faults.len())))
+    }
+
+    /// Whether every cell's set of verdicts is the one the scenario declares.
+    pub fn as_expected(&self) -> bool {
+        self.cells.iter().all(|(class, cell)| self.cell_as_expected(*class, cell))
+    }
+
+    /// Whether this cell's set of verdicts is the declared one; a class without a declaration must be all ok.
+    pub fn cell_as_expected(&self, class: Option<Class>, cell: &Cell) -> bool {
+        let declared = self.scenario.expectations().iter().find(|e| e.class == class);
+        match declared {
+            Some(expectation) => cell.verdicts.keys().eq(&expectation.verdicts),
+            None => cell.verdicts.keys().all(|verdict| *verdict == Verdict::Ok),
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! What an author fills in: schema, workers, jobs, what is owed, and how to try it.
+//!
+//! A scenario is data plus the workers' code. It is shared by all threads that
+//! explore it, and changes nothing while they do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fake_pg::CommitPoint;
+
+use crate::history::Times;
+use crate::oracle::Verdict;
+use crate::plan::Class;
+use crate::sim::Env;
+
+/// What a worker's future ends with.
+pub type WorkerResult = Result<(), Box<dyn Error>>;
+
+/// A worker's code: from what it is handed to its future.
+pub(crate) type Work =
+    Arc<dyn Fn(Env) -> Pin<Box<dyn Future<Output = WorkerResult>>> + Send + Sync>;
+
+/// A system under test: what runs, against which schema, and what must come true.
+///
+/// ```
+/// use midcommit::{Env, Redeliver::UntilOk, Scenario, Times};
+///
+/// let receipts = Scenario::new("receipts")
+///     .schema("create table invoice (id int primary key, paid bool not null);
+///              insert into invoice values (1, false)")
+///     .jobs([1])
+///     .redeliver(UntilOk)
+///     .worker("worker", async |env: Env| {
+///         let mut client = env.connect().await?;
+///         let id: i32 = env.job().parse()?;
+///         let tx = client.transaction().await?;
+///         tx.execute("update invoice set paid = true where id = $1", &[&id]).await?;
+///         tx.commit().await?;
+///         env.effect("receipt", env.job()).await?;
+///         Ok(())
+///     })
+///     .owes("receipt", "select id from invoice where paid", Times::Once);
+/// ```
+#[derive(Clone)]
+pub struct Scenario {
+    pub(crate) name: Arc<str>,
+    pub(crate) source: String,
+    pub(crate) servers: Vec<ServerSpec>,
+    pub(crate) jobs: Vec<Arc<str>>,
+    pub(crate) redeliver: Redeliver,
+    pub(crate) redelivery_delay: Duration,
+    pub(crate) workers: Vec<WorkerSpec>,
+    pub(crate) promises: Vec<Promise>,
+    pub(crate) inboxes: Vec<Inbox>,
+    pub(crate) owes_nothing: bool,
+    pub(crate) repeatable: bool,
+    pub(crate) classes: BTreeSet<Class>,
+    pub(crate) exceptions: Vec<Arc<str>>,
+    pub(crate) stalls: Vec<Duration>,
+    pub(crate) delays: Vec<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) quiet: Duration,
+    pub(crate) limit: Duration,
+    pub(crate) tick: Duration,
+    pub(crate) dwells: BTreeMap<CommitPoint, Duration>,
+    pub(crate) expected: Vec<Expectation>,
+    pub(crate) strict: bool,
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+/// A server and what it starts with.
+#[derive(Clone)]
+pub(crate) struct ServerSpec {
+    pub(crate) name: Arc<str>,
+    pub(crate) schema: String,
+}
+
+/// A kind of process.
+#[derive(Clone)]
+pub(crate) struct WorkerSpec {
+    pub(crate) name: Arc<str>,
+    pub(crate) work: Work,
+    pub(crate) takes_jobs: bool,
+    pub(crate) replicas: usize,
+}
+
+/// An effect that commits make owed.
+#[derive(Clone)]
+pub(crate) struct Promise {
+    pub(crate) effect: Arc<str>,
+    /// Each row's first column is a key; without a query, only messages in the WAL count.
+    pub(crate) sql: Option<Arc<str>>,
+    pub(crate) times: Times,
+}
+
+/// Where a consumer keeps what it has applied.
+#[derive(Clone)]
+pub(crate) struct Inbox {
+    pub(crate) effect: Arc<str>,
+    pub(crate) server: Arc<str>,
+    pub(crate) sql: Arc<str>,
+}
+
+/// The verdicts a class of fault is known to give, and why.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// The class; `None` is the column without faults.
+    pub class: Option<Class>,
+    /// All verdicts that occur, `Ok` among them where some schedules pass.
+    pub verdicts: BTreeSet<Verdict>,
+    /// Why it must be so.
+    pub why: &'static str,
+}
+
+/// What becomes of a job whose worker did not return `Ok`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redeliver {
+    /// It was handed out once; that was it.
+    Never,
+    /// It is handed out again after a kill, a cancel or an `Err`.
+    UntilOk,
+}
+
+/// A bug planted in the server or in the harness, to see that the harness notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// A bug of the server.
+    Server(fake_pg::Sabotage),
+    /// A kill that lets the rest of the tick run.
+    KillWithoutFreeze,
+    /// A broker that never sends its acknowledgements, and says nothing.
+    BrokerDropsAcks,
+}
+
+impl Scenario {
+    /// A scenario without anything in it yet.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is not made of ASCII letters, digits, `_` and `-`.
+    pub fn new(name: &str) -> Scenario {
+        Scenario {
+            name: plain(name, "a scenario"),
+            source: String::new(),
+            servers: vec![ServerSpec {
+                name: PRIMARY.into(),
+                schema: String::new(),
+            }],
+            jobs: Vec::new(),
+            redeliver: Redeliver::Never,
+            redelivery_delay: Duration::from_millis(100),
+            workers: Vec::new(),
+            promises: Vec::new(),
+            inboxes: Vec::new(),
+            owes_nothing: false,
+            repeatable: false,
+            classes: Class::ALL.into(),
+            exceptions: Vec::new(),
+            stalls: vec![Duration::from_secs(2)],
+            delays: vec![Duration::from_millis(700)],
+            grace: Duration::from_millis(100),
+            quiet: Duration::from_secs(1),
+            limit: Duration::from_secs(30),
+            tick: Duration::from_millis(10),
+            dwells: BTreeMap::new(),
+            expected: Vec::new(),
+            strict: false,
+            sabotage: None,
+        }
+    }
+
+    /// Where the system comes from: one line, shown by `list`.
+    pub fn source(mut self, source: &str) -> Self {
+        self.source = source.to_owned();
+        self
+    }
+
+    /// The script that the server `pg` has run before the workers start.
+    pub fn schema(mut self, sql: &str) -> Self {
+        self.servers[0].schema = sql.to_owned();
+        self
+    }
+
+    /// Another server, reached by [`Env::connect_to`]; what is owed is asked of `pg` only,
+    /// and so are fail-overs: other servers are other people's.
+    ///
+    /// # Panics
+    ///
+    /// If the name is taken or not plain.
+    pub fn server(mut self, name: &str, schema: &str) -> Self {
+        let name = self.free_name(name, "a server");
+        self.servers.push(ServerSpec {
+            name,
+            schema: schema.to_owned(),
+        });
+        self
+    }
+
+    /// The jobs, by key. They go to the workers declared by [`Scenario::worker`].
+    ///
+    /// # Panics
+    ///
+    /// If a key is not plain.
+    pub fn jobs<J: fmt::Display>(mut self, jobs: impl IntoIterator<Item = J>) -> Self {
+        self.jobs = jobs
+            .into_iter()
+            .map(|job| plain(&job.to_string(), "a job's key"))
+            .collect();
+        self
+    }
+
+    /// What becomes of a job whose worker did not return `Ok`. Without this: nothing.
+    pub fn redeliver(mut self, redeliver: Redeliver) -> Self {
+        self.redeliver = redeliver;
+        self
+    }
+
+    /// A worker that takes jobs, one at a time.
+    ///
+    /// # Panics
+    ///
+    /// If the name is taken or not plain.
+    pub fn worker<F>(self, name: &str, work: F) -> Self
+    where
+        F: AsyncFn(Env) -> WorkerResult + Send + Sync + 'static,
+    {
+        self.process(name, true, work)
+    }
+
+    /// A worker without jobs, which runs until the end, and again whenever it returns.
+    ///
+    /// # Panics
+    ///
+    /// If the name is taken or not plain.
+    pub fn daemon<F>(self, name: &str, work: F) -> Self
+    where
+        F: AsyncFn(Env) -> WorkerResult + Send + Sync + 'static,
+    {
+        self.process(name, false, work)
+    }
+
+    fn process<F>(mut self, name: &str, takes_jobs: bool, work: F) -> Self
+    where
+        F: AsyncFn(Env) -> WorkerResult + Send + Sync + 'static,
+    {
+        let name = self.free_name(name, "a worker");
+        let work = Arc::new(work);
+        self.workers.push(WorkerSpec {
+            name,
+            work: Arc::new(move |env| {
+                let work = work.clone();
+                Box::pin(async move { work(env).await })
+            }),
+            takes_jobs,
+            replicas: 1,
+        });
+        self
+    }
+
+    /// So many processes of the worker declared last.
+    ///
+    /// # Panics
+    ///
+    /// If no worker has been declared, or `n` is 0.
+    pub fn replicas(mut self, n: usize) -> Self {
+        assert!(n > 0, "a worker needs at least one replica");
+        let worker = self.workers.last_mut();
+        worker.expect("replicas(n) follows the worker it is about").replicas = n;
+        self
+    }
+
+    /// After each commit on `pg`, every new value in the first column of `sql` is a key for which
+    /// `effect` is owed. So is KEY after `pg_logical_emit_message(true, 'midcommit', 'EFFECT:KEY')`.
+    pub fn owes(mut self, effect: &str, sql: &str, times: Times) -> Self {
+        self.promises.push(Promise {
+            effect: effect.into(),
+            sql: Some(sql.into()),
+            times,
+        });
+        self
+    }
+
+    /// `effect` is owed by nothing but messages in the WAL: see [`Scenario::owes`].
+    pub fn owes_by_message(mut self, effect: &str, times: Times) -> Self {
+        self.promises.push(Promise {
+            effect: effect.into(),
+            sql: None,
+            times,
+        });
+        self
+    }
+
+    /// Nothing is owed, on purpose: the scenario is there to count points, or for its locks.
+    pub fn owes_nothing(mut self) -> Self {
+        self.owes_nothing = true;
+        self
+    }
+
+    /// `effect` goes to a consumer ([`Env::receive`]): it counts as applied once for each row of
+    /// `sql` on `server` (key in the first column) that a commit there has made visible.
+    pub fn applied_in(mut self, server: &str, effect: &str, sql: &str) -> Self {
+        self.inboxes.push(Inbox {
+            effect: effect.into(),
+            server: server.into(),
+            sql: sql.into(),
+        });
+        self
+    }
+
+    /// One job may make several writing commits; without this that is `repeated`.
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    /// Only these classes of fault. Without this: all of them.
+    pub fn faults(mut self, classes: impl IntoIterator<Item = Class>) -> Self {
+        self.classes = classes.into_iter().collect();
+        self
+    }
+
+    /// The workers model a runtime with asynchronous exceptions: these are raised at their
+    /// boundaries, and where they wait, instead of dropping or unwinding their futures.
+    pub fn exceptions(mut self, names: &[&str]) -> Self {
+        self.exceptions = names.iter().map(|name| plain(name, "an exception")).collect();
+        self
+    }
+
+    /// How long tasks are stalled. Without this: 2 s.
+    pub fn stalls(mut self, stalls: impl IntoIterator<Item = Duration>) -> Self {
+        self.stalls = stalls.into_iter().collect();
+        self
+    }
+
+    /// By how much replies and requests are delayed. Without this: 700 ms.
+    pub fn delays(mut self, delays: impl IntoIterator<Item = Duration>) -> Self {
+        self.delays = delays.into_iter().collect();
+        self
+    }
+
+    /// The time between stop signal and SIGKILL in a deploy. Without this: 100 ms.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// When a run is over: nothing happened for `quiet` (at least the longest lease or time-out),
+    /// or `limit` has passed. Without this: 1 s, and 30 s.
+    pub fn settle(mut self, quiet: Duration, limit: Duration) -> Self {
+        (self.quiet, self.limit) = (quiet, limit);
+        self
+    }
+
+    /// The simulation's step, whole milliseconds; messages take one on the plain schedule.
+    /// Without this: 10 ms.
+    pub fn tick(mut self, tick: Duration) -> Self {
+        self.tick = tick;
+        self
+    }
+
+    /// Every COMMIT that writes stays at `point` for so long.
+    pub fn dwell(mut self, point: CommitPoint, time: Duration) -> Self {
+        self.dwells.insert(point, time);
+        self
+    }
+
+    /// The verdicts that `class` is known to give: the catalogue compares.
+    pub fn expect(
+        mut self,
+        class: Option<Class>,
+        verdicts: impl IntoIterator<Item = Verdict>,
+        why: &'static str,
+    ) -> Self {
+        self.expected.push(Expectation {
+            class,
+            verdicts: verdicts.into_iter().collect(),
+            why,
+        });
+        self
+    }
+
+    /// A task outside the gate is an error, not a remark.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
+    /// Plants a bug, to see that the harness notices.
+    pub fn sabotage(mut self, sabotage: Sabotage) -> Self {
+        self.sabotage = Some(sabotage);
+        self
+    }
+
+    /// The scenario's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the system comes from.
+    pub fn source_text(&self) -> &str {
+        &self.source
+    }
+
+    /// The classes of fault it is tried with.
+    pub fn classes(&self) -> &BTreeSet<Class> {
+        &self.classes
+    }
+
+    /// What is known of it.
+    pub fn expectations(&self) -> &[Expectation] {
+        &self.expected
+    }
+
+    fn free_name(&self, name: &str, what: &str) -> Arc<str> {
+        let taken = self.servers.iter().any(|server| &*server.name == name)
+            || self.workers.iter().any(|worker| &*worker.name == name)
+            || name == BROKER
+            || name.strip_prefix("conn").is_some_and(|rest| rest.parse::<u32>().is_ok());
+        assert!(!taken, "{what} cannot be called `{name}`: the name is taken");
+        plain(name, what)
+    }
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scenario")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The host name of the server that everything is owed by.
+pub(crate) const PRIMARY: &str = "pg";
+/// The host name of the broker.
+pub(crate) const BROKER: &str = "broker";
+
+/// Checks that a name can stand in a plan.
+fn plain(name: &str, what: &str) -> Arc<str> {
+    crate::plan::word(name).unwrap_or_else(|| {
+        panic!("{what} cannot be called `{name}`: only ASCII letters, digits, `_` and `-` can stand in a plan")
+    })
+}
