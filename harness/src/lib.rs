@@ -10,3 +10,8 @@ pub mod plan;
 pub mod history;
 pub mod oracle;
 pub mod scenario;
+mod sim;
+
+pub use scenario::{Redeliver, Scenario};
+pub use history::Times;
+pub use sim::{ConnectError, EffectError, Env, Exception, Message, StopToken, Stream, spawn};

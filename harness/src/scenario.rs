@@ -61,6 +61,7 @@ pub struct Scenario {
     pub(crate) repeatable: bool,
     pub(crate) classes: BTreeSet<Class>,
     pub(crate) exceptions: Vec<Arc<str>>,
+    pub(crate) stop_exception: Option<Arc<str>>,
     pub(crate) stalls: Vec<Duration>,
     pub(crate) delays: Vec<Duration>,
     pub(crate) grace: Duration,
@@ -153,7 +154,7 @@ impl Scenario {
             }],
             jobs: Vec::new(),
             redeliver: Redeliver::Never,
-            redelivery_delay: Duration::from_millis(100),
+            redelivery_delay: Duration::from_millis(20),
             workers: Vec::new(),
             promises: Vec::new(),
             inboxes: Vec::new(),
@@ -161,6 +162,7 @@ impl Scenario {
             repeatable: false,
             classes: Class::ALL.into(),
             exceptions: Vec::new(),
+            stop_exception: None,
             stalls: vec![Duration::from_secs(2)],
             delays: vec![Duration::from_millis(700)],
             grace: Duration::from_millis(100),
@@ -328,6 +330,13 @@ impl Scenario {
     /// boundaries, and where they wait, instead of dropping or unwinding their futures.
     pub fn exceptions(mut self, names: &[&str]) -> Self {
         self.exceptions = names.iter().map(|name| plain(name, "an exception")).collect();
+        self
+    }
+
+    /// A deploy's stop signal raises this exception, as a cold shutdown does. Without this, a
+    /// worker learns of it by its [`StopToken`](crate::StopToken) only.
+    pub fn stop_raises(mut self, exception: &str) -> Self {
+        self.stop_exception = Some(plain(exception, "an exception"));
         self
     }
 

@@ -1,0 +1,273 @@
+//! The broker: where effects arrive, and from where consumers take them.
+//!
+//! An effect without a consumer takes hold on arrival. One with a consumer waits
+//! until the consumer has acknowledged it, and is handed out again when the
+//! consumer's connection ends before that.
+//!
+//! On the wire each effect is a connection of its own, as a POST would be: one
+//! line there, one byte back.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use turmoil::net::{TcpListener, TcpStream};
+
+use super::cursor::Here;
+use super::world::World;
+use crate::history::{CommitId, What};
+use crate::plan::{Arrival, Kind};
+use crate::scenario::{Sabotage, Scenario};
+
+/// The port the broker listens on.
+pub(crate) const PORT: u16 = 5672;
+/// The broker's answer: it happened.
+pub(crate) const ACCEPTED: u8 = b'+';
+/// The broker's answer: nothing happened.
+pub(crate) const REFUSED: u8 = b'-';
+
+/// What the broker holds.
+pub(crate) struct Broker {
+    /// Messages for each effect that has a consumer.
+    queues: BTreeMap<Arc<str>, Queue>,
+    publishes: u32,
+    acks: u32,
+    /// Until then every arrival is refused.
+    down_until: Duration,
+    /// What a control run does to the first effect that takes hold.
+    control: Option<Control>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Arc<str>>,
+    ready: Rc<Notify>,
+}
+
+/// What a control run does, to see that the oracles notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// The first effect does not take hold.
+    Drop,
+    /// The first effect takes hold twice.
+    Double,
+    /// An effect takes hold that nobody made.
+    Invent,
+}
+
+impl Broker {
+    pub(crate) fn new(scenario: &Scenario) -> Broker {
+        let effects = scenario.inboxes.iter().map(|inbox| inbox.effect.clone());
+        Broker {
+            queues: effects.map(|effect| (effect, Queue::default())).collect(),
+            publishes: 0,
+            acks: 0,
+            down_until: Duration::ZERO,
+            control: None,
+        }
+    }
+
+    pub(crate) fn set_control(&mut self, control: Option<Control>) {
+        self.control = control;
+    }
+
+    /// Whether messages wait for a consumer.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queues.values().all(|queue| queue.waiting.is_empty())
+    }
+}
+
+/// What becomes of an arrival.
+enum Fate {
+    Accept,
+    Refuse,
+    LoseAck,
+}
+
+impl World {
+    /// An effect takes hold, unless a control run has it otherwise.
+    pub(crate) fn apply(&self, name: &Arc<str>, key: &Arc<str>, commit: Option<CommitId>) {
+        let control = self.broker.borrow_mut().control.take_if(|c| *c != Control::Invent);
+        let times = match control {
+            Some(Control::Drop) => 0,
+            Some(Control::Double) => 2,
+            _ => 1,
+        };
+        for _ in 0..times {
+            self.log(What::Applied {
+                name: name.clone(),
+                key: key.clone(),
+                commit: commit.clone(),
+            });
+        }
+    }
+
+    /// Something reaches the broker: whether it counts.
+    fn arrive(&self, arrival: Arrival) -> Fate {
+        let nth = {
+            let mut broker = self.broker.borrow_mut();
+            let count = match arrival {
+                Arrival::Publish => &mut broker.publishes,
+                Arrival::Ack => &mut broker.acks,
+            };
+            *count += 1;
+            *count
+        };
+        let last_commit = self.servers[0].last_write();
+        let fault = self.visit(Here::Broker {
+            arrival,
+            nth,
+            last_commit,
+        });
+        let now = self.now();
+        let fate = match fault.map(|fault| fault.kind) {
+            Some(Kind::Down(time)) => {
+                self.broker.borrow_mut().down_until = now + time;
+                Fate::Refuse
+            }
+            Some(Kind::AckLost) => Fate::LoseAck,
+            Some(Kind::Failover(number)) => {
+                self.crash_server(0, Some(number));
+                Fate::Accept
+            }
+            _ => Fate::Accept,
+        };
+        match now < self.broker.borrow().down_until {
+            true => Fate::Refuse,
+            false => fate,
+        }
+    }
+
+    /// An effect has arrived and counts.
+    fn deliver(&self, name: &Arc<str>, key: &Arc<str>) {
+        self.log(What::Delivered {
+            name: name.clone(),
+            key: key.clone(),
+        });
+        let queued = {
+            let mut broker = self.broker.borrow_mut();
+            broker.queues.get_mut(name).map(|queue| {
+                queue.waiting.push_back(key.clone());
+                queue.ready.notify_waiters();
+            })
+        };
+        if queued.is_none() {
+            self.apply(name, key, None);
+        }
+    }
+
+    fn requeue(&self, name: &str, key: Arc<str>) {
+        if let Some(queue) = self.broker.borrow_mut().queues.get_mut(name) {
+            queue.waiting.push_front(key);
+            queue.ready.notify_waiters();
+        }
+    }
+}
+
+/// The root of the broker's host: accepts for ever.
+pub(crate) async fn listen() -> turmoil::Result {
+    if World::with(|world| world.broker.borrow().control == Some(Control::Invent)) {
+        World::with(|world| world.log(What::Applied {
+            name: "control".into(),
+            key: "1".into(),
+            commit: None,
+        }));
+    }
+    let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+    loop {
+        let (tcp, _) = listener.accept().await?;
+        tokio::task::spawn_local(async move {
+            // A client that goes away in the middle is no error of the broker's.
+            let _gone = serve(tcp).await;
+        });
+    }
+}
+
+async fn serve(mut tcp: TcpStream) -> io::Result<()> {
+    let line = read_line(&mut tcp).await?;
+    match line.split_once(' ') {
+        Some(("publish", rest)) => match rest.split_once(' ') {
+            Some((name, key)) => take_in(tcp, &name.into(), &key.into()).await,
+            None => tcp.write_all(&[REFUSED]).await,
+        },
+        Some(("consume", name)) => hand_out(tcp, name).await,
+        _ => tcp.write_all(&[REFUSED]).await,
+    }
+}
+
+async fn take_in(mut tcp: TcpStream, name: &Arc<str>, key: &Arc<str>) -> io::Result<()> {
+    let (fate, silent) = World::with(|world| {
+        let fate = world.arrive(Arrival::Publish);
+        if !matches!(fate, Fate::Refuse) {
+            world.deliver(name, key);
+        }
+        (fate, world.setup.scenario.sabotage == Some(Sabotage::BrokerDropsAcks))
+    });
+    if silent {
+        return std::future::pending().await;
+    }
+    match fate {
+        Fate::Accept => tcp.write_all(&[ACCEPTED]).await,
+        Fate::Refuse => tcp.write_all(&[REFUSED]).await,
+        Fate::LoseAck => Ok(()),
+    }
+}
+
+/// Gives a consumer the next message, and takes it back unless it is acknowledged.
+async fn hand_out(mut tcp: TcpStream, name: &str) -> io::Result<()> {
+    let key = loop {
+        let (key, ready) = World::with(|world| {
+            let mut broker = world.broker.borrow_mut();
+            match broker.queues.get_mut(name) {
+                Some(queue) => (queue.waiting.pop_front(), Some(queue.ready.clone())),
+                None => (None, None),
+            }
+        });
+        match (key, ready) {
+            (Some(key), _) => break key,
+            (None, Some(ready)) => tokio::select! {
+                biased;
+                () = ready.notified() => {}
+                // A consumer that has gone must not be handed anything.
+                gone = tcp.read_u8() => return gone.map(drop),
+            },
+            (None, None) => return tcp.write_all(b"\n").await,
+        }
+    };
+    let acknowledged = async {
+        tcp.write_all(format!("{key}\n").as_bytes()).await?;
+        tcp.read_u8().await
+    };
+    if acknowledged.await.is_err() {
+        World::with(|world| world.requeue(name, key));
+        return Ok(());
+    }
+    match World::with(|world| world.arrive(Arrival::Ack)) {
+        Fate::Accept => tcp.write_all(&[ACCEPTED]).await,
+        Fate::Refuse | Fate::LoseAck => {
+            World::with(|world| world.requeue(name, key));
+            Ok(())
+        }
+    }
+}
+
+/// Reads up to a newline, which is left out. One write is one segment, so this is one read.
+pub(crate) async fn read_line(tcp: &mut TcpStream) -> io::Result<String> {
+    let mut line = Vec::new();
+    loop {
+        let mut chunk = [0; 256];
+        let read = tcp.read(&mut chunk).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        line.extend_from_slice(&chunk[..read]);
+        if line.ends_with(b"\n") {
+            line.pop();
+            return String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData.into());
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What commits have made owed, and what consumers have applied: asked of the
+//! server itself after each commit that becomes visible.
+//!
+//! Queues delete rows, so the final state would prove nothing. A crash that loses
+//! commits also voids what they made owed: the same key may be owed again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fake_pg::Engine;
+
+use super::world::World;
+use crate::history::{CommitId, What};
+use crate::scenario::{Inbox, PRIMARY, Promise, Scenario};
+
+/// One server's account of effects.
+#[derive(Clone, Default)]
+pub(crate) struct Ledger {
+    server: Arc<str>,
+    /// For each of the scenario's promises: the keys that are owed, and since which commit.
+    owed: Vec<BTreeMap<Arc<str>, u64>>,
+    /// For each inbox: how often each key stands in it.
+    applied: Vec<BTreeMap<Arc<str>, u64>>,
+}
+
+impl Ledger {
+    /// What the schema's own rows say: owed by nobody, applied before the run.
+    ///
+    /// # Errors
+    ///
+    /// A query of the scenario's fails, with the query and the server's words.
+    pub(crate) fn open(scenario: &Scenario, server: &Arc<str>, engine: &mut Engine) -> Result<Ledger, String> {
+        let mut ledger = Ledger {
+            server: server.clone(),
+            owed: vec![BTreeMap::new(); scenario.promises.len()],
+            applied: vec![BTreeMap::new(); scenario.inboxes.len()],
+        };
+        if &**server == PRIMARY {
+            for (Promise { sql, .. }, known) in scenario.promises.iter().zip(&mut ledger.owed) {
+                if let Some(sql) = sql {
+                    known.extend(keys(engine, sql)?.into_iter().map(|key| (key, 0)));
+                }
+            }
+        }
+        ledger.recount(scenario, engine)?;
+        Ok(ledger)
+    }
+
+    /// Logs what a commit has made owed, and what it has applied.
+    pub(crate) fn note(&mut self, world: &World, number: u64, engine: &mut Engine) {
+        let noted = self.note_owed(world, number, engine);
+        if let Err(error) = noted.and_then(|()| self.note_applied(world, number, engine)) {
+            world.fail(error);
+        }
+    }
+
+    fn note_owed(&mut self, world: &World, number: u64, engine: &mut Engine) -> Result<(), String> {
+        if &*self.server != PRIMARY {
+            return Ok(());
+        }
+        for (Promise { effect, sql, .. }, known) in world.setup.scenario.promises.iter().zip(&mut self.owed) {
+            let Some(sql) = sql else { continue };
+            for key in keys(engine, sql)? {
+                if known.contains_key(&key) {
+                    continue;
+                }
+                known.insert(key.clone(), number);
+                world.log(What::Owed {
+                    name: effect.clone(),
+                    key,
+                    commit: CommitId {
+                        server: self.server.clone(),
+                        number,
+                    },
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn note_applied(&mut self, world: &World, number: u64, engine: &mut Engine) -> Result<(), String> {
+        for (Inbox { effect, server, sql }, known) in world.setup.scenario.inboxes.iter().zip(&mut self.applied) {
+            if *server != self.server {
+                continue;
+            }
+            let rows = counted(engine, sql)?;
+            for (key, count) in &rows {
+                for _ in known.get(key).copied().unwrap_or(0)..*count {
+                    let commit = CommitId {
+                        server: self.server.clone(),
+                        number,
+                    };
+                    world.apply(effect, key, Some(commit));
+                }
+            }
+            *known = rows;
+        }
+        Ok(())
+    }
+
+    /// After a recovery: what the lost commits made owed is owed no more, and inboxes hold what they hold.
+    pub(crate) fn recover(&mut self, world: &World, lost: &[u64], engine: &mut Engine) {
+        for known in &mut self.owed {
+            known.retain(|_, since| !lost.contains(since));
+        }
+        if let Err(error) = self.recount(&world.setup.scenario, engine) {
+            world.fail(error);
+        }
+    }
+
+    fn recount(&mut self, scenario: &Scenario, engine: &mut Engine) -> Result<(), String> {
+        for (inbox, known) in scenario.inboxes.iter().zip(&mut self.applied) {
+            if inbox.server == self.server {
+                *known = counted(engine, &inbox.sql)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn counted(engine: &mut Engine, sql: &str) -> Result<BTreeMap<Arc<str>, u64>, String> {
+    let mut rows = BTreeMap::new();
+    for key in keys(engine, sql)? {
+        *rows.entry(key).or_default() += 1;
+    }
+    Ok(rows)
+}
+
+/// The first column of a query's rows.
+fn keys(engine: &mut Engine, sql: &str) -> Result<Vec<Arc<str>>, String> {
+    let rows = engine
+        .query_committed(sql)
+        .map_err(|error| format!("the query `{sql}` failed: {error}"))?;
+    let first = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
+    Ok(first.map(Arc::from).collect())
+}

@@ -1,0 +1,256 @@
+//! A host around a Postmaster: accepts, asks the plan at each commit point, and
+//! writes down what only the server knows.
+//!
+//! The Postmaster outlives its host's crashes, as a disk would; its sessions do
+//! not. What a visible commit makes owed is the ledger's.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fake_pg::{
+    CommitAction, CommitContext, CommitHook, CommitNumber, CommitPoint, Engine, Pid, Postmaster, Recovery, SqlState,
+    Timestamp,
+};
+use turmoil::net::TcpListener;
+
+use super::cursor::Here;
+use super::ledger::Ledger;
+use super::wire::Wire;
+use super::world::{Action, World};
+use crate::history::{CommitId, What};
+use crate::plan::Kind;
+use crate::scenario::PRIMARY;
+
+/// The port all servers listen on.
+pub(crate) const PORT: u16 = 5432;
+
+/// Midnight on 1 January 2000, in microseconds since the Unix epoch: when runs begin.
+const EPOCH: i64 = 946_684_800_000_000;
+
+/// A server of a run.
+pub(crate) struct Server {
+    pub(crate) name: Arc<str>,
+    pub(crate) postmaster: Rc<RefCell<Postmaster>>,
+    /// Crashed: its host passes no byte until it is started again.
+    frozen: Cell<bool>,
+    /// The client's address behind each backend, by pid.
+    clients: RefCell<BTreeMap<Pid, SocketAddr>>,
+    /// The numbers of visible writing commits on the surviving timeline, newest last.
+    writes: RefCell<Vec<u64>>,
+    ledger: RefCell<Ledger>,
+}
+
+impl Server {
+    pub(crate) fn new(index: usize, name: Arc<str>, engine: Engine, ledger: Ledger) -> Server {
+        let clock = || {
+            let now = World::with(World::now);
+            Timestamp(EPOCH + now.as_micros() as i64)
+        };
+        let hook = Hook {
+            server: index,
+            name: name.clone(),
+        };
+        Server {
+            name,
+            postmaster: Rc::new(RefCell::new(Postmaster::new(engine, Box::new(hook), Box::new(clock)))),
+            frozen: Cell::new(false),
+            clients: RefCell::default(),
+            writes: RefCell::default(),
+            ledger: RefCell::new(ledger),
+        }
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.get()
+    }
+
+    /// The newest commit that a replica could lack.
+    pub(crate) fn last_write(&self) -> Option<u64> {
+        self.writes.borrow().last().copied()
+    }
+
+    /// Recovers, without the commits from that number on if one is given, and logs what is gone.
+    pub(crate) fn restart(&self, without: Option<u64>) {
+        let mut postmaster = self.postmaster.borrow_mut();
+        let Recovery { lost, .. } = match without {
+            None => postmaster.crash(),
+            Some(number) => postmaster.promote_without(CommitNumber(number)),
+        };
+        let lost: Vec<u64> = lost.into_iter().map(|number| number.0).collect();
+        self.writes.borrow_mut().retain(|number| !lost.contains(number));
+        self.frozen.set(false);
+        World::with(|world| {
+            self.ledger.borrow_mut().recover(world, &lost, postmaster.engine_mut());
+            world.log(What::ServerUp {
+                server: self.name.clone(),
+                lost,
+                failover: without.is_some(),
+            });
+        });
+    }
+
+    /// Sessions and locks that nobody will ever give back, now that the run is over.
+    pub(crate) fn log_leaks(&self, world: &World) {
+        for session in self.postmaster.borrow().sessions() {
+            let client = self.clients.borrow().get(&session.pid).copied();
+            let link = client.and_then(|client| world.links.borrow().get(client));
+            let owner = link.map(|link| link.process);
+            let alive = owner.is_some_and(|process| world.process(process, |p| !p.frozen && !p.ended));
+            let mut held = Vec::new();
+            if !alive {
+                held.push("its client is gone".to_owned());
+            }
+            if session.in_transaction {
+                held.push("a transaction is open".to_owned());
+            }
+            if session.session_locks > 0 {
+                held.push(format!("{} advisory locks are held", session.session_locks));
+            }
+            if !held.is_empty() {
+                world.log(What::Leaked {
+                    server: self.name.clone(),
+                    what: format!("backend {}: {}", session.pid, held.join(", ")).into(),
+                });
+            }
+        }
+    }
+}
+
+/// The root of a server's host: accepts for ever.
+pub(crate) async fn listen(server: usize) -> turmoil::Result {
+    let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+    loop {
+        let (tcp, client) = listener.accept().await?;
+        let (postmaster, connection) = World::with(|world| {
+            world.accepted.set(world.accepted.get() + 1);
+            (world.servers[server].postmaster.clone(), world.accepted.get())
+        });
+        tokio::task::spawn_local(async move {
+            World::with(|world| world.servers[server].admit(client));
+            let wire = Wire::new(tcp, client, server, connection);
+            fake_pg::connection::serve(postmaster, wire).await;
+        });
+    }
+}
+
+impl Server {
+    /// Notes which client the next backend serves: pids are counted in the order of connections.
+    fn admit(&self, client: SocketAddr) {
+        let pid = self.postmaster.borrow().next_pid();
+        self.clients.borrow_mut().insert(pid, client);
+    }
+}
+
+/// What a run asks and writes down at each commit point.
+struct Hook {
+    server: usize,
+    name: Arc<str>,
+}
+
+impl CommitHook for Hook {
+    fn reached(&mut self, commit: &CommitContext, point: CommitPoint, engine: &mut Engine) -> CommitAction {
+        World::with(|world| {
+            world.fold((commit.number.0 << 8 | point as u64) ^ (self.server as u64) << 56);
+            match point {
+                CommitPoint::Visible => self.note_visible(world, commit, engine),
+                CommitPoint::Ready => world.log(What::Acknowledged(self.id(commit.number))),
+                _ => {}
+            }
+            self.disturb(world, commit, point)
+        })
+    }
+}
+
+impl Hook {
+    fn id(&self, number: CommitNumber) -> CommitId {
+        CommitId {
+            server: self.name.clone(),
+            number: number.0,
+        }
+    }
+
+    fn note_visible(&mut self, world: &World, commit: &CommitContext, engine: &mut Engine) {
+        let server = &world.servers[self.server];
+        let client = server.clients.borrow().get(&commit.pid).copied();
+        let process = client.and_then(|client| world.links.borrow().get(client)).map(|link| link.process);
+        let job = process.and_then(|process| world.process(process, |p| p.job.clone()));
+        // One entry, unless the server applies a COMMIT twice.
+        let entries: Vec<_> = {
+            let log = engine.commits().iter().rev();
+            log.take_while(|entry| entry.number == commit.number).cloned().collect()
+        };
+        for entry in &entries {
+            world.log(What::Committed {
+                commit: self.id(commit.number),
+                process,
+                job: job.clone(),
+                writes: entry.writes,
+                asynchronous: entry.asynchronous,
+            });
+            if entry.writes {
+                server.writes.borrow_mut().push(commit.number.0);
+            }
+            for (prefix, content) in &entry.messages {
+                self.note_message(world, commit.number, prefix, content);
+            }
+        }
+        if entries.iter().any(|entry| entry.writes) {
+            server.ledger.borrow_mut().note(world, commit.number.0, engine);
+        }
+    }
+
+    /// `midcommit` messages say `EFFECT:KEY`.
+    fn note_message(&self, world: &World, number: CommitNumber, prefix: &str, content: &[u8]) {
+        let content = String::from_utf8_lossy(content);
+        if let (true, Some((name, key))) = (prefix == "midcommit", content.split_once(':')) {
+            world.log(What::Owed {
+                name: name.into(),
+                key: key.into(),
+                commit: self.id(number),
+            });
+        }
+    }
+
+    fn disturb(&self, world: &World, commit: &CommitContext, point: CommitPoint) -> CommitAction {
+        let server = &world.servers[self.server];
+        let writes = server.last_write() == Some(commit.number.0);
+        let fault = world.visit(Here::Commit {
+            server: &self.name,
+            number: commit.number.0,
+            step: point,
+            loses: writes && &*self.name == PRIMARY,
+        });
+        let Some(fault) = fault else {
+            let dwell = world.setup.scenario.dwells.get(&point);
+            return match dwell.filter(|_| commit.xid.is_some()) {
+                Some(time) => CommitAction::Dwell(*time),
+                None => CommitAction::GoOn,
+            };
+        };
+        match fault.kind {
+            Kind::CancelBackend => CommitAction::Cancel,
+            Kind::TerminateBackend => CommitAction::Terminate,
+            Kind::SqlState(code) => CommitAction::Fail(SqlState::new(&code)),
+            Kind::Failover(number) => self.crash(world, Some(number)),
+            _ => self.crash(world, None),
+        }
+    }
+
+    fn crash(&self, world: &World, without: Option<u64>) -> CommitAction {
+        world.crash_server(self.server, without);
+        CommitAction::Crash
+    }
+}
+
+impl World {
+    /// Ends a server at this instant; what the rest of the tick does in its host does not count.
+    pub(crate) fn crash_server(&self, server: usize, without: Option<u64>) {
+        let host = &self.servers[server];
+        host.frozen.set(true);
+        self.log(What::ServerDown(host.name.clone()));
+        self.ask(Action::Crash { server, without });
+    }
+}

@@ -1,0 +1,82 @@
+//! A scenario made ready: schemas loaded once, shared by every run on every thread.
+
+use std::sync::Arc;
+
+use fake_pg::Engine;
+
+use super::broker::Control;
+use super::ledger::Ledger;
+use crate::history::Promises;
+use crate::scenario::{PRIMARY, Sabotage, Scenario};
+
+/// What all runs of a scenario start from.
+pub(crate) struct Setup {
+    pub(crate) scenario: Scenario,
+    pub(crate) promises: Promises,
+    /// The loaded engines, one for each server; a run clones them by reference.
+    pub(crate) engines: Vec<(Engine, Ledger)>,
+    pub(crate) control: Option<Control>,
+}
+
+impl Setup {
+    /// Loads the schemas.
+    ///
+    /// # Errors
+    ///
+    /// A schema or a query of the scenario's fails: the server's words, and which.
+    pub(crate) fn new(scenario: &Scenario) -> Result<Setup, String> {
+        let mut engines = Vec::new();
+        for server in &scenario.servers {
+            let mut engine = Engine::new();
+            engine
+                .load(&server.schema)
+                .map_err(|error| format!("the schema of `{}` failed: {error}", server.name))?;
+            if let (Some(Sabotage::Server(sabotage)), PRIMARY) = (scenario.sabotage, &*server.name) {
+                engine.sabotage(sabotage);
+            }
+            let ledger = Ledger::open(scenario, &server.name, &mut engine)?;
+            engines.push((engine, ledger));
+        }
+        Ok(Setup {
+            promises: promises(scenario),
+            engines,
+            control: None,
+            scenario: scenario.clone(),
+        })
+    }
+
+    /// The same, with a control that the oracles must catch.
+    pub(crate) fn with_control(&self, control: Control) -> Setup {
+        Setup {
+            scenario: self.scenario.clone(),
+            promises: self.promises.clone(),
+            engines: self.engines.clone(),
+            control: Some(control),
+        }
+    }
+
+    /// The same, knowing whether a job that ends ok must have committed.
+    pub(crate) fn with_ok_commits(mut self, ok_commits: bool) -> Setup {
+        self.promises.ok_commits = ok_commits;
+        self
+    }
+
+    /// What a stop signal raises in workers that model exceptions, unless they only watch for it.
+    pub(crate) fn stop_exception(&self) -> Option<Arc<str>> {
+        self.scenario.stop_exception.clone()
+    }
+
+    /// Whether the workers model a runtime in which this exception can arise.
+    pub(crate) fn raises(&self, exception: &Arc<str>) -> bool {
+        self.scenario.exceptions.contains(exception)
+    }
+}
+
+fn promises(scenario: &Scenario) -> Promises {
+    let owed = scenario.promises.iter();
+    Promises {
+        owed: owed.map(|promise| (promise.effect.clone(), promise.times)).collect(),
+        repeatable: scenario.repeatable,
+        ok_commits: false,
+    }
+}

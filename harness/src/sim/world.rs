@@ -1,0 +1,382 @@
+//! The state of one run that all its hosts share: history, plan, processes, jobs.
+//!
+//! A run lives on one thread, and everything in it finds the world through
+//! [`World::with`]: handles that a worker may carry about ([`super::Env`], streams)
+//! hold plain numbers and stay `Send`. Nothing here waits or steps; `run` does.
+//!
+//! Frozen means frozen: once a process or a server is, nothing it does counts.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::broker::Broker;
+use super::cursor::{Cursor, Here};
+use super::links::Links;
+use super::server::Server;
+use super::setup::Setup;
+use crate::history::{History, HistoryHash, ProcessId, What};
+use crate::plan::{Anchor, Exchange, Fault, ProcessName, Workload};
+use crate::scenario::{Redeliver, Sabotage};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };
+}
+
+/// What all hosts of a run share.
+pub(crate) struct World {
+    pub(crate) setup: Arc<Setup>,
+    pub(crate) workload: Workload,
+    pub(crate) cursor: RefCell<Cursor>,
+    pub(crate) processes: RefCell<Vec<Process>>,
+    pub(crate) jobs: RefCell<Jobs>,
+    /// Rung when a job can be taken.
+    pub(crate) job_ready: Rc<Notify>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) broker: RefCell<Broker>,
+    /// The connections between processes and servers.
+    pub(crate) links: RefCell<Links>,
+    /// Connections accepted so far, over all servers.
+    pub(crate) accepted: Cell<u32>,
+    /// What is to be done between two steps.
+    pub(crate) actions: RefCell<Vec<Action>>,
+    /// What is to be done later, by time and then in the order of asking.
+    pub(crate) timers: RefCell<BTreeMap<(Duration, u64), Timer>>,
+    timers_set: Cell<u64>,
+    /// The first error that makes the run worthless.
+    pub(crate) failure: RefCell<Option<String>>,
+    /// Tasks seen that no gate holds.
+    pub(crate) ungated: Cell<usize>,
+    /// How many tasks are stalled.
+    pub(crate) stalled: Cell<usize>,
+    /// The process whose task is being polled.
+    pub(crate) polling: Cell<Option<ProcessId>>,
+    /// Whether [`super::locate`] is to say where tasks wait.
+    pub(crate) locating: bool,
+    /// Where in the source the task waited that the first fault struck.
+    pub(crate) located: RefCell<Option<String>>,
+    clock: Cell<Duration>,
+    /// When something last happened that counts as progress.
+    progress: Cell<Duration>,
+    history: RefCell<History>,
+}
+
+/// A change that only the stepping loop can make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// End a frozen process's host, and start the process again.
+    Kill(ProcessId),
+    /// Start a replacement, and kill the process when its grace is over.
+    Deploy(ProcessId),
+    /// End a frozen server's host; recover, without the commits from that number on if one is given.
+    Crash {
+        server: usize,
+        without: Option<u64>,
+    },
+    /// Separate a process's host from a server's, for so long.
+    Partition {
+        process: ProcessId,
+        server: usize,
+        time: Duration,
+    },
+}
+
+/// What the stepping loop does when its time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// A job is handed out again.
+    Redeliver(Arc<str>),
+    /// A worker's host starts again.
+    StartWorker(Rc<str>),
+    /// A server's host starts again.
+    StartServer { server: usize, without: Option<u64> },
+    /// A process that was told to stop is killed.
+    EndGrace(ProcessId),
+    /// A link is whole again.
+    Repair { process: ProcessId, server: usize },
+}
+
+/// One life of a worker.
+pub(crate) struct Process {
+    pub(crate) name: ProcessName,
+    pub(crate) host: Rc<str>,
+    pub(crate) slot: Slot,
+    /// Killed: its streams pass no byte and its tasks are not polled.
+    pub(crate) frozen: bool,
+    pub(crate) ended: bool,
+    pub(crate) anchor: Anchor,
+    /// Changes with the anchor: await points are counted from it.
+    pub(crate) anchored: u32,
+    pub(crate) connections: u32,
+    pub(crate) open_streams: u32,
+    pub(crate) effects: u32,
+    pub(crate) children: BTreeMap<Arc<str>, u32>,
+    pub(crate) boundaries: BTreeMap<Arc<str>, u32>,
+    pub(crate) job: Option<Arc<str>>,
+    pub(crate) exception: Option<Arc<str>>,
+    /// Rung when an exception becomes pending.
+    pub(crate) signal: Rc<Notify>,
+    pub(crate) stopping: bool,
+    /// Rung when the stop signal arrives.
+    pub(crate) stop: Rc<Notify>,
+}
+
+/// A place for a process: which worker, which replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot {
+    pub(crate) worker: usize,
+    pub(crate) replica: usize,
+}
+
+/// Jobs to hand out.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    pub(crate) waiting: VecDeque<Arc<str>>,
+    /// Jobs that a process is at, or that wait to be handed out again.
+    pub(crate) outstanding: usize,
+}
+
+impl World {
+    pub(crate) fn new(
+        setup: Arc<Setup>,
+        workload: Workload,
+        cursor: Cursor,
+        servers: Vec<Server>,
+        locating: bool,
+    ) -> Rc<World> {
+        let scenario = &setup.scenario;
+        let jobs = scenario.jobs.iter().take(workload.jobs.unwrap_or(usize::MAX));
+        let waiting: VecDeque<_> = jobs.cloned().collect();
+        let history = History::new(setup.promises.clone());
+        let links = Links {
+            may_silence: cursor.may_silence(),
+            ..Links::default()
+        };
+        Rc::new(World {
+            jobs: RefCell::new(Jobs {
+                outstanding: waiting.len(),
+                waiting,
+            }),
+            workload,
+            cursor: RefCell::new(cursor),
+            processes: RefCell::default(),
+            job_ready: Rc::default(),
+            servers,
+            broker: RefCell::new(Broker::new(scenario)),
+            links: RefCell::new(links),
+            accepted: Cell::new(0),
+            actions: RefCell::default(),
+            timers: RefCell::default(),
+            timers_set: Cell::new(0),
+            failure: RefCell::default(),
+            ungated: Cell::new(0),
+            stalled: Cell::new(0),
+            polling: Cell::new(None),
+            locating,
+            located: RefCell::new(None),
+            clock: Cell::new(Duration::ZERO),
+            progress: Cell::new(Duration::ZERO),
+            history: RefCell::new(history),
+            setup,
+        })
+    }
+
+    /// Makes this the world of the thread until the guard is dropped.
+    pub(crate) fn enter(self: &Rc<World>) -> impl Drop + use<> {
+        struct Leave(Option<Rc<World>>);
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                CURRENT.set(self.0.take());
+            }
+        }
+        Leave(CURRENT.replace(Some(self.clone())))
+    }
+
+    /// The world of this thread's run, if one is going on.
+    pub(crate) fn current() -> Option<Rc<World>> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// Does something with the world of this thread's run.
+    ///
+    /// # Panics
+    ///
+    /// Outside a run: a handle has left its simulation, for another thread or a later time.
+    #[track_caller]
+    pub(crate) fn with<T>(f: impl FnOnce(&World) -> T) -> T {
+        let world = World::current()
+            .expect("an Env or one of its connections is used outside the simulation it came from");
+        f(&world)
+    }
+
+    /// Simulated time since the run began.
+    pub(crate) fn now(&self) -> Duration {
+        turmoil::sim_elapsed().unwrap_or(self.clock.get())
+    }
+
+    /// Between steps there is no host to ask for the time.
+    pub(crate) fn set_clock(&self, now: Duration) {
+        self.clock.set(now);
+    }
+
+    /// Appends an event. All but chatter counts as progress.
+    pub(crate) fn log(&self, what: What) {
+        let now = self.now();
+        let chatter = matches!(what, What::Sent { .. } | What::Answered { .. });
+        if !chatter {
+            self.progress.set(now);
+        }
+        self.history.borrow_mut().push(now, what);
+    }
+
+    /// When something last happened.
+    pub(crate) fn last_progress(&self) -> Duration {
+        self.progress.get()
+    }
+
+    /// Rolls the history's hash over something that is not worth an event.
+    pub(crate) fn fold(&self, what: u64) {
+        self.history.borrow_mut().fold(what);
+    }
+
+    /// The history's hash so far.
+    pub(crate) fn hash(&self) -> HistoryHash {
+        self.history.borrow().hash()
+    }
+
+    /// Takes the history out, at the end of the run.
+    pub(crate) fn take_history(&self) -> History {
+        self.history.take()
+    }
+
+    /// Shows a reached point to the plan, and logs the fault that strikes there.
+    pub(crate) fn visit(&self, here: Here<'_>) -> Option<Fault> {
+        let fault = self.cursor.borrow_mut().visit(here, || self.hash())?;
+        self.log(What::Fired(Arc::new(fault.clone())));
+        Some(fault)
+    }
+
+    /// Asks for something to be done between two steps.
+    pub(crate) fn ask(&self, action: Action) {
+        self.actions.borrow_mut().push(action);
+    }
+
+    /// Asks for something to be done so much later.
+    pub(crate) fn later(&self, delay: Duration, timer: Timer) {
+        let nth = self.timers_set.get();
+        self.timers_set.set(nth + 1);
+        self.timers.borrow_mut().insert((self.now() + delay, nth), timer);
+    }
+
+    /// The run is worthless: its scenario asks for what cannot be.
+    pub(crate) fn fail(&self, why: String) {
+        self.failure.borrow_mut().get_or_insert(why);
+    }
+
+    /// A process begins: its name is the worker's, with how often its slot has been filled.
+    pub(crate) fn begin_process(&self, slot: Slot, host: &str) -> ProcessId {
+        let worker = &self.setup.scenario.workers[slot.worker];
+        let mut processes = self.processes.borrow_mut();
+        let incarnation = 1 + processes.iter().filter(|process| process.slot == slot).count() as u32;
+        let name = ProcessName {
+            name: match slot.replica {
+                0 => worker.name.clone(),
+                n => format!("{}-{}", worker.name, n + 1).into(),
+            },
+            incarnation,
+        };
+        let id = processes.len();
+        processes.push(Process {
+            name: name.clone(),
+            host: host.into(),
+            slot,
+            frozen: false,
+            ended: false,
+            anchor: Anchor::Start,
+            anchored: 0,
+            connections: 0,
+            open_streams: 0,
+            effects: 0,
+            children: BTreeMap::new(),
+            boundaries: BTreeMap::new(),
+            job: None,
+            exception: None,
+            signal: Rc::default(),
+            stopping: false,
+            stop: Rc::default(),
+        });
+        drop(processes);
+        self.history.borrow_mut().processes.push(name);
+        self.log(What::Started(id));
+        id
+    }
+
+    /// Reads or changes a process.
+    pub(crate) fn process<T>(&self, id: ProcessId, f: impl FnOnce(&mut Process) -> T) -> T {
+        f(&mut self.processes.borrow_mut()[id])
+    }
+
+    /// Whether a process has been killed.
+    pub(crate) fn is_frozen(&self, id: ProcessId) -> bool {
+        self.processes.borrow()[id].frozen
+    }
+
+    /// From now on, the process's await points are counted from this message.
+    pub(crate) fn anchor(&self, id: ProcessId, anchor: Anchor) {
+        self.process(id, |process| {
+            process.anchor = anchor;
+            process.anchored += 1;
+        });
+    }
+
+    /// The anchor of a message of a process: sent, or answered.
+    pub(crate) fn anchor_message(&self, id: ProcessId, connection: u32, exchange: &Exchange, answered: bool) {
+        let exchange = exchange.clone();
+        self.anchor(
+            id,
+            match answered {
+                false => Anchor::Sent(connection, exchange),
+                true => Anchor::Answered(connection, exchange),
+            },
+        );
+    }
+
+    /// Ends a process at this instant. What the rest of the tick does in it does not count.
+    pub(crate) fn kill(&self, id: ProcessId) {
+        let sloppy = self.setup.scenario.sabotage == Some(Sabotage::KillWithoutFreeze);
+        self.process(id, |process| process.frozen = !sloppy);
+        self.log(What::Ended {
+            process: id,
+            killed: true,
+        });
+        self.ask(Action::Kill(id));
+    }
+
+    /// An exception is pending in a process; whoever waits for signals is woken.
+    pub(crate) fn signal(&self, id: ProcessId, exception: Arc<str>) {
+        self.process(id, |process| {
+            process.exception = Some(exception);
+            process.signal.notify_waiters();
+        });
+    }
+
+    /// A job's attempt is over: it is done, or handed out again if the scenario says so.
+    pub(crate) fn end_attempt(&self, job: Arc<str>, ok: bool) {
+        let scenario = &self.setup.scenario;
+        if !ok && scenario.redeliver == Redeliver::UntilOk {
+            self.later(scenario.redelivery_delay, Timer::Redeliver(job));
+        } else {
+            self.jobs.borrow_mut().outstanding -= 1;
+        }
+    }
+
+    /// A job can be handed out (again).
+    pub(crate) fn return_job(&self, job: Arc<str>) {
+        self.jobs.borrow_mut().waiting.push_back(job);
+        self.job_ready.notify_waiters();
+    }
+}
