@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake_pg::CommitPoint;
+use fake_pg::engine::CommitPoint;
 
 use crate::history::Times;
 use crate::oracle::Verdict;
@@ -131,7 +131,7 @@ pub enum Redeliver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
     /// A bug of the server.
-    Server(fake_pg::Sabotage),
+    Server(fake_pg::engine::Sabotage),
     /// A kill that lets the rest of the tick run.
     KillWithoutFreeze,
     /// A broker that never sends its acknowledgements, and says nothing.

@@ -218,7 +218,7 @@ impl FromStr for Kind {
             ("cancel-backend", None) => Some(Kind::CancelBackend),
             ("terminate-backend", None) => Some(Kind::TerminateBackend),
             ("sqlstate", Some(code)) => word(code)
-                .filter(|code| code.len() == 5)
+                .filter(|code| code.parse::<fake_pg::error::SqlState>().is_ok())
                 .map(Kind::SqlState),
             ("failover", Some(n)) => n.parse().ok().filter(|&n| n > 0).map(Kind::Failover),
             ("down", Some(d)) => span(d).map(Kind::Down),

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use fake_pg::CommitPoint;
+use fake_pg::engine::CommitPoint;
 
 /// A moment of a run, named.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

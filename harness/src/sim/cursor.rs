@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use crate::history::HistoryHash;
 use crate::plan::{Anchor, Arrival, Cut, Exchange, Fault, Kind, Phase, Point, ProcessName, Side, TaskName};
-use fake_pg::CommitPoint;
+use fake_pg::engine::CommitPoint;
 
 /// Faults in firing order, and what became of them.
 #[derive(Default)]
@@ -23,6 +23,8 @@ pub(crate) struct Cursor {
     pub(crate) fired: Vec<(Fault, HistoryHash)>,
     /// Points in the order they were reached, where someone wants them.
     pub(crate) recorder: Option<Vec<Recorded>>,
+    /// How many points had been reached when the last fault fired, that one included.
+    pub(crate) reached: usize,
 }
 
 /// One fault still to come.
@@ -36,6 +38,8 @@ pub(crate) enum Step {
         kind: Kind,
         /// How many eligible points pass unharmed first.
         delta: u32,
+        /// Where in a stretch of bytes, in thousandths of it.
+        along: u32,
     },
 }
 
@@ -59,6 +63,13 @@ pub(crate) enum Detail {
     Stretch(u32),
     /// The number of the newest commit that a replica could lack here.
     LastCommit(Option<u64>),
+    /// A COMMIT on this connection, and whether a replica could lack it.
+    Commit {
+        /// The servers' how-manieth connection.
+        connection: u32,
+        /// Whether it is a visible commit that writes.
+        loses: bool,
+    },
 }
 
 /// A reached point, by reference: no name is built unless someone needs it.
@@ -81,6 +92,7 @@ pub(crate) enum Here<'a> {
         server: &'a str,
         number: u64,
         step: CommitPoint,
+        connection: u32,
         /// Whether a fail-over here would lose this commit.
         loses: bool,
     },
@@ -105,6 +117,7 @@ impl Cursor {
             script: script.into_iter().collect(),
             fired: Vec::new(),
             recorder: record.then(Vec::new),
+            reached: 0,
         }
     }
 
@@ -148,19 +161,20 @@ impl Cursor {
         }
         let fault = match self.script.front_mut()? {
             Step::Named(fault) => here.is(&fault.at).then(|| fault.clone()),
-            Step::Drawn { kind, delta } if here.suits(kind) => match delta.checked_sub(1) {
+            Step::Drawn { kind, delta, along } if here.suits(kind) => match delta.checked_sub(1) {
                 Some(less) => {
                     *delta = less;
                     None
                 }
                 None => Some(Fault {
                     kind: here.concrete(kind),
-                    at: here.point(),
+                    at: here.point_along(*along),
                 }),
             },
             Step::Drawn { .. } => None,
         }?;
         self.script.pop_front();
+        self.reached = self.recorder.as_ref().map_or(0, Vec::len);
         self.fired.push((fault.clone(), prefix()));
         Some(fault)
     }
@@ -196,11 +210,20 @@ impl Here<'_> {
         }
     }
 
+    /// The point's name; of a stretch, the byte that so many thousandths of it precede.
+    fn point_along(&self, along: u32) -> Point {
+        let mut point = self.point();
+        if let (Point::Wire { byte, .. }, Here::Wire { from, to, .. }) = (&mut point, self) {
+            *byte = from + ((to - from) as u64 * u64::from(along) / 1000) as u32;
+        }
+        point
+    }
+
     fn detail(&self) -> Detail {
         match *self {
             Here::Wire { from, to, .. } => Detail::Stretch(to - from),
             Here::Broker { last_commit, .. } => Detail::LastCommit(last_commit),
-            Here::Commit { number, loses, .. } => Detail::LastCommit(loses.then_some(number)),
+            Here::Commit { connection, loses, .. } => Detail::Commit { connection, loses },
             _ => Detail::None,
         }
     }

@@ -269,8 +269,8 @@ pub(crate) struct Replies {
 pub(crate) enum Told {
     /// A command's tag.
     Tag(String),
-    /// An error's or a fatal error's SQLSTATE.
-    Error(String),
+    /// An error's or a fatal error's SQLSTATE and message.
+    Error(String, String),
     /// The end of an exchange.
     Ready,
 }
@@ -299,7 +299,10 @@ impl Replies {
                 }
                 let told = match header[0] {
                     b'C' => Some(Told::Tag(String::from_utf8_lossy(cstr(&pending[5..length])).into_owned())),
-                    b'E' => Some(Told::Error(sqlstate(&pending[5..length]))),
+                    b'E' => {
+                        let fields = &pending[5..length];
+                        Some(Told::Error(field(fields, b'C'), field(fields, b'M')))
+                    },
                     b'Z' => Some(Told::Ready),
                     _ => None,
                 };
@@ -314,12 +317,10 @@ impl Replies {
     }
 }
 
-fn sqlstate(fields: &[u8]) -> String {
-    fields
-        .split(|b| *b == 0)
-        .find_map(|field| field.strip_prefix(b"C"))
-        .map(|code| String::from_utf8_lossy(code).into_owned())
-        .unwrap_or_default()
+/// A field of an ErrorResponse.
+fn field(fields: &[u8], code: u8) -> String {
+    let found = fields.split(|b| *b == 0).find_map(|field| field.strip_prefix(&[code]));
+    String::from_utf8_lossy(found.unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fake_pg::Engine;
+use fake_pg::engine::Engine;
 
 use super::world::World;
 use crate::history::{CommitId, What};

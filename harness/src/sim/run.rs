@@ -62,6 +62,8 @@ pub(crate) struct Run {
     pub(crate) fired: Vec<(Fault, HistoryHash)>,
     pub(crate) unfired: Vec<Step>,
     pub(crate) points: Vec<Recorded>,
+    /// How many of the points had been reached when the last fault fired, that one included.
+    pub(crate) reached: usize,
     pub(crate) ungated: usize,
     pub(crate) located: Option<String>,
     /// Why the run is worthless, if it is.
@@ -88,6 +90,7 @@ pub(crate) fn run(setup: &Arc<Setup>, order: &Order) -> Run {
         history,
         fired: std::mem::take(&mut cursor.fired),
         unfired: cursor.unfired().cloned().collect(),
+        reached: cursor.reached,
         points: cursor.recorder.take().unwrap_or_default(),
         ungated: world.ungated.get(),
         located: world.located.take(),

@@ -10,17 +10,17 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fake_pg::{
-    CommitAction, CommitContext, CommitHook, CommitNumber, CommitPoint, Engine, Pid, Postmaster, Recovery, SqlState,
-    Timestamp,
-};
+use fake_pg::connection::serve;
+use fake_pg::engine::{CommitNumber, CommitPoint, Committed, Engine, Pid, Recovery, Timestamp, Xid};
+use fake_pg::postmaster::Postmaster;
+use fake_pg::session::{CommitAction, CommitContext, CommitHook};
 use turmoil::net::TcpListener;
 
 use super::cursor::Here;
 use super::ledger::Ledger;
 use super::wire::Wire;
 use super::world::{Action, World};
-use crate::history::{CommitId, What};
+use crate::history::{CommitId, ProcessId, What};
 use crate::plan::Kind;
 use crate::scenario::PRIMARY;
 
@@ -36,11 +36,13 @@ pub(crate) struct Server {
     pub(crate) postmaster: Rc<RefCell<Postmaster>>,
     /// Crashed: its host passes no byte until it is started again.
     frozen: Cell<bool>,
-    /// The client's address behind each backend, by pid.
-    clients: RefCell<BTreeMap<Pid, SocketAddr>>,
+    /// The client's address behind each backend, and the connection's number, by pid.
+    clients: RefCell<BTreeMap<Pid, (SocketAddr, u32)>>,
     /// The numbers of visible writing commits on the surviving timeline, newest last.
     writes: RefCell<Vec<u64>>,
     ledger: RefCell<Ledger>,
+    /// Whose each COMMIT is: the process on the other end, and the job it was at.
+    authors: RefCell<BTreeMap<u64, (Option<ProcessId>, Option<Arc<str>>)>>,
 }
 
 impl Server {
@@ -60,6 +62,7 @@ impl Server {
             clients: RefCell::default(),
             writes: RefCell::default(),
             ledger: RefCell::new(ledger),
+            authors: RefCell::default(),
         }
     }
 
@@ -72,10 +75,11 @@ impl Server {
         self.writes.borrow().last().copied()
     }
 
-    /// Recovers, without the commits from that number on if one is given, and logs what is gone.
+    /// Recovers, without the commits from that number on if one is given, and logs what is gone, and
+    /// what became visible only now: its record had been flushed when the server went down.
     pub(crate) fn restart(&self, without: Option<u64>) {
         let mut postmaster = self.postmaster.borrow_mut();
-        let Recovery { lost, .. } = match without {
+        let Recovery { lost, completed, .. } = match without {
             None => postmaster.crash(),
             Some(number) => postmaster.promote_without(CommitNumber(number)),
         };
@@ -89,14 +93,62 @@ impl Server {
                 lost,
                 failover: without.is_some(),
             });
+            for number in completed {
+                self.note_visible(world, number, postmaster.engine_mut());
+            }
         });
+    }
+
+    /// A commit became visible: logs it with whose it was, and what it makes owed.
+    fn note_visible(&self, world: &World, number: CommitNumber, engine: &mut Engine) {
+        // One entry, unless the server applies a COMMIT twice.
+        let log = engine.commits().iter().rev();
+        let entries: Vec<Committed> = log.take_while(|entry| entry.number == number).cloned().collect();
+        let (process, job) = self.authors.borrow().get(&number.0).cloned().unwrap_or_default();
+        for entry in &entries {
+            world.log(What::Committed {
+                commit: self.commit_id(number),
+                process,
+                job: job.clone(),
+                writes: entry.writes,
+                asynchronous: entry.asynchronous,
+            });
+            if entry.writes {
+                self.writes.borrow_mut().push(number.0);
+            }
+            for message in &entry.messages {
+                self.note_message(world, number, &message.prefix, &message.content);
+            }
+        }
+        if entries.iter().any(|entry| entry.writes) {
+            self.ledger.borrow_mut().note(world, number.0, engine);
+        }
+    }
+
+    /// `midcommit` messages say `EFFECT:KEY`.
+    fn note_message(&self, world: &World, number: CommitNumber, prefix: &str, content: &[u8]) {
+        let content = String::from_utf8_lossy(content);
+        if let (true, Some((name, key))) = (prefix == "midcommit", content.split_once(':')) {
+            world.log(What::Owed {
+                name: name.into(),
+                key: key.into(),
+                commit: self.commit_id(number),
+            });
+        }
+    }
+
+    fn commit_id(&self, number: CommitNumber) -> CommitId {
+        CommitId {
+            server: self.name.clone(),
+            number: number.0,
+        }
     }
 
     /// Sessions and locks that nobody will ever give back, now that the run is over.
     pub(crate) fn log_leaks(&self, world: &World) {
         for session in self.postmaster.borrow().sessions() {
             let client = self.clients.borrow().get(&session.pid).copied();
-            let link = client.and_then(|client| world.links.borrow().get(client));
+            let link = client.and_then(|(client, _)| world.links.borrow().get(client));
             let owner = link.map(|link| link.process);
             let alive = owner.is_some_and(|process| world.process(process, |p| !p.frozen && !p.ended));
             let mut held = Vec::new();
@@ -129,18 +181,26 @@ pub(crate) async fn listen(server: usize) -> turmoil::Result {
             (world.servers[server].postmaster.clone(), world.accepted.get())
         });
         tokio::task::spawn_local(async move {
-            World::with(|world| world.servers[server].admit(client));
+            World::with(|world| world.servers[server].admit(client, connection));
             let wire = Wire::new(tcp, client, server, connection);
-            fake_pg::connection::serve(postmaster, wire).await;
+            serve(postmaster, wire).await;
         });
     }
 }
 
 impl Server {
+    fn note_author(&self, world: &World, commit: &CommitContext) {
+        let client = self.clients.borrow().get(&commit.pid).copied();
+        let link = client.and_then(|(client, _)| world.links.borrow().get(client));
+        let process = link.map(|link| link.process);
+        let job = process.and_then(|process| world.process(process, |p| p.job.clone()));
+        self.authors.borrow_mut().insert(commit.number.0, (process, job));
+    }
+
     /// Notes which client the next backend serves: pids are counted in the order of connections.
-    fn admit(&self, client: SocketAddr) {
+    fn admit(&self, client: SocketAddr, connection: u32) {
         let pid = self.postmaster.borrow().next_pid();
-        self.clients.borrow_mut().insert(pid, client);
+        self.clients.borrow_mut().insert(pid, (client, connection));
     }
 }
 
@@ -153,10 +213,12 @@ struct Hook {
 impl CommitHook for Hook {
     fn reached(&mut self, commit: &CommitContext, point: CommitPoint, engine: &mut Engine) -> CommitAction {
         World::with(|world| {
+            let server = &world.servers[self.server];
             world.fold((commit.number.0 << 8 | point as u64) ^ (self.server as u64) << 56);
             match point {
-                CommitPoint::Visible => self.note_visible(world, commit, engine),
-                CommitPoint::Ready => world.log(What::Acknowledged(self.id(commit.number))),
+                CommitPoint::Received => server.note_author(world, commit),
+                CommitPoint::Visible => server.note_visible(world, commit.number, engine),
+                CommitPoint::Ready => world.log(What::Acknowledged(server.commit_id(commit.number))),
                 _ => {}
             }
             self.disturb(world, commit, point)
@@ -165,55 +227,6 @@ impl CommitHook for Hook {
 }
 
 impl Hook {
-    fn id(&self, number: CommitNumber) -> CommitId {
-        CommitId {
-            server: self.name.clone(),
-            number: number.0,
-        }
-    }
-
-    fn note_visible(&mut self, world: &World, commit: &CommitContext, engine: &mut Engine) {
-        let server = &world.servers[self.server];
-        let client = server.clients.borrow().get(&commit.pid).copied();
-        let process = client.and_then(|client| world.links.borrow().get(client)).map(|link| link.process);
-        let job = process.and_then(|process| world.process(process, |p| p.job.clone()));
-        // One entry, unless the server applies a COMMIT twice.
-        let entries: Vec<_> = {
-            let log = engine.commits().iter().rev();
-            log.take_while(|entry| entry.number == commit.number).cloned().collect()
-        };
-        for entry in &entries {
-            world.log(What::Committed {
-                commit: self.id(commit.number),
-                process,
-                job: job.clone(),
-                writes: entry.writes,
-                asynchronous: entry.asynchronous,
-            });
-            if entry.writes {
-                server.writes.borrow_mut().push(commit.number.0);
-            }
-            for (prefix, content) in &entry.messages {
-                self.note_message(world, commit.number, prefix, content);
-            }
-        }
-        if entries.iter().any(|entry| entry.writes) {
-            server.ledger.borrow_mut().note(world, commit.number.0, engine);
-        }
-    }
-
-    /// `midcommit` messages say `EFFECT:KEY`.
-    fn note_message(&self, world: &World, number: CommitNumber, prefix: &str, content: &[u8]) {
-        let content = String::from_utf8_lossy(content);
-        if let (true, Some((name, key))) = (prefix == "midcommit", content.split_once(':')) {
-            world.log(What::Owed {
-                name: name.into(),
-                key: key.into(),
-                commit: self.id(number),
-            });
-        }
-    }
-
     fn disturb(&self, world: &World, commit: &CommitContext, point: CommitPoint) -> CommitAction {
         let server = &world.servers[self.server];
         let writes = server.last_write() == Some(commit.number.0);
@@ -221,6 +234,7 @@ impl Hook {
             server: &self.name,
             number: commit.number.0,
             step: point,
+            connection: server.clients.borrow().get(&commit.pid).map_or(0, |(_, connection)| *connection),
             loses: writes && &*self.name == PRIMARY,
         });
         let Some(fault) = fault else {
@@ -233,7 +247,7 @@ impl Hook {
         match fault.kind {
             Kind::CancelBackend => CommitAction::Cancel,
             Kind::TerminateBackend => CommitAction::Terminate,
-            Kind::SqlState(code) => CommitAction::Fail(SqlState::new(&code)),
+            Kind::SqlState(code) => CommitAction::Fail(code.parse().expect("a plan holds only codes of five characters")),
             Kind::Failover(number) => self.crash(world, Some(number)),
             _ => self.crash(world, None),
         }

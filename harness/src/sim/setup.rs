@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fake_pg::Engine;
+use fake_pg::engine::Engine;
 
 use super::broker::Control;
 use super::ledger::Ledger;
@@ -10,6 +10,7 @@ use crate::history::Promises;
 use crate::scenario::{PRIMARY, Sabotage, Scenario};
 
 /// What all runs of a scenario start from.
+#[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) scenario: Scenario,
     pub(crate) promises: Promises,

@@ -5,7 +5,7 @@
 //! bytes stop. Cutting and delaying is the other end's business, in `wire`.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
+use std::hash::Hasher;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,7 +19,6 @@ use super::frames::{Replies, Requests, Told};
 use super::world::World;
 use crate::history::{ProcessId, RollingHash, What};
 use crate::plan::Exchange;
-use std::hash::Hasher;
 
 /// A connection to a server, in bytes.
 pub struct Stream {
@@ -99,9 +98,13 @@ impl Stream {
         let Stream { replies, open, outcome, digest, .. } = self;
         let mut answered = Vec::new();
         replies.feed(bytes, |told, _| match told {
-            Told::Tag(word) | Told::Error(word) => {
-                let gap = if outcome.is_empty() { "" } else { "; " };
-                write!(outcome, "{gap}{word}").expect("a string takes all");
+            Told::Tag(tag) => append(outcome, &tag),
+            Told::Error(code, message) => {
+                // What the server lacks must not pass for a finding about the worker.
+                if code == "0A000" {
+                    world.fail(format!("the simulated server lacks what was asked of it: {message}"));
+                }
+                append(outcome, &code);
             }
             Told::Ready => {
                 let Some((_, missing)) = open.front_mut() else { return };
@@ -133,6 +136,13 @@ impl Stream {
             });
         }
     }
+}
+
+fn append(outcome: &mut String, word: &str) {
+    if !outcome.is_empty() {
+        outcome.push_str("; ");
+    }
+    outcome.push_str(word);
 }
 
 impl AsyncRead for Stream {

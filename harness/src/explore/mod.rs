@@ -1,0 +1,386 @@
+//! Which plans to run, and what became of them all.
+//!
+//! First the fault-free run, which says what there is to break; then every single
+//! fault, from every point it passed; then the plain schedule under other seeds;
+//! then drawn plans with several faults, shrunk to least ones. What is covered is
+//! certified by count.
+
+mod baseline;
+mod exhaustive;
+mod outcome;
+mod pairs;
+mod parallel;
+mod random;
+mod shrink;
+
+pub(crate) use baseline::all_ok_jobs_commit;
+pub use outcome::{Cell, Certificate, Counterexample, CutCount, Exploration};
+pub use random::{Drawn, plans};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use baseline::Baseline;
+use exhaustive::Schedule;
+
+use crate::history::HistoryHash;
+use crate::oracle::{Judgement, Verdict, judge};
+use crate::plan::{Class, Plan, Point};
+use crate::replay::{self, ReplayError};
+use crate::scenario::Scenario;
+use crate::seed::Seed;
+use crate::sim::{self, Order, Setup};
+
+/// One run in so many is run twice and compared.
+const RERUN_EVERY: usize = 64;
+/// So many seeds are tried without a fault.
+const SEEDS: usize = 16;
+/// So many plans are drawn, unless someone says otherwise.
+const CASES: usize = 256;
+
+/// An exploration to be started: what to try, and how much of it.
+///
+/// ```no_run
+/// # fn receipts() -> midcommit::Scenario { unimplemented!() }
+/// let matrix = midcommit::explore(receipts()).cases(1000).matrix();
+/// ```
+pub struct Explore<'a> {
+    scenario: Scenario,
+    classes: BTreeSet<Class>,
+    depth: usize,
+    cases: usize,
+    seed: Seed,
+    threads: usize,
+    progress: Box<dyn Fn(Progress) + Sync + 'a>,
+}
+
+/// How far an exploration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Schedules run.
+    pub done: usize,
+    /// Schedules planned in this stage.
+    pub total: usize,
+    /// What these are.
+    pub stage: &'static str,
+}
+
+/// Explores a scenario with the classes of fault it declares.
+///
+/// `MIDCOMMIT_SEED`, `MIDCOMMIT_CASES` and `MIDCOMMIT_DEPTH` say what the builder does not.
+pub fn explore<'a>(scenario: Scenario) -> Explore<'a> {
+    Explore {
+        classes: scenario.classes().clone(),
+        depth: variable("MIDCOMMIT_DEPTH").unwrap_or(1),
+        cases: variable("MIDCOMMIT_CASES").unwrap_or(CASES),
+        seed: Seed(variable("MIDCOMMIT_SEED").unwrap_or(1)),
+        threads: parallel::cores(),
+        progress: Box::new(|_| {}),
+        scenario,
+    }
+}
+
+/// A variable's value, if it is set.
+///
+/// # Panics
+///
+/// If it is set to something else than a number: silence would explore something else.
+fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a number, and is `{value}`")))
+}
+
+impl<'a> Explore<'a> {
+    /// Only these classes of fault.
+    pub fn faults(mut self, classes: impl IntoIterator<Item = Class>) -> Self {
+        self.classes = classes.into_iter().collect();
+        self
+    }
+
+    /// 2: all pairs of faults as well.
+    pub fn depth(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// How many plans with several faults are drawn.
+    pub fn cases(mut self, cases: usize) -> Self {
+        self.cases = cases;
+        self
+    }
+
+    /// What drawn plans and drawn schedules follow from.
+    pub fn seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How many threads run schedules; the results do not depend on it.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Told now and then how far it is.
+    pub fn progress(mut self, tell: impl Fn(Progress) + Sync + 'a) -> Self {
+        self.progress = Box::new(tell);
+        self
+    }
+
+    /// Runs it all.
+    ///
+    /// # Errors
+    ///
+    /// The exploration would prove nothing, or contradicts itself: see [`ExploreError`].
+    pub fn run(self) -> Result<Exploration, ExploreError> {
+        #[allow(clippy::disallowed_methods)] // The one figure that is about this machine.
+        let started = std::time::Instant::now();
+        let baseline = baseline::baseline(&self.scenario)?;
+        let mut found = Findings::default();
+        let hash = baseline.history.hash();
+        found.add(None, false, &Plan::faultless(), &baseline.judgement, hash);
+
+        let singles = exhaustive::schedules(&self.scenario, &baseline.points, |class| self.classes.contains(&class));
+        let mut certificate = certify(&baseline, &singles);
+        self.run_singles(&baseline, &singles, &mut found, &mut certificate)?;
+        self.run_seeds(&baseline.setup, &mut found)?;
+        if self.depth >= 2 {
+            pairs::run(&self, &baseline.setup, &singles, &mut found)?;
+        }
+        certificate.drawn = self.cases;
+        random::run(&self, &baseline, &singles, &mut found)?;
+        Ok(Exploration {
+            seed: self.seed,
+            cells: found.cells,
+            drawn: found.drawn,
+            counterexamples: found.counterexamples,
+            certificate,
+            elapsed: started.elapsed(),
+            scenario: self.scenario,
+        })
+    }
+
+    /// The outcome matrix, as a table.
+    ///
+    /// # Panics
+    ///
+    /// With the error of [`Explore::run`].
+    pub fn matrix(self) -> String {
+        match self.run() {
+            Ok(exploration) => crate::report::matrix(&exploration),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Calls `work` for each schedule of a stage on all threads.
+    fn map<T: Send>(&self, stage: &'static str, n: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        let tell = |done| {
+            (self.progress)(Progress {
+                done,
+                total: n,
+                stage,
+            });
+        };
+        parallel::map(self.threads, n, work, &tell)
+    }
+
+    fn run_singles(
+        &self,
+        baseline: &Baseline,
+        singles: &[Schedule],
+        found: &mut Findings,
+        certificate: &mut Certificate,
+    ) -> Result<(), ExploreError> {
+        let outcomes = self.map("single faults", singles.len(), |i| {
+            run_single(&baseline.setup, &singles[i], i % RERUN_EVERY == 0)
+        });
+        certificate.run_twice = singles.len().div_ceil(RERUN_EVERY);
+        for (schedule, outcome) in singles.iter().zip(outcomes) {
+            let plan = Plan::single(schedule.fault.clone());
+            match outcome {
+                Ok((judgement, hash)) => {
+                    certificate.run += 1;
+                    found.add(Some(schedule.fault.kind.class()), false, &plan, &judgement, hash);
+                }
+                Err(ExploreError::Stale(..)) => certificate.unfired.push(plan),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The plain workload under other orders of hosts and other latencies.
+    fn run_seeds(&self, setup: &Arc<Setup>, found: &mut Findings) -> Result<(), ExploreError> {
+        let plans: Vec<Plan> = (0..SEEDS)
+            .map(|i| baseline::seeded(self.seed.child("schedule", i as u64)))
+            .collect();
+        let outcomes = self.map("seeds", SEEDS, |i| run_plan(setup, &plans[i]));
+        for (plan, outcome) in plans.iter().zip(outcomes) {
+            let (judgement, hash) = outcome?;
+            found.add(None, false, plan, &judgement, hash);
+        }
+        Ok(())
+    }
+}
+
+/// Runs a schedule; the run must be the fault-free one up to the fault, and itself when repeated.
+fn run_single(setup: &Arc<Setup>, schedule: &Schedule, twice: bool) -> Result<(Judgement, HistoryHash), ExploreError> {
+    let plan = Plan::single(schedule.fault.clone());
+    let run = replay::accept(setup, &plan, sim::run(setup, &Order::of(&plan)))?;
+    if run.fired.first().is_none_or(|(_, prefix)| *prefix != schedule.prefix) {
+        let plain = sim::run(setup, &Order::default()).history;
+        return Err(ExploreError::NotDeterministic(format!(
+            "the run of {plan} differs from the fault-free one before its fault fires: {}",
+            baseline::difference(&plain, &run.history)
+        )));
+    }
+    if twice {
+        baseline::same(&run.history, &sim::run(setup, &Order::of(&plan)).history)?;
+    }
+    Ok((judge(&run.history), run.history.hash()))
+}
+
+/// Runs a plan.
+fn run_plan(setup: &Arc<Setup>, plan: &Plan) -> Result<(Judgement, HistoryHash), ExploreError> {
+    let replay = replay::replay_in(setup, plan, false)?;
+    Ok((replay.judgement, replay.history.hash()))
+}
+
+/// What there is to cover, and what the schedules cover of it.
+fn certify(baseline: &Baseline, singles: &[Schedule]) -> Certificate {
+    let mut await_points: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut boundaries, mut commit_points) = (0, 0);
+    for recorded in &baseline.points {
+        match &recorded.point {
+            Point::Await { task, phase: crate::plan::Phase::Suspended, .. } => {
+                *await_points.entry(task.to_string()).or_default() += 1;
+            }
+            Point::Boundary { .. } => boundaries += 1,
+            Point::Commit { .. } => commit_points += 1,
+            _ => {}
+        }
+    }
+    let mut struck: BTreeSet<&Point> = singles.iter().map(|schedule| &schedule.fault.at).collect();
+    let reached: BTreeSet<&Point> = baseline.points.iter().map(|recorded| &recorded.point).collect();
+    struck.retain(|point| reached.contains(point));
+    Certificate {
+        planned: singles.len(),
+        points: reached.len(),
+        points_struck: struck.len(),
+        await_points,
+        boundaries,
+        commit_points,
+        cuts: exhaustive::cut_counts(&baseline.points, singles),
+        ungated_tasks: baseline.ungated,
+        control_caught: true,
+        ..Certificate::default()
+    }
+}
+
+/// Verdicts by class, and the least plan for each.
+#[derive(Default)]
+struct Findings {
+    cells: BTreeMap<Option<Class>, Cell>,
+    drawn: Cell,
+    counterexamples: Vec<Counterexample>,
+}
+
+impl Findings {
+    /// Counts a schedule, and keeps its plan if it is the least of its kind.
+    fn add(&mut self, class: Option<Class>, drawn: bool, plan: &Plan, judgement: &Judgement, hash: HistoryHash) {
+        let cell = match drawn {
+            true => &mut self.drawn,
+            false => self.cells.entry(class).or_default(),
+        };
+        cell.count(judgement.verdict);
+        if judgement.verdict != Verdict::Ok && !drawn {
+            self.keep(class, drawn, plan, judgement, hash);
+        }
+    }
+
+    /// Counts a pair in the column of its first fault's class among the drawn plans: a cell stands for single faults.
+    fn add_pair(&mut self, class: Class, plan: &Plan, judgement: &Judgement, hash: HistoryHash) {
+        self.drawn.count(judgement.verdict);
+        if judgement.verdict != Verdict::Ok && !self.is_known(judgement.verdict) {
+            self.keep(Some(class), true, plan, judgement, hash);
+        }
+    }
+
+    fn keep(&mut self, class: Option<Class>, drawn: bool, plan: &Plan, judgement: &Judgement, hash: HistoryHash) {
+        let known = self.counterexamples.iter().any(|known| {
+            known.class == class && known.drawn == drawn && known.judgement.verdict == judgement.verdict
+        });
+        if !known {
+            self.counterexamples.push(Counterexample {
+                class,
+                drawn,
+                plan: plan.clone(),
+                judgement: judgement.clone(),
+                hash,
+            });
+        }
+    }
+
+    /// Whether some plan with at most one fault is known to give this verdict.
+    fn is_known(&self, verdict: Verdict) -> bool {
+        self.cells.values().any(|cell| cell.verdicts.contains_key(&verdict))
+    }
+}
+
+/// Why an exploration proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExploreError {
+    /// The scenario cannot be run: its schema, its queries, or something the simulated server lacks.
+    Unusable(String),
+    /// The fault-free run commits nothing.
+    NoCommit,
+    /// The fault-free run makes nothing owed, and the scenario does not say that this is meant.
+    NothingOwed,
+    /// The oracles did not notice a promise broken on purpose.
+    ControlMissed(Verdict),
+    /// Two runs of the same plan differ: where, and what usually causes it.
+    NotDeterministic(String),
+    /// A strict scenario spawned so many tasks outside the gate.
+    Ungated(usize),
+    /// A plan's fault does not fire.
+    Stale(ReplayError),
+}
+
+impl From<ReplayError> for ExploreError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Unusable(why) => ExploreError::Unusable(why),
+            stale @ ReplayError::Stale { .. } => ExploreError::Stale(stale),
+        }
+    }
+}
+
+impl fmt::Display for ExploreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExploreError::Unusable(why) => write!(f, "the scenario cannot be run: {why}"),
+            ExploreError::NoCommit => f.write_str(
+                "the run without faults commits nothing, so no fault can come after a commit: does the worker run at all?",
+            ),
+            ExploreError::NothingOwed => f.write_str(
+                "the run without faults makes nothing owed, so nothing can be lost: does the query of `owes` find rows? \
+                 (if that is meant, say `owes_nothing()`)",
+            ),
+            ExploreError::ControlMissed(verdict) => write!(
+                f,
+                "a run in which an effect was tampered with was not called {verdict}: the scenario's queries cannot see its effects",
+            ),
+            ExploreError::NotDeterministic(why) => write!(f, "not deterministic: {why}"),
+            ExploreError::Ungated(n) => write!(
+                f,
+                "{n} tasks were spawned outside Env: none of their await points was tested (use Env::spawn or midcommit::spawn)",
+            ),
+            ExploreError::Stale(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ExploreError {}
+

@@ -1,0 +1,230 @@
+//! Drawn plans: workload, schedule and several faults, by proptest.
+//!
+//! A fault is drawn as a kind and a number of eligible points to pass, counted
+//! from the previous firing and resolved as the run goes: so it never names a
+//! missing point, and shrinks well. What is kept is the concrete plan, and that
+//! must give the same history.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rand_chacha::rand_core::Rng;
+
+use super::baseline::{self, Baseline};
+use super::exhaustive::Schedule;
+use super::shrink;
+use super::{Explore, ExploreError, Findings};
+use crate::history::HistoryHash;
+use crate::oracle::{Judgement, judge};
+use crate::plan::{Class, Kind, Plan, Workload};
+use crate::scenario::Scenario;
+use crate::seed::Seed;
+use crate::sim::{self, Order, Setup, Step};
+
+/// The most faults in one drawn plan.
+const FAULTS_MAX: usize = 3;
+/// How many eligible points a drawn fault passes at most.
+const DELTA_MAX: u32 = 48;
+/// How many simpler cases are tried for each failing one.
+const SHRINKS_MAX: usize = 256;
+
+/// A drawn plan of a scenario, to be run: what [`plans`] yields.
+#[derive(Clone)]
+pub struct Drawn {
+    setup: Arc<Setup>,
+    order: Order,
+}
+
+impl Drawn {
+    /// Runs it, and judges the history.
+    ///
+    /// # Errors
+    ///
+    /// Some promise is broken: what the oracles found, and the concrete plan that replays it.
+    pub fn run(&self) -> Result<(), String> {
+        let run = sim::run(&self.setup, &self.order);
+        if let Some(why) = run.failure {
+            return Err(why);
+        }
+        let judgement = judge(&run.history);
+        match judgement.findings.first() {
+            None => Ok(()),
+            Some(finding) => Err(format!(
+                "{}: {}; plan: {}",
+                judgement.verdict,
+                finding.sentence,
+                concrete(&self.order, &run.fired)
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let run = sim::run(&self.setup, &self.order);
+        write!(f, "{}", concrete(&self.order, &run.fired))
+    }
+}
+
+/// All plans of a scenario with up to three faults of its classes, for `proptest!`.
+///
+/// # Panics
+///
+/// If the scenario cannot be checked: see [`ExploreError`].
+pub fn plans(scenario: &Scenario) -> impl Strategy<Value = Drawn> + use<> {
+    let baseline = baseline::baseline(scenario).unwrap_or_else(|error| panic!("{error}"));
+    let setup = baseline.setup;
+    orders(scenario, scenario.classes()).prop_map(move |order| Drawn {
+        setup: setup.clone(),
+        order,
+    })
+}
+
+/// What a run may be asked.
+fn orders(scenario: &Scenario, classes: &BTreeSet<Class>) -> impl Strategy<Value = Order> + use<> {
+    let kinds = kinds(scenario, classes);
+    let fault = (0..DELTA_MAX, prop::sample::select(kinds), 0..=1000u32)
+        .prop_map(|(delta, kind, along)| Step::Drawn { kind, delta, along });
+    let seed = prop_oneof![Just(0), any::<u64>()];
+    let script = prop::collection::vec(fault, 1..=FAULTS_MAX);
+    (seed, workloads(scenario), script).prop_map(|(seed, workload, script)| Order {
+        seed: Seed(seed),
+        workload,
+        script,
+        ..Order::default()
+    })
+}
+
+fn workloads(scenario: &Scenario) -> impl Strategy<Value = Workload> + use<> {
+    let jobs = scenario.jobs.clone();
+    let count = jobs.len();
+    let fewer = (1..=count.max(1)).prop_map(move |n| (n < count).then_some(n));
+    let replicas = prop_oneof![4 => Just(None), 1 => Just(Some(2))];
+    let rollbacks = prop_oneof![
+        4 => Just(BTreeSet::new()).boxed(),
+        1 => prop::sample::subsequence(jobs, 0..=count).prop_map(BTreeSet::from_iter).boxed(),
+    ];
+    (fewer, replicas, rollbacks).prop_map(|(jobs, replicas, rollbacks)| Workload {
+        jobs,
+        replicas,
+        rollbacks,
+    })
+}
+
+fn kinds(scenario: &Scenario, classes: &BTreeSet<Class>) -> Vec<Kind> {
+    let mut kinds = vec![Kind::Kill, Kind::Deploy, Kind::Crash, Kind::CancelBackend, Kind::TerminateBackend];
+    kinds.extend(crate::plan::Cut::ALL.map(Kind::Cut));
+    kinds.push(Kind::Partition(super::exhaustive::PARTITION));
+    kinds.push(Kind::SqlState(super::exhaustive::SERIALIZATION_FAILURE.into()));
+    kinds.push(Kind::Failover(1));
+    kinds.push(Kind::Down(super::exhaustive::OUTAGE));
+    kinds.push(Kind::AckLost);
+    kinds.extend(scenario.delays.iter().copied().map(Kind::Delay));
+    kinds.extend(scenario.stalls.iter().copied().map(Kind::Stall));
+    match scenario.exceptions.is_empty() {
+        true => kinds.extend([Kind::Cancel, Kind::Raise(super::exhaustive::PANIC.into())]),
+        false => kinds.extend(scenario.exceptions.iter().cloned().map(Kind::Raise)),
+    }
+    kinds.retain(|kind| classes.contains(&kind.class()));
+    kinds
+}
+
+/// The plan of the faults that fired.
+fn concrete(order: &Order, fired: &[(crate::plan::Fault, HistoryHash)]) -> Plan {
+    Plan {
+        seed: order.seed,
+        workload: order.workload.clone(),
+        faults: fired.iter().map(|(fault, _)| fault.clone()).collect(),
+    }
+}
+
+/// A drawn plan that fails where no part of it does.
+type Failure = (Plan, Judgement, HistoryHash);
+
+/// Runs drawn plans, and keeps the least of those that fail for a reason of their own.
+pub(crate) fn run(
+    explore: &Explore<'_>,
+    baseline: &Baseline,
+    singles: &[Schedule],
+    found: &mut Findings,
+) -> Result<(), ExploreError> {
+    if singles.is_empty() {
+        return Ok(());
+    }
+    let strategy = orders(&explore.scenario, &explore.classes);
+    let outcomes = explore.map("drawn plans", explore.cases, |i| {
+        draw(&baseline.setup, &strategy, explore.seed.child("case", i as u64))
+    });
+    for outcome in outcomes {
+        let (judgement, failure) = outcome?;
+        found.drawn.count(judgement.verdict);
+        if let Some((plan, judgement, hash)) = failure
+            && !found.is_known(judgement.verdict)
+        {
+            found.keep(None, true, &plan, &judgement, hash);
+        }
+    }
+    Ok(())
+}
+
+/// Draws one case, and shrinks it if it fails.
+fn draw(
+    setup: &Arc<Setup>,
+    strategy: &impl Strategy<Value = Order>,
+    seed: Seed,
+) -> Result<(Judgement, Option<Failure>), ExploreError> {
+    let mut bytes = [0; 32];
+    seed.stream("proptest").fill_bytes(&mut bytes);
+    let config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let mut tree = strategy
+        .new_tree(&mut runner)
+        .map_err(|reason| ExploreError::Unusable(reason.to_string()))?;
+    let (judgement, mut plan) = judge_drawn(setup, &tree.current())?;
+    if judgement.is_ok() {
+        return Ok((judgement, None));
+    }
+    let verdict = judgement.verdict;
+    for _ in 0..SHRINKS_MAX {
+        if !tree.simplify() {
+            break;
+        }
+        loop {
+            let (simpler, simpler_plan) = judge_drawn(setup, &tree.current())?;
+            if simpler.verdict == verdict {
+                plan = simpler_plan;
+                break;
+            }
+            if !tree.complicate() {
+                break;
+            }
+        }
+    }
+    let plan = shrink::least(setup, plan, verdict)?;
+    if plan.faults.len() < 2 || shrink::has_failing_part(setup, &plan)? {
+        return Ok((judgement, None));
+    }
+    let least = shrink::outcome(setup, &plan)?;
+    Ok((judgement, least.map(|(judgement, hash)| (plan, judgement, hash))))
+}
+
+/// Runs a drawn order; the concrete plan must be the same run.
+fn judge_drawn(setup: &Arc<Setup>, order: &Order) -> Result<(Judgement, Plan), ExploreError> {
+    let run = sim::run(setup, order);
+    if let Some(why) = run.failure {
+        return Err(ExploreError::Unusable(why));
+    }
+    let plan = concrete(order, &run.fired);
+    let judgement = judge(&run.history);
+    if !judgement.is_ok() {
+        baseline::same(&run.history, &sim::run(setup, &Order::of(&plan)).history)?;
+    }
+    Ok((judgement, plan))
+}

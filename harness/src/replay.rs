@@ -1,0 +1,123 @@
+//! One plan → its history and verdict.
+//!
+//! A replayed plan must do what it says: a fault that does not fire makes it
+//! stale, which is an error that names the nearest points there are.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::history::History;
+use crate::oracle::{Judgement, judge};
+use crate::plan::{Fault, Plan};
+use crate::scenario::Scenario;
+use crate::sim::{self, Order, Run, Setup, Step};
+
+/// What a plan did.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// The plan.
+    pub plan: Plan,
+    /// What happened.
+    pub history: History,
+    /// What the oracles say of it.
+    pub judgement: Judgement,
+    /// Where in the source the task waited that the first fault struck, if it struck a task.
+    pub source_line: Option<String>,
+}
+
+/// Why a plan says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayError {
+    /// A fault did not fire: its point does not exist any more.
+    Stale {
+        /// The fault.
+        fault: Fault,
+        /// Points that exist, nearest first.
+        nearest: Vec<String>,
+    },
+    /// The scenario cannot be run: its schema, its queries, or something the simulated server lacks.
+    Unusable(String),
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReplayError::Stale { fault, nearest } => {
+                write!(f, "stale plan: {fault} does not fire, there is no such point in the run")?;
+                if !nearest.is_empty() {
+                    write!(f, "; the nearest are: {}", nearest.join(", "))?;
+                }
+                Ok(())
+            }
+            ReplayError::Unusable(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// Runs a plan, and says where its first fault struck.
+///
+/// # Errors
+///
+/// The plan is stale, or the scenario cannot be run.
+pub fn replay(scenario: &Scenario, plan: &Plan) -> Result<Replay, ReplayError> {
+    let setup = Setup::new(scenario).map_err(ReplayError::Unusable)?;
+    // Whether a job that ends ok must have committed, the fault-free run says.
+    let baseline = sim::run(&Arc::new(setup.clone()), &Order::default());
+    let setup = Arc::new(setup.with_ok_commits(crate::explore::all_ok_jobs_commit(&baseline.history)));
+    replay_in(&setup, plan, true)
+}
+
+/// The same, of a scenario made ready.
+pub(crate) fn replay_in(setup: &Arc<Setup>, plan: &Plan, locate: bool) -> Result<Replay, ReplayError> {
+    let order = Order {
+        locate,
+        ..Order::of(plan)
+    };
+    let run = sim::run(setup, &order);
+    let run = accept(setup, plan, run)?;
+    Ok(Replay {
+        plan: plan.clone(),
+        judgement: judge(&run.history),
+        history: run.history,
+        source_line: run.located,
+    })
+}
+
+/// A run whose faults have all fired, and that nothing made worthless.
+pub(crate) fn accept(setup: &Arc<Setup>, plan: &Plan, run: Run) -> Result<Run, ReplayError> {
+    if let Some(why) = run.failure {
+        return Err(ReplayError::Unusable(why));
+    }
+    match run.unfired.first() {
+        None => Ok(run),
+        Some(Step::Drawn { .. }) => Ok(run),
+        Some(Step::Named(fault)) => Err(ReplayError::Stale {
+            fault: fault.clone(),
+            nearest: nearest(setup, plan, fault),
+        }),
+    }
+}
+
+/// Names of points that the run has, most alike to the one it lacks.
+fn nearest(setup: &Arc<Setup>, plan: &Plan, fault: &Fault) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let before = plan.faults.iter().take_while(|other| *other != fault).cloned();
+    let order = Order {
+        record: true,
+        ..Order::of(&Plan {
+            faults: before.collect(),
+            ..plan.clone()
+        })
+    };
+    let wanted = fault.at.to_string();
+    let alike = |name: &String| (strsim::jaro_winkler(name, &wanted) * 1e6) as u64;
+    let points = sim::run(setup, &order).points.into_iter();
+    let of_its_kind = points.filter(|recorded| std::mem::discriminant(&recorded.point) == std::mem::discriminant(&fault.at));
+    let mut names: Vec<String> = of_its_kind.map(|recorded| recorded.point.to_string()).collect();
+    names.sort_by_key(|name| std::cmp::Reverse(alike(name)));
+    names.dedup();
+    names.truncate(SHOWN);
+    names
+}
