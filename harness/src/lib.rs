@@ -15,3 +15,6 @@ mod sim;
 pub use scenario::{Redeliver, Scenario};
 pub use history::Times;
 pub use sim::{ConnectError, EffectError, Env, Exception, Message, StopToken, Stream, spawn};
+
+#[cfg(test)]
+mod script;
