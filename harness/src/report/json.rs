@@ -1,0 +1,557 @@
+//! What programs read: the shapes of `--format json`, which stay as they are.
+//!
+//! Fields may be added, never renamed or removed. Verdicts, classes and plans
+//! are the words that the rest of the command line uses.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::describe::describe;
+use super::matrix::name;
+use crate::explore::{Cell, Exploration};
+use crate::history::{CommitId, History, ProcessId, What};
+use crate::oracle::Judgement;
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+
+/// `midcommit --format json`: the catalogue.
+#[derive(Clone, Debug, Serialize)]
+pub struct Catalogue {
+    /// One row per scenario.
+    pub rows: Vec<Row>,
+}
+
+/// A scenario's row in the catalogue.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub scenario: String,
+    /// Where the system comes from.
+    pub source: String,
+    /// One cell per class of fault that was tried, and `none`.
+    pub cells: BTreeMap<&'static str, CellCounts>,
+    /// Whether every cell's set of verdicts is the declared one.
+    pub as_expected: bool,
+}
+
+/// The verdicts of some schedules.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CellCounts {
+    /// How many schedules.
+    pub schedules: usize,
+    /// How many of them earned each verdict.
+    pub verdicts: BTreeMap<&'static str, usize>,
+}
+
+/// `midcommit check NAME --format json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Single-fault schedules.
+    pub schedules: Schedules,
+    /// Await points per task of the fault-free run.
+    pub await_points: BTreeMap<String, usize>,
+    /// Tasks spawned outside the gate.
+    pub ungated_tasks: usize,
+    /// Whether the oracles caught an effect dropped and an effect doubled.
+    pub control_caught: bool,
+    /// Over all schedules: without a fault, with one, and drawn.
+    pub verdicts: BTreeMap<&'static str, usize>,
+    /// The least plan of the greatest verdict, if any promise was broken.
+    pub counterexample: Option<Counterexample>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Single-fault schedules, by what became of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Schedules {
+    /// Enumerated from the fault-free run.
+    pub planned: usize,
+    /// Run.
+    pub run: usize,
+    /// Whose fault did not fire.
+    pub unfired: usize,
+}
+
+/// A plan that breaks a promise.
+#[derive(Clone, Debug, Serialize)]
+pub struct Counterexample {
+    /// The plan.
+    pub plan: String,
+    /// Its verdict.
+    pub verdict: &'static str,
+    /// The hash of its history.
+    pub history: String,
+}
+
+/// `midcommit replay NAME PLAN --format json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Replayed {
+    /// The verdict.
+    pub verdict: &'static str,
+    /// The plan.
+    pub plan: String,
+    /// The hash of the history.
+    pub history: String,
+    /// Why the verdict is what it is, greatest first.
+    pub findings: Vec<Finding>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+}
+
+/// A broken promise.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What it is called.
+    pub verdict: &'static str,
+    /// What it is about.
+    pub subject: String,
+    /// What was promised and what happened instead.
+    pub sentence: String,
+    /// The event that shows it, as an index into `events`.
+    pub event: usize,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    /// Simulated milliseconds since the run began.
+    pub at_ms: f64,
+    /// Its kind: `committed`, `owed`, `fired` and so on.
+    pub kind: &'static str,
+    /// What happened, as the timeline says it.
+    pub text: String,
+    /// The process it concerns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+    /// The server it concerns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The commit it concerns: its number on that server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<u64>,
+    /// The job it concerns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// The effect it concerns, as `NAME:KEY`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
+}
+
+/// `midcommit list --format json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct List {
+    /// All scenarios, in the catalogue's order.
+    pub scenarios: Vec<Listed>,
+}
+
+/// A scenario in the list.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Where the system comes from.
+    pub source: String,
+    /// How many single-fault schedules it has.
+    pub schedules: usize,
+}
+
+impl Catalogue {
+    /// The rows of a catalogue.
+    pub fn of(explorations: &[Exploration]) -> Catalogue {
+        Catalogue {
+            rows: explorations.iter().map(Row::of).collect(),
+        }
+    }
+}
+
+impl Row {
+    fn of(exploration: &Exploration) -> Row {
+        let cell = |cell: &Cell| CellCounts {
+            schedules: cell.schedules,
+            verdicts: cell
+                .verdicts
+                .iter()
+                .map(|(verdict, n)| (verdict.name(), *n))
+                .collect(),
+        };
+        Row {
+            scenario: exploration.scenario.name().to_owned(),
+            source: exploration.scenario.source_text().to_owned(),
+            cells: exploration
+                .cells
+                .iter()
+                .map(|(class, it)| (name(*class), cell(it)))
+                .collect(),
+            as_expected: exploration.as_expected(),
+        }
+    }
+}
+
+impl Check {
+    /// What a check found.
+    pub fn of(exploration: &Exploration) -> Check {
+        let certificate = &exploration.certificate;
+        let mut verdicts = BTreeMap::new();
+        for cell in exploration.cells.values().chain([&exploration.drawn]) {
+            for (verdict, count) in &cell.verdicts {
+                *verdicts.entry(verdict.name()).or_default() += count;
+            }
+        }
+        Check {
+            scenario: exploration.scenario.name().to_owned(),
+            schedules: Schedules {
+                planned: certificate.planned,
+                run: certificate.run,
+                unfired: certificate.unfired.len(),
+            },
+            await_points: certificate.await_points.clone(),
+            ungated_tasks: certificate.ungated_tasks,
+            control_caught: certificate.control_caught,
+            verdicts,
+            counterexample: exploration.counterexample().map(|example| Counterexample {
+                plan: example.plan.to_string(),
+                verdict: example.judgement.verdict.name(),
+                history: example.hash.to_string(),
+            }),
+            seconds: exploration.elapsed.as_secs_f64(),
+        }
+    }
+}
+
+impl Replayed {
+    /// What a replay showed.
+    pub fn of(plan: &Plan, history: &History, judgement: &Judgement) -> Replayed {
+        let findings = judgement.findings.iter().map(|finding| Finding {
+            verdict: finding.verdict.name(),
+            subject: finding.subject.to_string(),
+            sentence: finding.sentence.clone(),
+            event: finding.event,
+        });
+        Replayed {
+            verdict: judgement.verdict.name(),
+            plan: plan.to_string(),
+            history: history.hash().to_string(),
+            findings: findings.collect(),
+            events: events(history),
+        }
+    }
+}
+
+impl Listed {
+    /// A scenario with so many single-fault schedules.
+    pub fn of(scenario: &Scenario, schedules: usize) -> Listed {
+        Listed {
+            name: scenario.name().to_owned(),
+            source: scenario.source_text().to_owned(),
+            schedules,
+        }
+    }
+}
+
+/// The events of a history.
+pub fn events(history: &History) -> Vec<Event> {
+    let event = |event: &crate::history::Event| {
+        let mut json = about(history, &event.what);
+        json.at_ms = event.at.as_micros() as f64 / 1000.0;
+        json.text = describe(history, &event.what).text;
+        json
+    };
+    history.events.iter().map(event).collect()
+}
+
+/// An event's kind and what it concerns.
+fn about(history: &History, what: &What) -> Event {
+    let kind = |kind: &'static str| Event {
+        at_ms: 0.0,
+        kind,
+        text: String::new(),
+        process: None,
+        server: None,
+        commit: None,
+        job: None,
+        effect: None,
+    };
+    let by = |it: &'static str, process: ProcessId| Event {
+        process: history.processes.get(process).map(ToString::to_string),
+        ..kind(it)
+    };
+    let at = |it: &'static str, process: ProcessId, job: &str| Event {
+        job: Some(job.to_owned()),
+        ..by(it, process)
+    };
+    let on = |it: &'static str, server: &str| Event {
+        server: Some(server.to_owned()),
+        ..kind(it)
+    };
+    let of = |it: &'static str, commit: &CommitId| Event {
+        commit: Some(commit.number),
+        ..on(it, &commit.server)
+    };
+    let effect = |name: &str, key: &str| Some(format!("{name}:{key}"));
+    match what {
+        What::Started(process) => by("started", *process),
+        What::ToldToStop(process) => by("told-to-stop", *process),
+        What::Ended {
+            process,
+            killed: true,
+        } => by("killed", *process),
+        What::Ended {
+            process,
+            killed: false,
+        } => by("exited", *process),
+        What::Invoke { process, job } => at("invoke", *process, job),
+        What::Ok { process, job } => at("ok", *process, job),
+        What::Fail { process, job, .. } => at("fail", *process, job),
+        What::Info { process, job, .. } => at("info", *process, job),
+        What::Sent { process, .. } => by("sent", *process),
+        What::Answered { process, .. } => by("answered", *process),
+        What::Disconnected { process, .. } => by("disconnected", *process),
+        What::Committed {
+            commit,
+            process,
+            job,
+            ..
+        } => Event {
+            process: process
+                .and_then(|id| history.processes.get(id))
+                .map(ToString::to_string),
+            job: job.as_ref().map(ToString::to_string),
+            ..of("committed", commit)
+        },
+        What::Acknowledged(commit) => of("acknowledged", commit),
+        What::Owed { name, key, commit } => Event {
+            effect: effect(name, key),
+            ..of("owed", commit)
+        },
+        What::EffectInvoke { process, name, key } => Event {
+            effect: effect(name, key),
+            ..by("effect-invoke", *process)
+        },
+        What::EffectDone {
+            process, name, key, ..
+        } => Event {
+            effect: effect(name, key),
+            ..by("effect-done", *process)
+        },
+        What::Delivered { name, key } => Event {
+            effect: effect(name, key),
+            ..kind("delivered")
+        },
+        What::Applied { name, key, commit } => Event {
+            effect: effect(name, key),
+            ..commit
+                .as_ref()
+                .map_or_else(|| kind("applied"), |commit| of("applied", commit))
+        },
+        What::Fired(_) => kind("fired"),
+        What::ServerDown(server) => on("server-down", server),
+        What::ServerUp { server, .. } => on("server-up", server),
+        What::Healed => kind("healed"),
+        What::Unfinished { job } => Event {
+            job: Some(job.to_string()),
+            ..kind("unfinished")
+        },
+        What::Leaked { server, .. } => on("leaked", server),
+        What::Settled { at_limit: true } => kind("limit"),
+        What::Settled { at_limit: false } => kind("settled"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample::{lost_history, receipts};
+
+    fn json(value: &impl Serialize) -> String {
+        serde_json::to_string_pretty(value).unwrap()
+    }
+
+    #[test]
+    fn the_catalogue_has_a_row_per_scenario() {
+        insta::assert_snapshot!(json(&Catalogue::of(&[receipts()])), @r#"
+        {
+          "rows": [
+            {
+              "scenario": "receipts",
+              "source": "a sample",
+              "cells": {
+                "interrupt": {
+                  "schedules": 56,
+                  "verdicts": {
+                    "lost": 3,
+                    "ok": 53
+                  }
+                },
+                "kill": {
+                  "schedules": 28,
+                  "verdicts": {
+                    "ok": 28
+                  }
+                },
+                "none": {
+                  "schedules": 16,
+                  "verdicts": {
+                    "ok": 16
+                  }
+                }
+              },
+              "as_expected": false
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_check_has_counts_and_a_counterexample() {
+        insta::assert_snapshot!(json(&Check::of(&receipts())), @r#"
+        {
+          "scenario": "receipts",
+          "schedules": {
+            "planned": 84,
+            "run": 84,
+            "unfired": 0
+          },
+          "await_points": {
+            "worker": 6,
+            "worker/conn1": 8
+          },
+          "ungated_tasks": 2,
+          "control_caught": true,
+          "verdicts": {
+            "lost": 4,
+            "ok": 106
+          },
+          "counterexample": {
+            "plan": "cancel@worker.commit.1+1",
+            "verdict": "lost",
+            "history": "547fce9d3f3d8f3c"
+          },
+          "seconds": 1.5
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_replay_has_every_event() {
+        let history = lost_history();
+        let plan = "cancel@worker.commit.1+1".parse().unwrap();
+        let replayed = Replayed::of(&plan, &history, &crate::oracle::judge(&history));
+        insta::assert_snapshot!(json(&replayed), @r#"
+        {
+          "verdict": "lost",
+          "plan": "cancel@worker.commit.1+1",
+          "history": "547fce9d3f3d8f3c",
+          "findings": [
+            {
+              "verdict": "lost",
+              "subject": "receipt:1",
+              "sentence": "receipt:1 is owed since pg commit 1 and was never applied",
+              "event": 8
+            }
+          ],
+          "events": [
+            {
+              "at_ms": 0.0,
+              "kind": "started",
+              "text": "starts",
+              "process": "worker"
+            },
+            {
+              "at_ms": 0.0,
+              "kind": "invoke",
+              "text": "takes job 1",
+              "process": "worker",
+              "job": "1"
+            },
+            {
+              "at_ms": 10.0,
+              "kind": "sent",
+              "text": "→ begin.1",
+              "process": "worker"
+            },
+            {
+              "at_ms": 20.0,
+              "kind": "answered",
+              "text": "← begin.1 BEGIN",
+              "process": "worker"
+            },
+            {
+              "at_ms": 20.0,
+              "kind": "sent",
+              "text": "→ commit.1",
+              "process": "worker"
+            },
+            {
+              "at_ms": 20.0,
+              "kind": "fired",
+              "text": "cancel@worker.commit.1+1"
+            },
+            {
+              "at_ms": 20.0,
+              "kind": "info",
+              "text": "job 1 unknown: cancelled",
+              "process": "worker",
+              "job": "1"
+            },
+            {
+              "at_ms": 30.0,
+              "kind": "committed",
+              "text": "commit 1 of job 1 visible",
+              "process": "worker",
+              "server": "pg",
+              "commit": 1,
+              "job": "1"
+            },
+            {
+              "at_ms": 30.0,
+              "kind": "owed",
+              "text": "owes receipt:1",
+              "server": "pg",
+              "commit": 1,
+              "effect": "receipt:1"
+            },
+            {
+              "at_ms": 30.0,
+              "kind": "acknowledged",
+              "text": "commit 1 acknowledged",
+              "server": "pg",
+              "commit": 1
+            },
+            {
+              "at_ms": 40.0,
+              "kind": "healed",
+              "text": "(what was broken is healed)"
+            },
+            {
+              "at_ms": 1050.0,
+              "kind": "settled",
+              "text": "(all is quiet)"
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn the_list_has_names_sources_and_counts() {
+        let list = List {
+            scenarios: vec![Listed::of(&receipts().scenario, 412)],
+        };
+        insta::assert_snapshot!(json(&list), @r#"
+        {
+          "scenarios": [
+            {
+              "name": "receipts",
+              "source": "a sample",
+              "schedules": 412
+            }
+          ]
+        }
+        "#);
+    }
+}

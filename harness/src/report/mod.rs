@@ -1,0 +1,17 @@
+//! What people and programs read of a run, an exploration, or a catalogue of them.
+//!
+//! Nothing in here decides anything: it is all said in a history, a judgement or an exploration.
+
+mod describe;
+mod timeline;
+mod paint;
+mod matrix;
+mod certificate;
+mod failure;
+pub mod json;
+#[cfg(test)]
+mod sample;
+
+pub use failure::Failure;
+pub use matrix::{Matrix, catalogue_matrix};
+pub use timeline::Timeline;
