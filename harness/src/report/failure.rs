@@ -74,7 +74,7 @@ impl Failure {
             tally: None,
             plan: plan.to_string(),
             around: Timeline::around(history, judgement),
-            full: Timeline::full(history),
+            full: Timeline::full(history, judgement),
             source_line: source_line.map(str::to_owned),
         }
     }

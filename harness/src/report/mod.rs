@@ -4,14 +4,15 @@
 
 mod describe;
 mod timeline;
-mod paint;
+pub(crate) mod paint;
 mod matrix;
 mod certificate;
 mod failure;
 pub mod json;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
+pub(crate) use certificate::counted;
 pub use failure::Failure;
 pub use matrix::{Matrix, catalogue_matrix};
 pub use timeline::Timeline;

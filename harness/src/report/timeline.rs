@@ -66,8 +66,8 @@ const TEXT_MAX: usize = 90;
 
 impl Timeline {
     /// The whole history; only repeats are counted rather than told.
-    pub fn full(history: &History) -> Timeline {
-        let (header, moments) = moments(history, &[]);
+    pub fn full(history: &History, judgement: &Judgement) -> Timeline {
+        let (header, moments) = moments(history, &first_findings(judgement));
         Timeline {
             header,
             lines: fold_repeats(moments),
@@ -76,18 +76,20 @@ impl Timeline {
 
     /// The part around the faults and the first findings: some thirty lines at most.
     pub fn around(history: &History, judgement: &Judgement) -> Timeline {
-        let findings: Vec<(usize, &str)> = judgement
-            .findings
-            .iter()
-            .take(FINDINGS_MAX)
-            .map(|finding| (finding.event, finding.verdict.name()))
-            .collect();
-        let (header, moments) = moments(history, &findings);
+        let (header, moments) = moments(history, &first_findings(judgement));
         Timeline {
             header,
             lines: cut_out(fold_repeats(moments)),
         }
     }
+}
+
+/// The events that are pointed at, and the verdicts they show.
+fn first_findings(judgement: &Judgement) -> Vec<(usize, &str)> {
+    let findings = judgement.findings.iter().take(FINDINGS_MAX);
+    findings
+        .map(|finding| (finding.event, finding.verdict.name()))
+        .collect()
 }
 
 /// All moments of a history, and what the lanes are called.
@@ -516,17 +518,20 @@ mod tests {
         ");
     }
 
+    fn full(script: &str) -> String {
+        let history = crate::script::history(script);
+        Timeline::full(&history, &crate::oracle::judge(&history)).to_string()
+    }
+
     #[test]
     fn the_full_timeline_leaves_nothing_out() {
-        let history = crate::script::history(&format!("w start | {} settled", varied(80)));
-        assert_eq!(Timeline::full(&history).to_string().lines().count(), 1 + 82);
+        let text = full(&format!("w start | {} settled", varied(80)));
+        assert_eq!(text.lines().count(), 1 + 82);
     }
 
     #[test]
     fn long_errors_are_cut_to_one_line() {
-        let history =
-            crate::script::history(&format!("w fail 1: first {}\nsecond", "x".repeat(200)));
-        let text = Timeline::full(&history).to_string();
+        let text = full(&format!("w fail 1: first {}\nsecond", "x".repeat(200)));
         assert_eq!(text.lines().count(), 2);
         assert!(text.trim_end().ends_with("xx…"), "{text}");
     }

@@ -1,0 +1,135 @@
+//! What may be asked on the command line, and the help that says so.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::plan::Class;
+
+/// Breaks what happens after COMMIT, in every way one fault can.
+///
+/// Without a command: explores every scenario of the catalogue with every class of fault, and
+/// compares what happens with what is declared.
+#[derive(Debug, Parser)]
+#[command(name = "midcommit", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    /// How to answer.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+    /// Whether to use colours; `auto` heeds NO_COLOR.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(super) color: Color,
+    /// How many threads explore; results do not depend on it [default: one per core].
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
+    pub(super) threads: Option<usize>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  midcommit                                         the catalogue
+  midcommit list                                    what there is to check
+  midcommit check tokio_timeout                     every single fault, and a counterexample
+  midcommit check outbox_inbox --faults kill,network
+  midcommit check tokio_timeout --depth 2 --cases 1000 --seed 7
+  midcommit replay tokio_timeout kill@worker.after-commit.1+1
+  midcommit replay tokio_timeout --plan lost.plan --format json
+
+Exit codes:
+  0   every promise held; in the catalogue: every verdict is declared
+  1   safety violated: lost, duplicated, phantom and the like
+  2   only liveness violated: wedged or leaked
+  3   not to be trusted: not deterministic, or tasks outside the gate where that is strict
+  64  usage, a stale plan, or a scenario that cannot be checked";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the scenarios, their sources, and how many single-fault schedules each has.
+    List,
+    /// Try every single fault on one scenario, and report what is.
+    Check(Check),
+    /// Run one plan, and show its history.
+    Replay(Replay),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The scenario.
+    pub(super) name: String,
+    /// Only these classes: interrupt, kill, deploy, network, server, failover, broker.
+    #[arg(long, value_name = "CLASS,…", value_delimiter = ',')]
+    pub(super) faults: Vec<Class>,
+    /// With 2: every pair of faults as well.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(super) depth: Option<usize>,
+    /// How many plans of several faults to draw.
+    #[arg(long, value_name = "N")]
+    pub(super) cases: Option<usize>,
+    /// The seed they are drawn from.
+    #[arg(long, value_name = "SEED")]
+    pub(super) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// The scenario.
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) which: Which,
+}
+
+/// One plan, told in one of three ways.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// The plan, as reports print it.
+    pub(super) plan: Option<String>,
+    /// A file with the plan; `-` is standard input.
+    #[arg(long = "plan", value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// No fault: only the order of hosts and the latencies that follow from this seed.
+    #[arg(long, value_name = "SEED")]
+    pub(super) seed: Option<u64>,
+}
+
+/// How to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// For programs: one JSON object.
+    Json,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// Whether to use colours, given whether a terminal shows them.
+    pub(super) fn is_on(self, is_terminal: bool) -> bool {
+        // Set but empty counts as not set: see no-color.org.
+        let refused = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        match self {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && !refused(),
+        }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(error.to_string()),
+    }
+}
