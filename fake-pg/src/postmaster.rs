@@ -159,6 +159,11 @@ impl Postmaster {
         delivered
     }
 
+    /// The pid that the next connection's backend will have.
+    pub fn next_pid(&self) -> Pid {
+        Pid(self.pids + 1)
+    }
+
     /// All sessions that were let in, by pid.
     pub fn sessions(&self) -> Vec<SessionState> {
         let let_in = self.backends.iter().filter(|(_, b)| b.session.is_let_in());

@@ -11,6 +11,10 @@ pub mod history;
 pub mod oracle;
 pub mod scenario;
 mod sim;
+pub mod replay;
+pub mod explore;
+pub mod report;
+pub mod cli;
 
 pub use scenario::{Redeliver, Scenario};
 pub use history::Times;

@@ -19,7 +19,7 @@ use super::{CommitNumber, Engine, Lsn, Pid, Timestamp, Xid};
 use crate::error::PgError;
 
 /// A step of a COMMIT that has been reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CommitPoint {
     /// The request is here.
     Received,

@@ -116,8 +116,8 @@ impl Server {
             if entry.writes {
                 self.writes.borrow_mut().push(number.0);
             }
-            for message in &entry.messages {
-                self.note_message(world, number, &message.prefix, &message.content);
+            for (prefix, content) in &entry.messages {
+                self.note_message(world, number, prefix, content);
             }
         }
         if entries.iter().any(|entry| entry.writes) {
@@ -126,8 +126,7 @@ impl Server {
     }
 
     /// `midcommit` messages say `EFFECT:KEY`.
-    fn note_message(&self, world: &World, number: CommitNumber, prefix: &str, content: &[u8]) {
-        let content = String::from_utf8_lossy(content);
+    fn note_message(&self, world: &World, number: CommitNumber, prefix: &str, content: &str) {
         if let (true, Some((name, key))) = (prefix == "midcommit", content.split_once(':')) {
             world.log(What::Owed {
                 name: name.into(),
