@@ -96,7 +96,10 @@ impl Shell<'_> {
         for (index, scenario) in catalogue.iter().enumerate() {
             let name = scenario.name();
             bar.begin(index, name);
-            let mut exploring = explore(scenario.clone()).progress(|progress| bar.show(progress));
+            // Drawn plans have no column, so none are drawn.
+            let mut exploring = explore(scenario.clone())
+                .cases(0)
+                .progress(|progress| bar.show(progress));
             if let Some(threads) = cli.threads {
                 exploring = exploring.threads(threads);
             }
@@ -216,7 +219,7 @@ impl Shell<'_> {
         let replay = match replay(scenario, &plan) {
             Ok(replay) => replay,
             Err(error) => {
-                return Ok(self.complain(&error.to_string(), Exit::of_replay_error(&error)));
+                return Ok(self.complain(&error.to_string(), Exit::Usage));
             }
         };
         match cli.format {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use crate::explore::{Exploration, ExploreError};
 use crate::oracle::Verdict;
-use crate::replay::ReplayError;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,15 +91,11 @@ impl Exit {
         match error {
             ExploreError::NotDeterministic(_)
             | ExploreError::Ungated(_)
-            | ExploreError::ControlMissed(..) => Exit::Untrusted,
-            _ => Exit::Usage,
-        }
-    }
-
-    pub(super) fn of_replay_error(error: &ReplayError) -> Exit {
-        match error {
-            ReplayError::NotDeterministic(_) => Exit::Untrusted,
-            _ => Exit::Usage,
+            | ExploreError::ControlMissed(_) => Exit::Untrusted,
+            ExploreError::Unusable(_)
+            | ExploreError::NoCommit
+            | ExploreError::NothingOwed
+            | ExploreError::Stale(_) => Exit::Usage,
         }
     }
 }

@@ -30,20 +30,10 @@ pub(super) fn find<'c>(catalogue: &'c [Scenario], name: &str) -> Result<&'c Scen
 
 /// Edits that turn one name into the other; a name that contains the other is one edit away.
 fn distance(known: &str, given: &str) -> usize {
-    if given.len() > 2 && (known.contains(given) || given.contains(known)) {
-        return 1;
+    match given.len() > 2 && (known.contains(given) || given.contains(known)) {
+        true => 1,
+        false => strsim::damerau_levenshtein(known, given),
     }
-    let mut row: Vec<usize> = (0..=given.len()).collect();
-    for (i, a) in known.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in given.bytes().enumerate() {
-            let replace = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[given.len()]
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ impl Bar {
     pub(super) fn new(scenarios: usize) -> Bar {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template(
-            "{prefix}{msg}  {wide_bar:.dim}  {human_pos} of {human_len} schedules",
+            "{prefix}{wide_bar:.dim}  {human_pos} of {human_len} {msg}",
         );
         // A template that does not parse would be ours, and plain progress does as well.
         if let Ok(style) = style {
@@ -35,6 +35,7 @@ impl Bar {
     }
 
     pub(super) fn show(&self, progress: Progress) {
+        self.bar.set_message(progress.stage);
         self.bar.set_length(progress.total as u64);
         self.bar.set_position(progress.done as u64);
     }

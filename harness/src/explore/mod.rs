@@ -162,16 +162,14 @@ impl<'a> Explore<'a> {
         })
     }
 
-    /// The outcome matrix, as a table.
+    /// How many schedules with a single fault there are.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// With the error of [`Explore::run`].
-    pub fn matrix(self) -> String {
-        match self.run() {
-            Ok(exploration) => crate::report::matrix(&exploration),
-            Err(error) => panic!("{error}"),
-        }
+    /// The fault-free run proves nothing: see [`ExploreError`].
+    pub fn planned(&self) -> Result<usize, ExploreError> {
+        let points = baseline::baseline(&self.scenario)?.points;
+        Ok(exhaustive::schedules(&self.scenario, &points, |class| self.classes.contains(&class)).len())
     }
 
     /// Calls `work` for each schedule of a stage on all threads.

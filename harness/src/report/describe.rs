@@ -3,7 +3,9 @@
 //! The words are those of the timeline and of JSON alike. A verb without a
 //! subject: the subject is the lane, or the name before it.
 
-use crate::history::{EffectOutcome, History, What};
+use std::time::Duration;
+
+use crate::history::{EffectOutcome, Event, History, What};
 use crate::plan::{Point, ProcessName};
 
 /// The columns of a timeline.
@@ -26,6 +28,27 @@ pub(crate) struct Described {
     pub(crate) who: Option<String>,
     /// What it is.
     pub(crate) text: String,
+}
+
+/// An event on its own, with its time, and with the hash of bytes whose name says too little:
+/// for telling two alike ones apart.
+pub(crate) fn event_line(history: &History, event: &Event) -> String {
+    let Described { who, text, .. } = describe(history, &event.what);
+    let who = who.map_or(String::new(), |who| format!("{who} "));
+    let bytes = match &event.what {
+        What::Sent { bytes, digest, .. } => format!(" ({bytes} bytes, hash {digest:016x})"),
+        What::Answered { digest, .. } => format!(" (hash {digest:016x})"),
+        _ => String::new(),
+    };
+    format!("{} ms {who}{text}{bytes}", milliseconds(event.at))
+}
+
+/// Whole milliseconds where they are whole.
+pub(crate) fn milliseconds(at: Duration) -> String {
+    match at.subsec_micros() % 1000 {
+        0 => at.as_millis().to_string(),
+        micros => format!("{}.{micros:03}", at.as_millis()),
+    }
 }
 
 /// Says an event in words.
@@ -221,6 +244,24 @@ mod tests {
         check(
             "w fail 1: 40001 | w info 2: cancelled | w:2 stop | w:2 exited | w:3 killed",
             "w job 1 fails: 40001 | w job 2 unknown: cancelled | w:2 is told to stop | w:2 exits | w:3 is killed",
+        );
+    }
+
+    #[test]
+    fn an_event_on_its_own_tells_its_bytes_apart() {
+        let history = crate::script::history("w start | w sent insert.1 | pg commit 1");
+        let lines: Vec<String> = history
+            .events
+            .iter()
+            .map(|event| event_line(&history, event))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "0 ms w starts",
+                "10 ms w → insert.1 (20 bytes, hash 0000000000000000)",
+                "20 ms pg commit 1 visible"
+            ]
         );
     }
 

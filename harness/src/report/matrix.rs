@@ -11,7 +11,7 @@ use std::fmt;
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 
 use super::paint;
-use crate::explore::{Cell, Exploration};
+use crate::explore::{Cell, Exploration, Explore};
 use crate::oracle::Verdict;
 use crate::plan::Class;
 
@@ -40,6 +40,20 @@ impl fmt::Display for Matrix {
             writeln!(f, "{:<10}  {}", shown(*verdict), verdict.meaning())?;
         }
         Ok(())
+    }
+}
+
+impl Explore<'_> {
+    /// Runs it all, and shows the verdicts as a table.
+    ///
+    /// # Panics
+    ///
+    /// With the error of [`Explore::run`].
+    pub fn matrix(self) -> Matrix {
+        match self.run() {
+            Ok(exploration) => exploration.matrix(),
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

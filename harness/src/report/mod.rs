@@ -13,6 +13,7 @@ pub mod json;
 pub(crate) mod sample;
 
 pub(crate) use certificate::counted;
+pub(crate) use describe::event_line;
 pub use failure::Failure;
 pub use matrix::{Matrix, catalogue_matrix};
 pub use timeline::Timeline;

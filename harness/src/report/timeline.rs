@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use super::describe::{Lane, describe};
+use super::describe::{Lane, describe, milliseconds};
 use crate::history::{History, What};
 use crate::oracle::Judgement;
 
@@ -366,14 +366,6 @@ impl fmt::Display for Timeline {
             )?;
         }
         Ok(())
-    }
-}
-
-/// Whole milliseconds where they are whole.
-fn milliseconds(at: Duration) -> String {
-    match at.subsec_micros() % 1000 {
-        0 => at.as_millis().to_string(),
-        micros => format!("{}.{micros:03}", at.as_millis()),
     }
 }
 
