@@ -14,10 +14,13 @@ mod sim;
 pub mod replay;
 pub mod explore;
 pub mod report;
+mod check;
 pub mod cli;
 
-pub use scenario::{Redeliver, Scenario};
+pub use check::check;
+pub use explore::{explore, plans};
 pub use history::Times;
+pub use scenario::{Redeliver, Sabotage, Scenario};
 pub use sim::{ConnectError, EffectError, Env, Exception, Message, StopToken, Stream, spawn};
 
 #[cfg(test)]

@@ -43,7 +43,10 @@ impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ReplayError::Stale { fault, nearest } => {
-                write!(f, "stale plan: {fault} does not fire, there is no such point in the run")?;
+                write!(
+                    f,
+                    "stale plan: {fault} does not fire, there is no such point in the run"
+                )?;
                 if !nearest.is_empty() {
                     write!(f, "; the nearest are: {}", nearest.join(", "))?;
                 }
@@ -65,12 +68,17 @@ pub fn replay(scenario: &Scenario, plan: &Plan) -> Result<Replay, ReplayError> {
     let setup = Setup::new(scenario).map_err(ReplayError::Unusable)?;
     // Whether a job that ends ok must have committed, the fault-free run says.
     let baseline = sim::run(&Arc::new(setup.clone()), &Order::default());
-    let setup = Arc::new(setup.with_ok_commits(crate::explore::all_ok_jobs_commit(&baseline.history)));
+    let setup =
+        Arc::new(setup.with_ok_commits(crate::explore::all_ok_jobs_commit(&baseline.history)));
     replay_in(&setup, plan, true)
 }
 
 /// The same, of a scenario made ready.
-pub(crate) fn replay_in(setup: &Arc<Setup>, plan: &Plan, locate: bool) -> Result<Replay, ReplayError> {
+pub(crate) fn replay_in(
+    setup: &Arc<Setup>,
+    plan: &Plan,
+    locate: bool,
+) -> Result<Replay, ReplayError> {
     let order = Order {
         locate,
         ..Order::of(plan)
@@ -103,7 +111,11 @@ pub(crate) fn accept(setup: &Arc<Setup>, plan: &Plan, run: Run) -> Result<Run, R
 /// Names of points that the run has, most alike to the one it lacks.
 fn nearest(setup: &Arc<Setup>, plan: &Plan, fault: &Fault) -> Vec<String> {
     const SHOWN: usize = 5;
-    let before = plan.faults.iter().take_while(|other| *other != fault).cloned();
+    let before = plan
+        .faults
+        .iter()
+        .take_while(|other| *other != fault)
+        .cloned();
     let order = Order {
         record: true,
         ..Order::of(&Plan {
@@ -114,8 +126,12 @@ fn nearest(setup: &Arc<Setup>, plan: &Plan, fault: &Fault) -> Vec<String> {
     let wanted = fault.at.to_string();
     let alike = |name: &String| (strsim::jaro_winkler(name, &wanted) * 1e6) as u64;
     let points = sim::run(setup, &order).points.into_iter();
-    let of_its_kind = points.filter(|recorded| std::mem::discriminant(&recorded.point) == std::mem::discriminant(&fault.at));
-    let mut names: Vec<String> = of_its_kind.map(|recorded| recorded.point.to_string()).collect();
+    let of_its_kind = points.filter(|recorded| {
+        std::mem::discriminant(&recorded.point) == std::mem::discriminant(&fault.at)
+    });
+    let mut names: Vec<String> = of_its_kind
+        .map(|recorded| recorded.point.to_string())
+        .collect();
     names.sort_by_key(|name| std::cmp::Reverse(alike(name)));
     names.dedup();
     names.truncate(SHOWN);

@@ -272,7 +272,9 @@ impl Scenario {
     pub fn replicas(mut self, n: usize) -> Self {
         assert!(n > 0, "a worker needs at least one replica");
         let worker = self.workers.last_mut();
-        worker.expect("replicas(n) follows the worker it is about").replicas = n;
+        worker
+            .expect("replicas(n) follows the worker it is about")
+            .replicas = n;
         self
     }
 
@@ -329,7 +331,10 @@ impl Scenario {
     /// The workers model a runtime with asynchronous exceptions: these are raised at their
     /// boundaries, and where they wait, instead of dropping or unwinding their futures.
     pub fn exceptions(mut self, names: &[&str]) -> Self {
-        self.exceptions = names.iter().map(|name| plain(name, "an exception")).collect();
+        self.exceptions = names
+            .iter()
+            .map(|name| plain(name, "an exception"))
+            .collect();
         self
     }
 
@@ -429,8 +434,13 @@ impl Scenario {
         let taken = self.servers.iter().any(|server| &*server.name == name)
             || self.workers.iter().any(|worker| &*worker.name == name)
             || name == BROKER
-            || name.strip_prefix("conn").is_some_and(|rest| rest.parse::<u32>().is_ok());
-        assert!(!taken, "{what} cannot be called `{name}`: the name is taken");
+            || name
+                .strip_prefix("conn")
+                .is_some_and(|rest| rest.parse::<u32>().is_ok());
+        assert!(
+            !taken,
+            "{what} cannot be called `{name}`: the name is taken"
+        );
         plain(name, what)
     }
 }

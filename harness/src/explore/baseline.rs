@@ -60,7 +60,11 @@ pub(crate) fn all_ok_jobs_commit(history: &History) -> bool {
     let mut ok = Vec::new();
     for event in &history.events {
         match &event.what {
-            What::Committed { job: Some(job), writes: true, .. } => committed.push(job),
+            What::Committed {
+                job: Some(job),
+                writes: true,
+                ..
+            } => committed.push(job),
             What::Ok { job, .. } => ok.push(job),
             _ => {}
         }
@@ -81,7 +85,12 @@ fn guard(scenario: &Scenario, history: &History) -> Result<(), ExploreError> {
 
 /// Breaks promises on purpose.
 fn control(setup: &Arc<Setup>, plain: &Judgement) -> Result<(), ExploreError> {
-    let times: Vec<Times> = setup.promises.owed.iter().map(|(_, times)| *times).collect();
+    let times: Vec<Times> = setup
+        .promises
+        .owed
+        .iter()
+        .map(|(_, times)| *times)
+        .collect();
     let mut controls = Vec::new();
     if times.iter().any(|times| *times != Times::AtMostOnce) {
         controls.push((Control::Drop, Verdict::Lost));
@@ -95,7 +104,13 @@ fn control(setup: &Arc<Setup>, plain: &Judgement) -> Result<(), ExploreError> {
     for (control, verdict) in controls {
         let setup = Arc::new(setup.with_control(control));
         let judgement = judge(&sim::run(&setup, &Order::default()).history);
-        let count = |judgement: &Judgement| judgement.findings.iter().filter(|finding| finding.verdict == verdict).count();
+        let count = |judgement: &Judgement| {
+            judgement
+                .findings
+                .iter()
+                .filter(|finding| finding.verdict == verdict)
+                .count()
+        };
         // An effect that is lost even without a fault cannot be dropped.
         if count(&judgement) == 0 || (count(plain) == 0 && judgement.findings == plain.findings) {
             return Err(ExploreError::ControlMissed(verdict));
@@ -122,8 +137,15 @@ pub(crate) fn difference(first: &History, second: &History) -> String {
         None => "nothing more".to_owned(),
     };
     let (a, b) = (show(first), show(second));
-    let _ = write!(text, "two runs of the same plan differ at event {at}: first `{a}`, then `{b}`");
-    let _ = write!(text, "; {}", likely_cause(first.events.get(at), second.events.get(at)));
+    let _ = write!(
+        text,
+        "two runs of the same plan differ at event {at}: first `{a}`, then `{b}`"
+    );
+    let _ = write!(
+        text,
+        "; {}",
+        likely_cause(first.events.get(at), second.events.get(at))
+    );
     text
 }
 

@@ -35,7 +35,11 @@ pub(crate) struct Schedule {
 }
 
 /// All single-fault schedules of some classes, in the order of the points they strike.
-pub(crate) fn schedules(scenario: &Scenario, points: &[Recorded], wanted: impl Fn(Class) -> bool) -> Vec<Schedule> {
+pub(crate) fn schedules(
+    scenario: &Scenario,
+    points: &[Recorded],
+    wanted: impl Fn(Class) -> bool,
+) -> Vec<Schedule> {
     let exchanges = exchanges(points);
     let mut schedules = Vec::new();
     for (index, recorded) in points.iter().enumerate() {
@@ -64,8 +68,15 @@ pub(crate) fn schedules(scenario: &Scenario, points: &[Recorded], wanted: impl F
                     add(kind, recorded.point.clone());
                 }
             }
-            Point::Wire { connection, exchange, side, byte: from } => {
-                let Detail::Stretch(length) = recorded.detail else { continue };
+            Point::Wire {
+                connection,
+                exchange,
+                side,
+                byte: from,
+            } => {
+                let Detail::Stretch(length) = recorded.detail else {
+                    continue;
+                };
                 let span = &exchanges[&(*connection, exchange.clone())];
                 let whole = span.length(*side);
                 for byte in *from..=from + length {
@@ -95,7 +106,9 @@ pub(crate) fn schedules(scenario: &Scenario, points: &[Recorded], wanted: impl F
             Point::Broker { arrival, .. } => {
                 add(Kind::Down(OUTAGE), recorded.point.clone());
                 add(Kind::AckLost, recorded.point.clone());
-                if let (Arrival::Publish, Detail::LastCommit(Some(number))) = (arrival, &recorded.detail) {
+                if let (Arrival::Publish, Detail::LastCommit(Some(number))) =
+                    (arrival, &recorded.detail)
+                {
                     add(Kind::Failover(*number), recorded.point.clone());
                 }
             }
@@ -110,7 +123,12 @@ fn at_await(scenario: &Scenario, task: &TaskName, phase: Phase) -> Vec<Kind> {
     let stalls = scenario.stalls.iter().copied().map(Kind::Stall);
     let mut kinds: Vec<Kind> = match modelled {
         // A runtime with asynchronous exceptions has no futures that could be dropped.
-        true if root => scenario.exceptions.iter().cloned().map(Kind::Raise).collect(),
+        true if root => scenario
+            .exceptions
+            .iter()
+            .cloned()
+            .map(Kind::Raise)
+            .collect(),
         true => Vec::new(),
         false => vec![Kind::Cancel, Kind::Raise(Arc::from(PANIC))],
     };
@@ -157,7 +175,15 @@ fn exchanges(points: &[Recorded]) -> BTreeMap<(u32, Exchange), Span> {
     let mut current: BTreeMap<u32, Exchange> = BTreeMap::new();
     for recorded in points {
         match (&recorded.point, &recorded.detail) {
-            (Point::Wire { connection, exchange, side, byte }, Detail::Stretch(length)) => {
+            (
+                Point::Wire {
+                    connection,
+                    exchange,
+                    side,
+                    byte,
+                },
+                Detail::Stretch(length),
+            ) => {
                 let span = spans.entry((*connection, exchange.clone())).or_default();
                 match side {
                     Side::Request => {
@@ -167,7 +193,13 @@ fn exchanges(points: &[Recorded]) -> BTreeMap<(u32, Exchange), Span> {
                     Side::Reply => span.reply = byte + length,
                 }
             }
-            (Point::Commit { step: CommitPoint::Visible, .. }, Detail::Commit { connection, .. }) => {
+            (
+                Point::Commit {
+                    step: CommitPoint::Visible,
+                    ..
+                },
+                Detail::Commit { connection, .. },
+            ) => {
                 if let Some(exchange) = current.get(connection) {
                     let span = spans.get_mut(&(*connection, exchange.clone()));
                     span.expect("a current exchange has been seen").commits = true;

@@ -20,7 +20,6 @@ pub use random::{Drawn, plans};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use baseline::Baseline;
 use exhaustive::Schedule;
@@ -89,7 +88,11 @@ pub fn explore<'a>(scenario: Scenario) -> Explore<'a> {
 /// If it is set to something else than a number: silence would explore something else.
 fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
     let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a number, and is `{value}`")))
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number, and is `{value}`")),
+    )
 }
 
 impl<'a> Explore<'a> {
@@ -142,7 +145,9 @@ impl<'a> Explore<'a> {
         let hash = baseline.history.hash();
         found.add(None, false, &Plan::faultless(), &baseline.judgement, hash);
 
-        let singles = exhaustive::schedules(&self.scenario, &baseline.points, |class| self.classes.contains(&class));
+        let singles = exhaustive::schedules(&self.scenario, &baseline.points, |class| {
+            self.classes.contains(&class)
+        });
         let mut certificate = certify(&baseline, &singles);
         self.run_singles(&baseline, &singles, &mut found, &mut certificate)?;
         self.run_seeds(&baseline.setup, &mut found)?;
@@ -169,11 +174,19 @@ impl<'a> Explore<'a> {
     /// The fault-free run proves nothing: see [`ExploreError`].
     pub fn planned(&self) -> Result<usize, ExploreError> {
         let points = baseline::baseline(&self.scenario)?.points;
-        Ok(exhaustive::schedules(&self.scenario, &points, |class| self.classes.contains(&class)).len())
+        Ok(exhaustive::schedules(&self.scenario, &points, |class| {
+            self.classes.contains(&class)
+        })
+        .len())
     }
 
     /// Calls `work` for each schedule of a stage on all threads.
-    fn map<T: Send>(&self, stage: &'static str, n: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    fn map<T: Send>(
+        &self,
+        stage: &'static str,
+        n: usize,
+        work: impl Fn(usize) -> T + Sync,
+    ) -> Vec<T> {
         let tell = |done| {
             (self.progress)(Progress {
                 done,
@@ -200,7 +213,13 @@ impl<'a> Explore<'a> {
             match outcome {
                 Ok((judgement, hash)) => {
                     certificate.run += 1;
-                    found.add(Some(schedule.fault.kind.class()), false, &plan, &judgement, hash);
+                    found.add(
+                        Some(schedule.fault.kind.class()),
+                        false,
+                        &plan,
+                        &judgement,
+                        hash,
+                    );
                 }
                 Err(ExploreError::Stale(..)) => certificate.unfired.push(plan),
                 Err(error) => return Err(error),
@@ -224,10 +243,18 @@ impl<'a> Explore<'a> {
 }
 
 /// Runs a schedule; the run must be the fault-free one up to the fault, and itself when repeated.
-fn run_single(setup: &Arc<Setup>, schedule: &Schedule, twice: bool) -> Result<(Judgement, HistoryHash), ExploreError> {
+fn run_single(
+    setup: &Arc<Setup>,
+    schedule: &Schedule,
+    twice: bool,
+) -> Result<(Judgement, HistoryHash), ExploreError> {
     let plan = Plan::single(schedule.fault.clone());
     let run = replay::accept(setup, &plan, sim::run(setup, &Order::of(&plan)))?;
-    if run.fired.first().is_none_or(|(_, prefix)| *prefix != schedule.prefix) {
+    if run
+        .fired
+        .first()
+        .is_none_or(|(_, prefix)| *prefix != schedule.prefix)
+    {
         let plain = sim::run(setup, &Order::default()).history;
         return Err(ExploreError::NotDeterministic(format!(
             "the run of {plan} differs from the fault-free one before its fault fires: {}",
@@ -252,7 +279,11 @@ fn certify(baseline: &Baseline, singles: &[Schedule]) -> Certificate {
     let (mut boundaries, mut commit_points) = (0, 0);
     for recorded in &baseline.points {
         match &recorded.point {
-            Point::Await { task, phase: crate::plan::Phase::Suspended, .. } => {
+            Point::Await {
+                task,
+                phase: crate::plan::Phase::Suspended,
+                ..
+            } => {
                 *await_points.entry(task.to_string()).or_default() += 1;
             }
             Point::Boundary { .. } => boundaries += 1,
@@ -261,7 +292,11 @@ fn certify(baseline: &Baseline, singles: &[Schedule]) -> Certificate {
         }
     }
     let mut struck: BTreeSet<&Point> = singles.iter().map(|schedule| &schedule.fault.at).collect();
-    let reached: BTreeSet<&Point> = baseline.points.iter().map(|recorded| &recorded.point).collect();
+    let reached: BTreeSet<&Point> = baseline
+        .points
+        .iter()
+        .map(|recorded| &recorded.point)
+        .collect();
     struck.retain(|point| reached.contains(point));
     Certificate {
         planned: singles.len(),
@@ -287,7 +322,14 @@ struct Findings {
 
 impl Findings {
     /// Counts a schedule, and keeps its plan if it is the least of its kind.
-    fn add(&mut self, class: Option<Class>, drawn: bool, plan: &Plan, judgement: &Judgement, hash: HistoryHash) {
+    fn add(
+        &mut self,
+        class: Option<Class>,
+        drawn: bool,
+        plan: &Plan,
+        judgement: &Judgement,
+        hash: HistoryHash,
+    ) {
         let cell = match drawn {
             true => &mut self.drawn,
             false => self.cells.entry(class).or_default(),
@@ -306,9 +348,18 @@ impl Findings {
         }
     }
 
-    fn keep(&mut self, class: Option<Class>, drawn: bool, plan: &Plan, judgement: &Judgement, hash: HistoryHash) {
+    fn keep(
+        &mut self,
+        class: Option<Class>,
+        drawn: bool,
+        plan: &Plan,
+        judgement: &Judgement,
+        hash: HistoryHash,
+    ) {
         let known = self.counterexamples.iter().any(|known| {
-            known.class == class && known.drawn == drawn && known.judgement.verdict == judgement.verdict
+            known.class == class
+                && known.drawn == drawn
+                && known.judgement.verdict == judgement.verdict
         });
         if !known {
             self.counterexamples.push(Counterexample {
@@ -323,7 +374,9 @@ impl Findings {
 
     /// Whether some plan with at most one fault is known to give this verdict.
     fn is_known(&self, verdict: Verdict) -> bool {
-        self.cells.values().any(|cell| cell.verdicts.contains_key(&verdict))
+        self.cells
+            .values()
+            .any(|cell| cell.verdicts.contains_key(&verdict))
     }
 }
 
@@ -381,4 +434,3 @@ impl fmt::Display for ExploreError {
 }
 
 impl std::error::Error for ExploreError {}
-

@@ -106,7 +106,11 @@ impl Cell {
 
     /// The greatest verdict that occurred; `Ok` if none did.
     pub fn worst(&self) -> Verdict {
-        self.verdicts.keys().next_back().copied().unwrap_or(Verdict::Ok)
+        self.verdicts
+            .keys()
+            .next_back()
+            .copied()
+            .unwrap_or(Verdict::Ok)
     }
 }
 
@@ -123,20 +127,28 @@ impl Exploration {
 
     /// The counterexample that a report leads with: the least plan of the greatest verdict.
     pub fn counterexample(&self) -> Option<&Counterexample> {
-        self.counterexamples
-            .iter()
-            .rev()
-            .max_by_key(|example| (example.judgement.verdict, std::cmp::Reverse(example.plan.faults.len())))
+        self.counterexamples.iter().rev().max_by_key(|example| {
+            (
+                example.judgement.verdict,
+                std::cmp::Reverse(example.plan.faults.len()),
+            )
+        })
     }
 
     /// Whether every cell's set of verdicts is the one the scenario declares.
     pub fn as_expected(&self) -> bool {
-        self.cells.iter().all(|(class, cell)| self.cell_as_expected(*class, cell))
+        self.cells
+            .iter()
+            .all(|(class, cell)| self.cell_as_expected(*class, cell))
     }
 
     /// Whether this cell's set of verdicts is the declared one; a class without a declaration must be all ok.
     pub fn cell_as_expected(&self, class: Option<Class>, cell: &Cell) -> bool {
-        let declared = self.scenario.expectations().iter().find(|e| e.class == class);
+        let declared = self
+            .scenario
+            .expectations()
+            .iter()
+            .find(|e| e.class == class);
         match declared {
             Some(expectation) => cell.verdicts.keys().eq(&expectation.verdicts),
             None => cell.verdicts.keys().all(|verdict| *verdict == Verdict::Ok),

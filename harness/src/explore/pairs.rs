@@ -21,7 +21,10 @@ pub(crate) fn run(
     singles: &[Schedule],
     found: &mut Findings,
 ) -> Result<(), ExploreError> {
-    let firsts: Vec<&Schedule> = singles.iter().filter(|first| is_near_an_end(first, singles)).collect();
+    let firsts: Vec<&Schedule> = singles
+        .iter()
+        .filter(|first| is_near_an_end(first, singles))
+        .collect();
     let outcomes = explore.map("pairs", firsts.len(), |i| after(explore, setup, firsts[i]));
     for (first, outcome) in firsts.iter().zip(outcomes) {
         for (plan, judgement, hash) in outcome? {
@@ -34,15 +37,23 @@ pub(crate) fn run(
 type Outcome = (Plan, Judgement, HistoryHash);
 
 /// Every fault that can follow `first`.
-fn after(explore: &Explore<'_>, setup: &Arc<Setup>, first: &Schedule) -> Result<Vec<Outcome>, ExploreError> {
+fn after(
+    explore: &Explore<'_>,
+    setup: &Arc<Setup>,
+    first: &Schedule,
+) -> Result<Vec<Outcome>, ExploreError> {
     let plan = Plan::single(first.fault.clone());
     let order = Order {
         record: true,
         ..Order::of(&plan)
     };
     let run = replay::accept(setup, &plan, sim::run(setup, &order))?;
-    let seconds = exhaustive::schedules(&explore.scenario, &run.points, |class| explore.classes.contains(&class));
-    let later = seconds.iter().filter(|second| second.index >= run.reached && is_near_an_end(second, &seconds));
+    let seconds = exhaustive::schedules(&explore.scenario, &run.points, |class| {
+        explore.classes.contains(&class)
+    });
+    let later = seconds
+        .iter()
+        .filter(|second| second.index >= run.reached && is_near_an_end(second, &seconds));
     later
         .map(|second| {
             let plan = Plan {
@@ -57,16 +68,29 @@ fn after(explore: &Explore<'_>, setup: &Arc<Setup>, first: &Schedule) -> Result<
 
 /// Whether a cut is at one of the two bytes at each end of its side; what is no cut always is.
 fn is_near_an_end(schedule: &Schedule, among: &[Schedule]) -> bool {
-    let Kind::Cut(cut) = schedule.fault.kind else { return true };
-    let Point::Wire { connection, exchange, side, byte } = &schedule.fault.at else { return true };
+    let Kind::Cut(cut) = schedule.fault.kind else {
+        return true;
+    };
+    let Point::Wire {
+        connection,
+        exchange,
+        side,
+        byte,
+    } = &schedule.fault.at
+    else {
+        return true;
+    };
     let same_side = |other: &&Schedule| {
         other.fault.kind == Kind::Cut(cut)
             && matches!(&other.fault.at, Point::Wire { connection: c, exchange: e, side: s, .. } if c == connection && e == exchange && s == side)
     };
-    let last = among.iter().filter(same_side).filter_map(|other| match other.fault.at {
-        Point::Wire { byte, .. } => Some(byte),
-        _ => None,
-    });
+    let last = among
+        .iter()
+        .filter(same_side)
+        .filter_map(|other| match other.fault.at {
+            Point::Wire { byte, .. } => Some(byte),
+            _ => None,
+        });
     let last = last.max().unwrap_or(*byte);
     *byte <= 1 || *byte + 1 >= last
 }

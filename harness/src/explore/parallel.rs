@@ -33,7 +33,10 @@ where
             mine.extend((start..end).map(|i| (i, work(i))));
             done(through.fetch_add(end - start, Ordering::Relaxed) + (end - start));
         }
-        results.lock().expect("no thread panics while it holds the lock").append(&mut mine);
+        results
+            .lock()
+            .expect("no thread panics while it holds the lock")
+            .append(&mut mine);
     };
     match threads {
         0 | 1 => worker(),
@@ -56,7 +59,10 @@ mod tests {
     #[test]
     fn results_stand_in_order_on_any_number_of_threads() {
         for threads in [1, 2, 7] {
-            assert_eq!(map(threads, 100, |i| i * i, &|_| {}), (0..100).map(|i| i * i).collect::<Vec<_>>());
+            assert_eq!(
+                map(threads, 100, |i| i * i, &|_| {}),
+                (0..100).map(|i| i * i).collect::<Vec<_>>()
+            );
         }
     }
 }

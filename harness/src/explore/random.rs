@@ -104,10 +104,17 @@ fn workloads(scenario: &Scenario) -> impl Strategy<Value = Workload> + use<> {
     let count = jobs.len();
     let fewer = (1..=count.max(1)).prop_map(move |n| (n < count).then_some(n));
     let replicas = prop_oneof![4 => Just(None), 1 => Just(Some(2))];
-    let rollbacks = prop_oneof![
-        4 => Just(BTreeSet::new()).boxed(),
-        1 => prop::sample::subsequence(jobs, 0..=count).prop_map(BTreeSet::from_iter).boxed(),
-    ];
+    let rollbacks = (
+        prop::bool::weighted(0.2),
+        prop::sample::subsequence(jobs, 0..=count),
+    )
+        .prop_map(|(any, jobs)| {
+            if any {
+                BTreeSet::from_iter(jobs)
+            } else {
+                BTreeSet::new()
+            }
+        });
     (fewer, replicas, rollbacks).prop_map(|(jobs, replicas, rollbacks)| Workload {
         jobs,
         replicas,
@@ -116,10 +123,18 @@ fn workloads(scenario: &Scenario) -> impl Strategy<Value = Workload> + use<> {
 }
 
 fn kinds(scenario: &Scenario, classes: &BTreeSet<Class>) -> Vec<Kind> {
-    let mut kinds = vec![Kind::Kill, Kind::Deploy, Kind::Crash, Kind::CancelBackend, Kind::TerminateBackend];
+    let mut kinds = vec![
+        Kind::Kill,
+        Kind::Deploy,
+        Kind::Crash,
+        Kind::CancelBackend,
+        Kind::TerminateBackend,
+    ];
     kinds.extend(crate::plan::Cut::ALL.map(Kind::Cut));
     kinds.push(Kind::Partition(super::exhaustive::PARTITION));
-    kinds.push(Kind::SqlState(super::exhaustive::SERIALIZATION_FAILURE.into()));
+    kinds.push(Kind::SqlState(
+        super::exhaustive::SERIALIZATION_FAILURE.into(),
+    ));
     kinds.push(Kind::Failover(1));
     kinds.push(Kind::Down(super::exhaustive::OUTAGE));
     kinds.push(Kind::AckLost);
@@ -157,7 +172,11 @@ pub(crate) fn run(
     }
     let strategy = orders(&explore.scenario, &explore.classes);
     let outcomes = explore.map("drawn plans", explore.cases, |i| {
-        draw(&baseline.setup, &strategy, explore.seed.child("case", i as u64))
+        draw(
+            &baseline.setup,
+            &strategy,
+            explore.seed.child("case", i as u64),
+        )
     });
     for outcome in outcomes {
         let (judgement, failure) = outcome?;
@@ -183,7 +202,8 @@ fn draw(
         failure_persistence: None,
         ..Config::default()
     };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let mut tree = strategy
         .new_tree(&mut runner)
         .map_err(|reason| ExploreError::Unusable(reason.to_string()))?;
@@ -212,7 +232,10 @@ fn draw(
         return Ok((judgement, None));
     }
     let least = shrink::outcome(setup, &plan)?;
-    Ok((judgement, least.map(|(judgement, hash)| (plan, judgement, hash))))
+    Ok((
+        judgement,
+        least.map(|(judgement, hash)| (plan, judgement, hash)),
+    ))
 }
 
 /// Runs a drawn order; the concrete plan must be the same run.

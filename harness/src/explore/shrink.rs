@@ -14,7 +14,10 @@ use crate::seed::Seed;
 use crate::sim::Setup;
 
 /// What became of a plan, or `None` if one of its faults does not fire.
-pub(crate) fn outcome(setup: &Arc<Setup>, plan: &Plan) -> Result<Option<(Judgement, HistoryHash)>, ExploreError> {
+pub(crate) fn outcome(
+    setup: &Arc<Setup>,
+    plan: &Plan,
+) -> Result<Option<(Judgement, HistoryHash)>, ExploreError> {
     match run_plan(setup, plan) {
         Ok(outcome) => Ok(Some(outcome)),
         Err(ExploreError::Stale(ReplayError::Stale { .. })) => Ok(None),
@@ -23,7 +26,11 @@ pub(crate) fn outcome(setup: &Arc<Setup>, plan: &Plan) -> Result<Option<(Judgeme
 }
 
 /// Takes away faults, seed and workload while the verdict stays the same.
-pub(crate) fn least(setup: &Arc<Setup>, plan: Plan, verdict: Verdict) -> Result<Plan, ExploreError> {
+pub(crate) fn least(
+    setup: &Arc<Setup>,
+    plan: Plan,
+    verdict: Verdict,
+) -> Result<Plan, ExploreError> {
     let mut least = plan;
     'again: loop {
         for smaller in smaller(&least) {
@@ -63,7 +70,19 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
             plans.push(plan);
         }
     };
-    simpler(plan.seed != Seed(0), Plan { seed: Seed(0), ..plan.clone() });
-    simpler(plan.workload != Workload::default(), Plan { workload: Workload::default(), ..plan.clone() });
+    simpler(
+        plan.seed != Seed(0),
+        Plan {
+            seed: Seed(0),
+            ..plan.clone()
+        },
+    );
+    simpler(
+        plan.workload != Workload::default(),
+        Plan {
+            workload: Workload::default(),
+            ..plan.clone()
+        },
+    );
     plans
 }

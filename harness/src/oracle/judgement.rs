@@ -31,7 +31,9 @@ impl Judgement {
     pub fn of(mut findings: Vec<Finding>) -> Judgement {
         findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then(a.event.cmp(&b.event)));
         Judgement {
-            verdict: findings.first().map_or(Verdict::Ok, |finding| finding.verdict),
+            verdict: findings
+                .first()
+                .map_or(Verdict::Ok, |finding| finding.verdict),
             findings,
         }
     }

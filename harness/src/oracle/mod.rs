@@ -39,11 +39,18 @@ fn check(script: &str, expected: &str) {
     let found: Vec<String> = judgement
         .findings
         .iter()
-        .map(|finding| format!("{} {}: {}", finding.verdict, finding.subject, finding.sentence))
+        .map(|finding| {
+            format!(
+                "{} {}: {}",
+                finding.verdict, finding.subject, finding.sentence
+            )
+        })
         .collect();
     let found = match &found[..] {
         [] => "ok".to_owned(),
-        [found @ .., run] if !found.is_empty() && run.starts_with("wedged the run") => found.join(" | "),
+        [found @ .., run] if !found.is_empty() && run.starts_with("wedged the run") => {
+            found.join(" | ")
+        }
         found => found.join(" | "),
     };
     assert_eq!(found, expected, "in {script}");

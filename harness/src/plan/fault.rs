@@ -162,9 +162,10 @@ impl Kind {
                 matches!(point, Point::Commit { .. } | Point::Broker { .. }),
                 "a commit point or a point of the broker",
             ),
-            Kind::Down(_) | Kind::AckLost => {
-                (matches!(point, Point::Broker { .. }), "a point of the broker")
-            }
+            Kind::Down(_) | Kind::AckLost => (
+                matches!(point, Point::Broker { .. }),
+                "a point of the broker",
+            ),
         };
         if suits { Ok(()) } else { Err(needs) }
     }
@@ -254,11 +255,13 @@ impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (kind, at) = text
-            .split_once('@')
-            .ok_or_else(|| format!("`{text}` is no fault: it has no `@`, as in kill@worker.after-commit.1+2"))?;
+        let (kind, at) = text.split_once('@').ok_or_else(|| {
+            format!("`{text}` is no fault: it has no `@`, as in kill@worker.after-commit.1+2")
+        })?;
         let kind: Kind = kind.parse()?;
-        let at: Point = at.parse().map_err(|error: super::ParsePointError| error.to_string())?;
+        let at: Point = at
+            .parse()
+            .map_err(|error: super::ParsePointError| error.to_string())?;
         kind.suits(&at)
             .map_err(|needs| format!("`{kind}` needs {needs}, and {at} is none"))?;
         Ok(Fault { kind, at })

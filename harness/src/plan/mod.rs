@@ -10,7 +10,6 @@
 mod fault;
 mod point;
 
-pub(crate) use fault::Span;
 pub use fault::{Class, Cut, Fault, Kind};
 pub(crate) use point::word;
 pub use point::{
@@ -73,7 +72,12 @@ impl fmt::Display for Plan {
         if let Some(replicas) = self.workload.replicas {
             items.push(format!("replicas.{replicas}"));
         }
-        items.extend(self.workload.rollbacks.iter().map(|job| format!("rollback.{job}")));
+        items.extend(
+            self.workload
+                .rollbacks
+                .iter()
+                .map(|job| format!("rollback.{job}")),
+        );
         items.extend(self.faults.iter().map(Fault::to_string));
         if items.is_empty() {
             items.push("none".to_owned());
@@ -93,13 +97,17 @@ impl FromStr for Plan {
         }
         for item in text.split(',') {
             let bad = || {
-                format!("`{item}` is no item of a plan; there are seed.N, jobs.N, replicas.N, rollback.JOB and FAULT@POINT")
+                format!(
+                    "`{item}` is no item of a plan; there are seed.N, jobs.N, replicas.N, rollback.JOB and FAULT@POINT"
+                )
             };
             match item.split_once('.') {
                 _ if item.contains('@') => plan.faults.push(item.parse()?),
                 Some(("seed", n)) => plan.seed = Seed(n.parse().map_err(|_| bad())?),
                 Some(("jobs", n)) => plan.workload.jobs = Some(n.parse().map_err(|_| bad())?),
-                Some(("replicas", n)) => plan.workload.replicas = Some(n.parse().map_err(|_| bad())?),
+                Some(("replicas", n)) => {
+                    plan.workload.replicas = Some(n.parse().map_err(|_| bad())?)
+                }
                 Some(("rollback", job)) => {
                     plan.workload.rollbacks.insert(word(job).ok_or_else(bad)?);
                 }
@@ -140,9 +148,18 @@ mod tests {
 
     #[test]
     fn an_unknown_item_is_refused_with_what_there_is() {
-        for text in ["", "seed.x", "boom@worker.start+1", "kill", "sqlstate.1@pg.commit.1.deferred"] {
+        for text in [
+            "",
+            "seed.x",
+            "boom@worker.start+1",
+            "kill",
+            "sqlstate.1@pg.commit.1.deferred",
+        ] {
             let error = text.parse::<Plan>().unwrap_err();
-            assert!(error.contains("there are") || error.contains("as in"), "{error}");
+            assert!(
+                error.contains("there are") || error.contains("as in"),
+                "{error}"
+            );
         }
     }
 }

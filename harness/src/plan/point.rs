@@ -401,9 +401,20 @@ mod tests {
 
     #[test]
     fn what_names_no_point_is_refused_with_examples() {
-        for text in ["", "worker", "worker.after-commit.1+0", "pg.commit.0.flushed", "conn0.commit.1.reply+7", "worker:1.start+1", "a b.start+1"] {
+        for text in [
+            "",
+            "worker",
+            "worker.after-commit.1+0",
+            "pg.commit.0.flushed",
+            "conn0.commit.1.reply+7",
+            "worker:1.start+1",
+            "a b.start+1",
+        ] {
             let error = text.parse::<Point>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`{text}` names no point; a point is like")), "{error}");
+            assert!(
+                error.starts_with(&format!("`{text}` names no point; a point is like")),
+                "{error}"
+            );
         }
     }
 }

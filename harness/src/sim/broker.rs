@@ -91,7 +91,11 @@ enum Fate {
 impl World {
     /// An effect takes hold, unless a control run has it otherwise.
     pub(crate) fn apply(&self, name: &Arc<str>, key: &Arc<str>, commit: Option<CommitId>) {
-        let control = self.broker.borrow_mut().control.take_if(|c| *c != Control::Invent);
+        let control = self
+            .broker
+            .borrow_mut()
+            .control
+            .take_if(|c| *c != Control::Invent);
         let times = match control {
             Some(Control::Drop) => 0,
             Some(Control::Double) => 2,
@@ -171,11 +175,13 @@ impl World {
 /// The root of the broker's host: accepts for ever.
 pub(crate) async fn listen() -> turmoil::Result {
     if World::with(|world| world.broker.borrow().control == Some(Control::Invent)) {
-        World::with(|world| world.log(What::Applied {
-            name: "control".into(),
-            key: "1".into(),
-            commit: None,
-        }));
+        World::with(|world| {
+            world.log(What::Applied {
+                name: "control".into(),
+                key: "1".into(),
+                commit: None,
+            })
+        });
     }
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     loop {
@@ -205,7 +211,10 @@ async fn take_in(mut tcp: TcpStream, name: &Arc<str>, key: &Arc<str>) -> io::Res
         if !matches!(fate, Fate::Refuse) {
             world.deliver(name, key);
         }
-        (fate, world.setup.scenario.sabotage == Some(Sabotage::BrokerDropsAcks))
+        (
+            fate,
+            world.setup.scenario.sabotage == Some(Sabotage::BrokerDropsAcks),
+        )
     });
     if silent {
         return std::future::pending().await;

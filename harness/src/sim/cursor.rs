@@ -12,7 +12,9 @@
 use std::collections::VecDeque;
 
 use crate::history::HistoryHash;
-use crate::plan::{Anchor, Arrival, Cut, Exchange, Fault, Kind, Phase, Point, ProcessName, Side, TaskName};
+use crate::plan::{
+    Anchor, Arrival, Cut, Exchange, Fault, Kind, Phase, Point, ProcessName, Side, TaskName,
+};
 use fake_pg::engine::CommitPoint;
 
 /// Faults in firing order, and what became of them.
@@ -132,11 +134,6 @@ impl Cursor {
             .any(|kind| matches!(kind, Kind::Cut(Cut::Silence) | Kind::Partition(_)))
     }
 
-    /// Whether a fault to come resets a connection.
-    pub(crate) fn may_reset(&self) -> bool {
-        self.kinds().any(|kind| *kind == Kind::Cut(Cut::Rst))
-    }
-
     fn kinds(&self) -> impl Iterator<Item = &Kind> {
         self.script.iter().map(|step| match step {
             Step::Named(fault) => &fault.kind,
@@ -144,14 +141,13 @@ impl Cursor {
         })
     }
 
-    /// Whether all faults have fired.
-    pub(crate) fn is_done(&self) -> bool {
-        self.script.is_empty()
-    }
-
     /// Shows a reached point. Answers with the fault that strikes; for a wire point, its byte stands in
     /// the fault's point.
-    pub(crate) fn visit(&mut self, here: Here<'_>, prefix: impl Fn() -> HistoryHash) -> Option<Fault> {
+    pub(crate) fn visit(
+        &mut self,
+        here: Here<'_>,
+        prefix: impl Fn() -> HistoryHash,
+    ) -> Option<Fault> {
         if let Some(recorder) = &mut self.recorder {
             recorder.push(Recorded {
                 point: here.point(),
@@ -184,7 +180,13 @@ impl Here<'_> {
     /// The point's name. A stretch of bytes is named after its first.
     fn point(&self) -> Point {
         match *self {
-            Here::Await { task, anchor, offset, phase, .. } => Point::Await {
+            Here::Await {
+                task,
+                anchor,
+                offset,
+                phase,
+                ..
+            } => Point::Await {
                 task: task.clone(),
                 anchor: anchor.clone(),
                 offset,
@@ -195,12 +197,23 @@ impl Here<'_> {
                 name: name.into(),
                 nth,
             },
-            Here::Commit { server, number, step, .. } => Point::Commit {
+            Here::Commit {
+                server,
+                number,
+                step,
+                ..
+            } => Point::Commit {
                 server: server.into(),
                 number,
                 step,
             },
-            Here::Wire { connection, exchange, side, from, .. } => Point::Wire {
+            Here::Wire {
+                connection,
+                exchange,
+                side,
+                from,
+                ..
+            } => Point::Wire {
                 connection,
                 exchange: exchange.clone(),
                 side,
@@ -223,7 +236,9 @@ impl Here<'_> {
         match *self {
             Here::Wire { from, to, .. } => Detail::Stretch(to - from),
             Here::Broker { last_commit, .. } => Detail::LastCommit(last_commit),
-            Here::Commit { connection, loses, .. } => Detail::Commit { connection, loses },
+            Here::Commit {
+                connection, loses, ..
+            } => Detail::Commit { connection, loses },
             _ => Detail::None,
         }
     }
@@ -231,21 +246,59 @@ impl Here<'_> {
     fn is(&self, point: &Point) -> bool {
         match (self, point) {
             (
-                Here::Await { task, anchor, offset, phase, .. },
-                Point::Await { task: t, anchor: a, offset: o, phase: p },
+                Here::Await {
+                    task,
+                    anchor,
+                    offset,
+                    phase,
+                    ..
+                },
+                Point::Await {
+                    task: t,
+                    anchor: a,
+                    offset: o,
+                    phase: p,
+                },
             ) => offset == o && phase == p && *anchor == a && *task == t,
-            (Here::Boundary { process, name, nth }, Point::Boundary { process: p, name: m, nth: n }) => {
-                nth == n && *name == &**m && *process == p
-            }
             (
-                Here::Commit { server, number, step, .. },
-                Point::Commit { server: s, number: n, step: p },
+                Here::Boundary { process, name, nth },
+                Point::Boundary {
+                    process: p,
+                    name: m,
+                    nth: n,
+                },
+            ) => nth == n && *name == &**m && *process == p,
+            (
+                Here::Commit {
+                    server,
+                    number,
+                    step,
+                    ..
+                },
+                Point::Commit {
+                    server: s,
+                    number: n,
+                    step: p,
+                },
             ) => number == n && step == p && *server == &**s,
             (
-                Here::Wire { connection, exchange, side, from, to },
-                Point::Wire { connection: c, exchange: e, side: s, byte },
+                Here::Wire {
+                    connection,
+                    exchange,
+                    side,
+                    from,
+                    to,
+                },
+                Point::Wire {
+                    connection: c,
+                    exchange: e,
+                    side: s,
+                    byte,
+                },
             ) => connection == c && side == s && (*from..=*to).contains(byte) && *exchange == e,
-            (Here::Broker { arrival, nth, .. }, Point::Broker { arrival: a, nth: n }) => arrival == a && nth == n,
+            (Here::Broker { arrival, nth, .. }, Point::Broker { arrival: a, nth: n }) => {
+                arrival == a && nth == n
+            }
             _ => false,
         }
     }
@@ -266,7 +319,11 @@ impl Here<'_> {
                 _ => false,
             },
             Here::Wire { .. } => matches!(kind, Kind::Cut(_) | Kind::Delay(_) | Kind::Partition(_)),
-            Here::Broker { arrival, last_commit, .. } => match kind {
+            Here::Broker {
+                arrival,
+                last_commit,
+                ..
+            } => match kind {
                 Kind::Down(_) | Kind::AckLost => true,
                 Kind::Failover(_) => *arrival == Arrival::Publish && last_commit.is_some(),
                 _ => false,
@@ -278,7 +335,13 @@ impl Here<'_> {
     fn concrete(&self, kind: &Kind) -> Kind {
         match (self, kind) {
             (Here::Commit { number, .. }, Kind::Failover(_)) => Kind::Failover(*number),
-            (Here::Broker { last_commit: Some(number), .. }, Kind::Failover(_)) => Kind::Failover(*number),
+            (
+                Here::Broker {
+                    last_commit: Some(number),
+                    ..
+                },
+                Kind::Failover(_),
+            ) => Kind::Failover(*number),
             _ => kind.clone(),
         }
     }

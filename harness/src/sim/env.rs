@@ -72,10 +72,17 @@ impl Env {
     }
 
     /// Connects and spawns the connection's task.
-    async fn connect_with(&self, server: &str, config: &Config) -> Result<(Client, JoinHandle<()>), ConnectError> {
+    async fn connect_with(
+        &self,
+        server: &str,
+        config: &Config,
+    ) -> Result<(Client, JoinHandle<()>), ConnectError> {
         let stream = self.stream(server).await.map_err(ConnectError::Refused)?;
         let name = format!("conn{}", stream.number());
-        let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(ConnectError::Startup)?;
+        let (client, connection) = config
+            .connect_raw(stream, NoTls)
+            .await
+            .map_err(ConnectError::Startup)?;
         let task = self.spawn_local(&name, async move {
             // The client learns of a broken connection by itself.
             let _ended = connection.await;
@@ -96,7 +103,9 @@ impl Env {
             Connector(self.clone()),
             deadpool_postgres::ManagerConfig::default(),
         );
-        let pool = deadpool_postgres::Pool::builder(manager).max_size(size).build();
+        let pool = deadpool_postgres::Pool::builder(manager)
+            .max_size(size)
+            .build();
         pool.expect("a pool of at least one connection needs no runtime")
     }
 
@@ -176,7 +185,8 @@ impl Env {
     /// The broker is not to be reached, or has no queue of that name.
     pub async fn receive(&self, name: &str) -> io::Result<Message> {
         let mut tcp = TcpStream::connect((BROKER, broker::PORT)).await?;
-        tcp.write_all(format!("consume {name}\n").as_bytes()).await?;
+        tcp.write_all(format!("consume {name}\n").as_bytes())
+            .await?;
         let key = broker::read_line(&mut tcp).await?;
         if key.is_empty() {
             let error = format!("`{name}` has no consumer: see Scenario::applied_in");
@@ -249,7 +259,11 @@ impl Env {
 
     /// Takes the pending exception.
     pub fn take_exception(&self) -> Option<Exception> {
-        World::with(|world| world.process(self.process, |process| process.exception.take().map(Exception)))
+        World::with(|world| {
+            world.process(self.process, |process| {
+                process.exception.take().map(Exception)
+            })
+        })
     }
 
     /// The process's stop signal.
@@ -302,7 +316,9 @@ where
     });
     let (child, abort) = Child::new(Gate::new(process, name, task));
     let handle = tokio::task::spawn_local(child);
-    abort.set(handle.abort_handle()).expect("the task has only just been spawned");
+    abort
+        .set(handle.abort_handle())
+        .expect("the task has only just been spawned");
     handle
 }
 
@@ -417,14 +433,20 @@ type ConnectFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a
 struct Connector(Env);
 
 impl deadpool_postgres::Connect for Connector {
-    fn connect(&self, config: &Config) -> ConnectFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> ConnectFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let config = config.clone();
         Box::pin(async move {
             match self.0.connect_with(PRIMARY, &config).await {
                 Ok(connected) => Ok(connected),
                 Err(ConnectError::Startup(error)) => Err(error),
                 // tokio-postgres makes no errors for others; a closed stream is how it would see a refusal.
-                Err(ConnectError::Refused(_)) => config.connect_raw(Closed, NoTls).await.map(|_| unreachable!()),
+                Err(ConnectError::Refused(_)) => config
+                    .connect_raw(Closed, NoTls)
+                    .await
+                    .map(|_| unreachable!()),
             }
         })
     }
@@ -452,11 +474,17 @@ impl tokio::io::AsyncWrite for Closed {
         std::task::Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()))
     }
 
-    fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 }

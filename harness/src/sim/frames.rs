@@ -156,7 +156,11 @@ impl Requests {
                     b'F' => "call",
                     _ => "unknown",
                 };
-                (HOUSEKEEPING, Verb::Borrowed(verb), tag == b'S' || tag == b'F')
+                (
+                    HOUSEKEEPING,
+                    Verb::Borrowed(verb),
+                    tag == b'S' || tag == b'F',
+                )
             }
         }
     }
@@ -232,13 +236,36 @@ fn verb_of(sql: &[u8]) -> Verb {
     let second = words.next().unwrap_or_default();
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     const KNOWN: [&str; 24] = [
-        "begin", "commit", "rollback", "savepoint", "release", "insert", "update", "delete", "select", "with",
-        "set", "show", "reset", "listen", "unlisten", "notify", "lock", "create", "drop", "alter", "truncate",
-        "copy", "discard", "values",
+        "begin",
+        "commit",
+        "rollback",
+        "savepoint",
+        "release",
+        "insert",
+        "update",
+        "delete",
+        "select",
+        "with",
+        "set",
+        "show",
+        "reset",
+        "listen",
+        "unlisten",
+        "notify",
+        "lock",
+        "create",
+        "drop",
+        "alter",
+        "truncate",
+        "copy",
+        "discard",
+        "values",
     ];
     let name = match () {
         () if is(first, "start") => "begin",
-        () if (is(first, "commit") || is(first, "end")) && is(second, "prepared") => "commit-prepared",
+        () if (is(first, "commit") || is(first, "end")) && is(second, "prepared") => {
+            "commit-prepared"
+        }
         () if is(first, "end") => "commit",
         () if is(first, "rollback") && is(second, "to") => "rollback-to",
         () if is(first, "rollback") && is(second, "prepared") => "rollback-prepared",
@@ -249,7 +276,9 @@ fn verb_of(sql: &[u8]) -> Verb {
             None if first.is_empty() => "empty",
             None => {
                 let word = String::from_utf8_lossy(first).to_ascii_lowercase();
-                return Verb::Owned(word.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-"));
+                return Verb::Owned(
+                    word.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-"),
+                );
             }
         },
     };
@@ -292,17 +321,22 @@ impl Replies {
                 self.bare -= 1;
                 1
             } else {
-                let Some(header) = pending.get(..5) else { return };
-                let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize + 1;
+                let Some(header) = pending.get(..5) else {
+                    return;
+                };
+                let length =
+                    u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize + 1;
                 if pending.len() < length {
                     return;
                 }
                 let told = match header[0] {
-                    b'C' => Some(Told::Tag(String::from_utf8_lossy(cstr(&pending[5..length])).into_owned())),
+                    b'C' => Some(Told::Tag(
+                        String::from_utf8_lossy(cstr(&pending[5..length])).into_owned(),
+                    )),
                     b'E' => {
                         let fields = &pending[5..length];
                         Some(Told::Error(field(fields, b'C'), field(fields, b'M')))
-                    },
+                    }
                     b'Z' => Some(Told::Ready),
                     _ => None,
                 };
@@ -319,7 +353,9 @@ impl Replies {
 
 /// A field of an ErrorResponse.
 fn field(fields: &[u8], code: u8) -> String {
-    let found = fields.split(|b| *b == 0).find_map(|field| field.strip_prefix(&[code]));
+    let found = fields
+        .split(|b| *b == 0)
+        .find_map(|field| field.strip_prefix(&[code]));
     String::from_utf8_lossy(found.unwrap_or_default()).into_owned()
 }
 
@@ -356,7 +392,14 @@ mod tests {
             frontend::sync(&mut bytes);
             frontend::query("COMMIT", &mut bytes).unwrap();
             let segment = requests.feed(&bytes, &mut out).unwrap();
-            assert_eq!((segment.exchange.to_string().as_str(), segment.answers, out.len()), ("commit.1", 2, 26));
+            assert_eq!(
+                (
+                    segment.exchange.to_string().as_str(),
+                    segment.answers,
+                    out.len()
+                ),
+                ("commit.1", 2, 26)
+            );
         }
     }
 
@@ -367,7 +410,10 @@ mod tests {
         frontend::query("select 1", &mut bytes).unwrap();
         assert_eq!(requests.feed(&bytes[..7], &mut out), None);
         let segment = requests.feed(&bytes[7..], &mut out).unwrap();
-        assert_eq!((segment.exchange.to_string().as_str(), out.len()), ("select.1", bytes.len()));
+        assert_eq!(
+            (segment.exchange.to_string().as_str(), out.len()),
+            ("select.1", bytes.len())
+        );
     }
 
     #[test]

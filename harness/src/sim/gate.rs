@@ -77,7 +77,12 @@ impl<F: Future> Gate<F> {
     }
 
     /// Carries a fault out. `Some` is what the task ends with; `None`: it goes on as it may.
-    fn strike(&mut self, world: &World, kind: Kind, cx: &mut Context<'_>) -> Option<Ended<F::Output>> {
+    fn strike(
+        &mut self,
+        world: &World,
+        kind: Kind,
+        cx: &mut Context<'_>,
+    ) -> Option<Ended<F::Output>> {
         match kind {
             Kind::Cancel => {
                 self.future = None;
@@ -262,7 +267,9 @@ impl World {
     fn tasks_alive(&self) -> usize {
         // Asked in fault-free runs only: it is not free.
         match self.cursor.borrow().recorder {
-            Some(_) => tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+            Some(_) => tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks(),
             None => 0,
         }
     }

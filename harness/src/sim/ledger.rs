@@ -29,7 +29,11 @@ impl Ledger {
     /// # Errors
     ///
     /// A query of the scenario's fails, with the query and the server's words.
-    pub(crate) fn open(scenario: &Scenario, server: &Arc<str>, engine: &mut Engine) -> Result<Ledger, String> {
+    pub(crate) fn open(
+        scenario: &Scenario,
+        server: &Arc<str>,
+        engine: &mut Engine,
+    ) -> Result<Ledger, String> {
         let mut ledger = Ledger {
             server: server.clone(),
             owed: vec![BTreeMap::new(); scenario.promises.len()],
@@ -58,7 +62,9 @@ impl Ledger {
         if &*self.server != PRIMARY {
             return Ok(());
         }
-        for (Promise { effect, sql, .. }, known) in world.setup.scenario.promises.iter().zip(&mut self.owed) {
+        for (Promise { effect, sql, .. }, known) in
+            world.setup.scenario.promises.iter().zip(&mut self.owed)
+        {
             let Some(sql) = sql else { continue };
             for key in keys(engine, sql)? {
                 if known.contains_key(&key) {
@@ -78,8 +84,21 @@ impl Ledger {
         Ok(())
     }
 
-    fn note_applied(&mut self, world: &World, number: u64, engine: &mut Engine) -> Result<(), String> {
-        for (Inbox { effect, server, sql }, known) in world.setup.scenario.inboxes.iter().zip(&mut self.applied) {
+    fn note_applied(
+        &mut self,
+        world: &World,
+        number: u64,
+        engine: &mut Engine,
+    ) -> Result<(), String> {
+        for (
+            Inbox {
+                effect,
+                server,
+                sql,
+            },
+            known,
+        ) in world.setup.scenario.inboxes.iter().zip(&mut self.applied)
+        {
             if *server != self.server {
                 continue;
             }
@@ -131,6 +150,8 @@ fn keys(engine: &mut Engine, sql: &str) -> Result<Vec<Arc<str>>, String> {
     let rows = engine
         .query_committed(sql)
         .map_err(|error| format!("the query `{sql}` failed: {error}"))?;
-    let first = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
+    let first = rows
+        .into_iter()
+        .filter_map(|row| row.into_iter().next().flatten());
     Ok(first.map(Arc::from).collect())
 }

@@ -16,7 +16,7 @@ use crate::history::ProcessId;
 pub(crate) struct Links {
     links: BTreeMap<SocketAddr, Link>,
     /// Whether this run can silence anything: else nobody registers to be woken.
-    pub(crate) may_silence: bool,
+    may_silence: bool,
     wakers: BTreeMap<(SocketAddr, bool), Waker>,
 }
 
@@ -24,7 +24,6 @@ pub(crate) struct Links {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Link {
     pub(crate) process: ProcessId,
-    pub(crate) connection: u32,
     pub(crate) server: usize,
     state: State,
 }
@@ -37,10 +36,16 @@ enum State {
 }
 
 impl Links {
-    pub(crate) fn open(&mut self, client: SocketAddr, process: ProcessId, connection: u32, server: usize) {
+    pub(crate) fn new(may_silence: bool) -> Links {
+        Links {
+            may_silence,
+            ..Links::default()
+        }
+    }
+
+    pub(crate) fn open(&mut self, client: SocketAddr, process: ProcessId, server: usize) {
         let link = Link {
             process,
-            connection,
             server,
             state: State::Alive,
         };

@@ -18,7 +18,10 @@ thread_local! {
 }
 
 /// Polls `future`, noting where it waits if it does.
-pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+pub(crate) fn poll<F: Future + ?Sized>(
+    future: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
     LAST.set(None);
     let waker = locating(cx.waker());
     future.poll(&mut Context::from_waker(&waker))
@@ -47,7 +50,9 @@ pub(crate) fn describe() -> Option<String> {
 fn is_authors(file: &str, name: &str) -> bool {
     let foreign = ["/rustc/", "/.cargo/registry/", "/rustlib/", "/.cargo/git/"];
     let ours = concat!(env!("CARGO_CRATE_NAME"), "::sim::");
-    !foreign.iter().any(|part| file.contains(part)) && !name.contains(ours) && name.contains("{{closure}}")
+    !foreign.iter().any(|part| file.contains(part))
+        && !name.contains(ours)
+        && name.contains("{{closure}}")
 }
 
 /// The path from the crate's folder on.

@@ -72,12 +72,25 @@ pub(crate) struct Run {
 
 /// Runs an order to its end.
 pub(crate) fn run(setup: &Arc<Setup>, order: &Order) -> Run {
-    let servers = setup.scenario.servers.iter().zip(&setup.engines).enumerate();
+    let servers = setup
+        .scenario
+        .servers
+        .iter()
+        .zip(&setup.engines)
+        .enumerate();
     let servers = servers
-        .map(|(index, (spec, (engine, ledger)))| Server::new(index, spec.name.clone(), engine.clone(), ledger.clone()))
+        .map(|(index, (spec, (engine, ledger)))| {
+            Server::new(index, spec.name.clone(), engine.clone(), ledger.clone())
+        })
         .collect();
     let cursor = Cursor::new(order.script.iter().cloned(), order.record);
-    let world = World::new(setup.clone(), order.workload.clone(), cursor, servers, order.locate);
+    let world = World::new(
+        setup.clone(),
+        order.workload.clone(),
+        cursor,
+        servers,
+        order.locate,
+    );
     world.broker.borrow_mut().set_control(setup.control);
     let _inside = world.enter();
     let mut stepper = Stepper::new(&world, order);
@@ -114,7 +127,11 @@ impl<'w> Stepper<'w> {
         let scenario = &world.setup.scenario;
         let mut builder = turmoil::Builder::new();
         let plain = order.seed == Seed(0);
-        let latency_max = if plain { scenario.tick } else { scenario.tick * LATENCY_TICKS_MAX };
+        let latency_max = if plain {
+            scenario.tick
+        } else {
+            scenario.tick * LATENCY_TICKS_MAX
+        };
         builder
             .rng_seed(order.seed.stream("network").next_u64())
             .epoch(UNIX_EPOCH)
@@ -154,14 +171,21 @@ impl<'w> Stepper<'w> {
                     0 => spec.name.to_string(),
                     n => format!("{}-{}", spec.name, n + 1),
                 };
-                self.add_worker(Slot { worker: index, replica }, host.into());
+                self.add_worker(
+                    Slot {
+                        worker: index,
+                        replica,
+                    },
+                    host.into(),
+                );
             }
         }
     }
 
     fn add_worker(&mut self, slot: Slot, host: Rc<str>) {
         let name = host.clone();
-        self.sim.host(&*name, move || worker::supervise(slot, host.clone()));
+        self.sim
+            .host(&*name, move || worker::supervise(slot, host.clone()));
     }
 
     fn run(&mut self) {
@@ -191,10 +215,18 @@ impl<'w> Stepper<'w> {
                     let timer = Timer::StartServer { server, without };
                     self.world.later(self.tick * RESTART_TICKS, timer);
                 }
-                Action::Partition { process, server, time } => {
+                Action::Partition {
+                    process,
+                    server,
+                    time,
+                } => {
                     let host = self.world.process(process, |p| p.host.clone());
-                    self.sim.partition(&*host, &*self.world.servers[server].name);
-                    self.world.links.borrow_mut().silence_between(process, server);
+                    self.sim
+                        .partition(&*host, &*self.world.servers[server].name);
+                    self.world
+                        .links
+                        .borrow_mut()
+                        .silence_between(process, server);
                     self.world.later(time, Timer::Repair { process, server });
                 }
             }
@@ -218,7 +250,8 @@ impl<'w> Stepper<'w> {
             self.world.end_attempt(job, false);
         }
         if again {
-            self.world.later(self.tick * RESTART_TICKS, Timer::StartWorker(host));
+            self.world
+                .later(self.tick * RESTART_TICKS, Timer::StartWorker(host));
         }
     }
 
@@ -233,7 +266,8 @@ impl<'w> Stepper<'w> {
         if let Some(exception) = self.world.setup.stop_exception() {
             self.world.signal(process, exception);
         }
-        self.world.later(self.world.setup.scenario.grace, Timer::EndGrace(process));
+        self.world
+            .later(self.world.setup.scenario.grace, Timer::EndGrace(process));
         self.replacements += 1;
         let worker = &self.world.setup.scenario.workers[slot.worker].name;
         let host = format!("{worker}-deployed-{}", self.replacements);
@@ -261,7 +295,10 @@ impl<'w> Stepper<'w> {
                     let ended = self.world.process(process, |p| p.ended);
                     if !ended {
                         self.world.process(process, |p| p.frozen = true);
-                        self.world.log(What::Ended { process, killed: true });
+                        self.world.log(What::Ended {
+                            process,
+                            killed: true,
+                        });
                         self.end_process(process, false);
                     }
                 }
@@ -276,13 +313,19 @@ impl<'w> Stepper<'w> {
     /// Whether the run has come to its end, healing first what is broken.
     fn is_over(&mut self, now: Duration) -> bool {
         let world = self.world;
-        let pending = !world.timers.borrow().is_empty() || !world.actions.borrow().is_empty() || world.stalled.get() > 0;
+        let pending = !world.timers.borrow().is_empty()
+            || !world.actions.borrow().is_empty()
+            || world.stalled.get() > 0;
         if pending {
             self.idle_ticks = 0;
             return false;
         }
         let quiet = now - world.last_progress() >= world.setup.scenario.quiet;
-        self.idle_ticks = if world.is_idle() { self.idle_ticks + 1 } else { 0 };
+        self.idle_ticks = if world.is_idle() {
+            self.idle_ticks + 1
+        } else {
+            0
+        };
         if !quiet && self.idle_ticks < DRAIN_TICKS {
             return false;
         }
@@ -299,7 +342,13 @@ impl<'w> Stepper<'w> {
     fn close(&mut self, at_limit: bool) {
         let world = self.world;
         let mut unfinished: Vec<_> = world.jobs.borrow().waiting.iter().cloned().collect();
-        unfinished.extend(world.processes.borrow().iter().filter_map(|process| process.job.clone()));
+        unfinished.extend(
+            world
+                .processes
+                .borrow()
+                .iter()
+                .filter_map(|process| process.job.clone()),
+        );
         for job in unfinished {
             world.log(What::Unfinished { job });
         }
@@ -313,10 +362,19 @@ impl<'w> Stepper<'w> {
 impl World {
     /// Whether nothing can happen any more: no job, no daemon, no open connection, no message.
     fn is_idle(&self) -> bool {
-        let daemons = self.setup.scenario.workers.iter().any(|worker| !worker.takes_jobs);
+        let daemons = self
+            .setup
+            .scenario
+            .workers
+            .iter()
+            .any(|worker| !worker.takes_jobs);
         !daemons
             && self.jobs.borrow().outstanding == 0
-            && self.processes.borrow().iter().all(|process| process.open_streams == 0 || process.ended)
+            && self
+                .processes
+                .borrow()
+                .iter()
+                .all(|process| process.open_streams == 0 || process.ended)
             && self.broker.borrow().is_idle()
     }
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fake_pg::connection::serve;
-use fake_pg::engine::{CommitNumber, CommitPoint, Committed, Engine, Pid, Recovery, Timestamp, Xid};
+use fake_pg::engine::{CommitNumber, CommitPoint, Committed, Engine, Pid, Recovery, Timestamp};
 use fake_pg::postmaster::Postmaster;
 use fake_pg::session::{CommitAction, CommitContext, CommitHook};
 use turmoil::net::TcpListener;
@@ -57,7 +57,11 @@ impl Server {
         };
         Server {
             name,
-            postmaster: Rc::new(RefCell::new(Postmaster::new(engine, Box::new(hook), Box::new(clock)))),
+            postmaster: Rc::new(RefCell::new(Postmaster::new(
+                engine,
+                Box::new(hook),
+                Box::new(clock),
+            ))),
             frozen: Cell::new(false),
             clients: RefCell::default(),
             writes: RefCell::default(),
@@ -79,15 +83,21 @@ impl Server {
     /// what became visible only now: its record had been flushed when the server went down.
     pub(crate) fn restart(&self, without: Option<u64>) {
         let mut postmaster = self.postmaster.borrow_mut();
-        let Recovery { lost, completed, .. } = match without {
+        let Recovery {
+            lost, completed, ..
+        } = match without {
             None => postmaster.crash(),
             Some(number) => postmaster.promote_without(CommitNumber(number)),
         };
         let lost: Vec<u64> = lost.into_iter().map(|number| number.0).collect();
-        self.writes.borrow_mut().retain(|number| !lost.contains(number));
+        self.writes
+            .borrow_mut()
+            .retain(|number| !lost.contains(number));
         self.frozen.set(false);
         World::with(|world| {
-            self.ledger.borrow_mut().recover(world, &lost, postmaster.engine_mut());
+            self.ledger
+                .borrow_mut()
+                .recover(world, &lost, postmaster.engine_mut());
             world.log(What::ServerUp {
                 server: self.name.clone(),
                 lost,
@@ -103,8 +113,16 @@ impl Server {
     fn note_visible(&self, world: &World, number: CommitNumber, engine: &mut Engine) {
         // One entry, unless the server applies a COMMIT twice.
         let log = engine.commits().iter().rev();
-        let entries: Vec<Committed> = log.take_while(|entry| entry.number == number).cloned().collect();
-        let (process, job) = self.authors.borrow().get(&number.0).cloned().unwrap_or_default();
+        let entries: Vec<Committed> = log
+            .take_while(|entry| entry.number == number)
+            .cloned()
+            .collect();
+        let (process, job) = self
+            .authors
+            .borrow()
+            .get(&number.0)
+            .cloned()
+            .unwrap_or_default();
         for entry in &entries {
             world.log(What::Committed {
                 commit: self.commit_id(number),
@@ -149,7 +167,8 @@ impl Server {
             let client = self.clients.borrow().get(&session.pid).copied();
             let link = client.and_then(|(client, _)| world.links.borrow().get(client));
             let owner = link.map(|link| link.process);
-            let alive = owner.is_some_and(|process| world.process(process, |p| !p.frozen && !p.ended));
+            let alive =
+                owner.is_some_and(|process| world.process(process, |p| !p.frozen && !p.ended));
             let mut held = Vec::new();
             if !alive {
                 held.push("its client is gone".to_owned());
@@ -177,7 +196,10 @@ pub(crate) async fn listen(server: usize) -> turmoil::Result {
         let (tcp, client) = listener.accept().await?;
         let (postmaster, connection) = World::with(|world| {
             world.accepted.set(world.accepted.get() + 1);
-            (world.servers[server].postmaster.clone(), world.accepted.get())
+            (
+                world.servers[server].postmaster.clone(),
+                world.accepted.get(),
+            )
         });
         tokio::task::spawn_local(async move {
             World::with(|world| world.servers[server].admit(client, connection));
@@ -193,7 +215,9 @@ impl Server {
         let link = client.and_then(|(client, _)| world.links.borrow().get(client));
         let process = link.map(|link| link.process);
         let job = process.and_then(|process| world.process(process, |p| p.job.clone()));
-        self.authors.borrow_mut().insert(commit.number.0, (process, job));
+        self.authors
+            .borrow_mut()
+            .insert(commit.number.0, (process, job));
     }
 
     /// Notes which client the next backend serves: pids are counted in the order of connections.
@@ -210,14 +234,21 @@ struct Hook {
 }
 
 impl CommitHook for Hook {
-    fn reached(&mut self, commit: &CommitContext, point: CommitPoint, engine: &mut Engine) -> CommitAction {
+    fn reached(
+        &mut self,
+        commit: &CommitContext,
+        point: CommitPoint,
+        engine: &mut Engine,
+    ) -> CommitAction {
         World::with(|world| {
             let server = &world.servers[self.server];
             world.fold((commit.number.0 << 8 | point as u64) ^ (self.server as u64) << 56);
             match point {
                 CommitPoint::Received => server.note_author(world, commit),
                 CommitPoint::Visible => server.note_visible(world, commit.number, engine),
-                CommitPoint::Ready => world.log(What::Acknowledged(server.commit_id(commit.number))),
+                CommitPoint::Ready => {
+                    world.log(What::Acknowledged(server.commit_id(commit.number)))
+                }
                 _ => {}
             }
             self.disturb(world, commit, point)
@@ -233,7 +264,11 @@ impl Hook {
             server: &self.name,
             number: commit.number.0,
             step: point,
-            connection: server.clients.borrow().get(&commit.pid).map_or(0, |(_, connection)| *connection),
+            connection: server
+                .clients
+                .borrow()
+                .get(&commit.pid)
+                .map_or(0, |(_, connection)| *connection),
             loses: writes && &*self.name == PRIMARY,
         });
         let Some(fault) = fault else {
@@ -246,7 +281,10 @@ impl Hook {
         match fault.kind {
             Kind::CancelBackend => CommitAction::Cancel,
             Kind::TerminateBackend => CommitAction::Terminate,
-            Kind::SqlState(code) => CommitAction::Fail(code.parse().expect("a plan holds only codes of five characters")),
+            Kind::SqlState(code) => CommitAction::Fail(
+                code.parse()
+                    .expect("a plan holds only codes of five characters"),
+            ),
             Kind::Failover(number) => self.crash(world, Some(number)),
             _ => self.crash(world, None),
         }

@@ -32,7 +32,8 @@ impl Setup {
             engine
                 .load(&server.schema)
                 .map_err(|error| format!("the schema of `{}` failed: {error}", server.name))?;
-            if let (Some(Sabotage::Server(sabotage)), PRIMARY) = (scenario.sabotage, &*server.name) {
+            if let (Some(Sabotage::Server(sabotage)), PRIMARY) = (scenario.sabotage, &*server.name)
+            {
                 engine.sabotage(sabotage);
             }
             let ledger = Ledger::open(scenario, &server.name, &mut engine)?;
@@ -76,7 +77,9 @@ impl Setup {
 fn promises(scenario: &Scenario) -> Promises {
     let owed = scenario.promises.iter();
     Promises {
-        owed: owed.map(|promise| (promise.effect.clone(), promise.times)).collect(),
+        owed: owed
+            .map(|promise| (promise.effect.clone(), promise.times))
+            .collect(),
         repeatable: scenario.repeatable,
         ok_commits: false,
     }

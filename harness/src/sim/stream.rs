@@ -41,15 +41,25 @@ impl Stream {
     /// Connects a process to a server's host.
     pub(crate) async fn connect(process: ProcessId, host: &str) -> io::Result<Stream> {
         let server = World::with(|world| {
-            world.servers.iter().position(|server| &*server.name == host)
+            world
+                .servers
+                .iter()
+                .position(|server| &*server.name == host)
         });
         let Some(server) = server else {
             let known: Vec<_> = World::with(|world| {
-                world.servers.iter().map(|server| server.name.to_string()).collect()
+                world
+                    .servers
+                    .iter()
+                    .map(|server| server.name.to_string())
+                    .collect()
             });
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("there is no server `{host}`; there are: {}", known.join(", ")),
+                format!(
+                    "there is no server `{host}`; there are: {}",
+                    known.join(", ")
+                ),
             ));
         };
         let tcp = TcpStream::connect((host, super::server::PORT)).await?;
@@ -60,7 +70,7 @@ impl Stream {
                 process.open_streams += 1;
                 process.connections
             });
-            world.links.borrow_mut().open(local, process, connection, server);
+            world.links.borrow_mut().open(local, process, server);
             connection
         });
         Ok(Stream {
@@ -95,19 +105,29 @@ impl Stream {
     /// Notes what the bytes just read tell.
     fn note_reply(&mut self, world: &World, bytes: &[u8]) {
         self.digest.write(bytes);
-        let Stream { replies, open, outcome, digest, .. } = self;
+        let Stream {
+            replies,
+            open,
+            outcome,
+            digest,
+            ..
+        } = self;
         let mut answered = Vec::new();
         replies.feed(bytes, |told, _| match told {
             Told::Tag(tag) => append(outcome, &tag),
             Told::Error(code, message) => {
                 // What the server lacks must not pass for a finding about the worker.
                 if code == "0A000" {
-                    world.fail(format!("the simulated server lacks what was asked of it: {message}"));
+                    world.fail(format!(
+                        "the simulated server lacks what was asked of it: {message}"
+                    ));
                 }
                 append(outcome, &code);
             }
             Told::Ready => {
-                let Some((_, missing)) = open.front_mut() else { return };
+                let Some((_, missing)) = open.front_mut() else {
+                    return;
+                };
                 *missing -= 1;
                 if *missing == 0 {
                     let (exchange, _) = open.pop_front().expect("it is there");
@@ -146,7 +166,11 @@ fn append(outcome: &mut String, word: &str) {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
         World::with(|world| {
             if world.is_frozen(stream.process) {
@@ -158,7 +182,9 @@ impl AsyncRead for Stream {
             }
             let before = buf.filled().len();
             match std::task::ready!(Pin::new(&mut stream.tcp).poll_read(cx, buf)) {
-                Ok(()) if buf.filled().len() > before => stream.note_reply(world, &buf.filled()[before..]),
+                Ok(()) if buf.filled().len() > before => {
+                    stream.note_reply(world, &buf.filled()[before..])
+                }
                 Ok(()) => stream.note_end(world, "end of file"),
                 Err(error) => {
                     stream.note_end(world, "reset");
@@ -171,7 +197,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let stream = self.get_mut();
         World::with(|world| {
             if world.is_frozen(stream.process) {
@@ -240,4 +270,3 @@ impl std::fmt::Debug for Stream {
             .finish_non_exhaustive()
     }
 }
-

@@ -213,7 +213,8 @@ impl Wire {
         if frozen {
             return Some(Poll::Pending);
         }
-        let reset = World::with(|world| world.links.borrow_mut().is_reset_at_server(self.client, cx));
+        let reset =
+            World::with(|world| world.links.borrow_mut().is_reset_at_server(self.client, cx));
         if reset && self.state != State::Reset {
             self.tcp = None;
             self.state = State::Reset;
@@ -253,7 +254,9 @@ impl Wire {
         });
         let (mut from, mut struck) = (0, None);
         for end in ends {
-            let Some(open) = self.open.front_mut() else { break };
+            let Some(open) = self.open.front_mut() else {
+                break;
+            };
             open.missing -= 1;
             if open.missing == 0 {
                 struck = struck.or(self.pass_piece(from, end));
@@ -293,7 +296,11 @@ fn byte_of(fault: &Fault) -> u32 {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
         loop {
             if let Some(answer) = wire.broken(cx) {
@@ -327,13 +334,19 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         const OUTBOX_MAX: usize = 1 << 20;
         let wire = self.get_mut();
         match wire.broken(cx) {
             None => {}
             // Whoever writes into silence is not told.
-            Some(Poll::Pending) if wire.state == State::Silent => return Poll::Ready(Ok(bytes.len())),
+            Some(Poll::Pending) if wire.state == State::Silent => {
+                return Poll::Ready(Ok(bytes.len()));
+            }
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(Ok(()))) => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             Some(Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),

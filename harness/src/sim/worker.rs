@@ -18,7 +18,11 @@ use crate::scenario::{Work, WorkerResult};
 pub(crate) async fn supervise(slot: Slot, host: Rc<str>) -> turmoil::Result {
     let (process, work, takes_jobs) = World::with(|world| {
         let spec = &world.setup.scenario.workers[slot.worker];
-        (world.begin_process(slot, &host), spec.work.clone(), spec.takes_jobs)
+        (
+            world.begin_process(slot, &host),
+            spec.work.clone(),
+            spec.takes_jobs,
+        )
     });
     match takes_jobs {
         true => take_jobs(process, &work).await,
@@ -117,7 +121,11 @@ fn outcome(process: ProcessId, job: Arc<str>, ended: Ended<WorkerResult>) -> Wha
             job,
             reason: "cancelled".into(),
         },
-        Ended::Panicked(reason) => What::Info { process, job, reason },
+        Ended::Panicked(reason) => What::Info {
+            process,
+            job,
+            reason,
+        },
     }
 }
 

@@ -73,10 +73,7 @@ pub(crate) enum Action {
     /// Start a replacement, and kill the process when its grace is over.
     Deploy(ProcessId),
     /// End a frozen server's host; recover, without the commits from that number on if one is given.
-    Crash {
-        server: usize,
-        without: Option<u64>,
-    },
+    Crash { server: usize, without: Option<u64> },
     /// Separate a process's host from a server's, for so long.
     Partition {
         process: ProcessId,
@@ -149,13 +146,16 @@ impl World {
         locating: bool,
     ) -> Rc<World> {
         let scenario = &setup.scenario;
-        let jobs = scenario.jobs.iter().take(workload.jobs.unwrap_or(usize::MAX));
+        let jobs = scenario
+            .jobs
+            .iter()
+            .take(workload.jobs.unwrap_or(usize::MAX));
         let waiting: VecDeque<_> = jobs.cloned().collect();
-        let history = History::new(setup.promises.clone());
-        let links = Links {
-            may_silence: cursor.may_silence(),
-            ..Links::default()
-        };
+        let mut promises = setup.promises.clone();
+        // A job that was asked to roll back ends ok without a commit.
+        promises.ok_commits &= workload.rollbacks.is_empty();
+        let history = History::new(promises);
+        let links = Links::new(cursor.may_silence());
         Rc::new(World {
             jobs: RefCell::new(Jobs {
                 outstanding: waiting.len(),
@@ -269,7 +269,9 @@ impl World {
     pub(crate) fn later(&self, delay: Duration, timer: Timer) {
         let nth = self.timers_set.get();
         self.timers_set.set(nth + 1);
-        self.timers.borrow_mut().insert((self.now() + delay, nth), timer);
+        self.timers
+            .borrow_mut()
+            .insert((self.now() + delay, nth), timer);
     }
 
     /// The run is worthless: its scenario asks for what cannot be.
@@ -281,7 +283,10 @@ impl World {
     pub(crate) fn begin_process(&self, slot: Slot, host: &str) -> ProcessId {
         let worker = &self.setup.scenario.workers[slot.worker];
         let mut processes = self.processes.borrow_mut();
-        let incarnation = 1 + processes.iter().filter(|process| process.slot == slot).count() as u32;
+        let incarnation = 1 + processes
+            .iter()
+            .filter(|process| process.slot == slot)
+            .count() as u32;
         let name = ProcessName {
             name: match slot.replica {
                 0 => worker.name.clone(),
@@ -334,7 +339,13 @@ impl World {
     }
 
     /// The anchor of a message of a process: sent, or answered.
-    pub(crate) fn anchor_message(&self, id: ProcessId, connection: u32, exchange: &Exchange, answered: bool) {
+    pub(crate) fn anchor_message(
+        &self,
+        id: ProcessId,
+        connection: u32,
+        exchange: &Exchange,
+        answered: bool,
+    ) {
         let exchange = exchange.clone();
         self.anchor(
             id,
