@@ -83,12 +83,12 @@ impl Session {
             return;
         }
         for name in REPORTED {
-            let before = self.reported.show(name);
+            let before = self.reported.show(name).filter(|_| self.let_in);
             let now = match *name {
                 "session_authorization" => Some(self.user.to_string()),
                 name => self.settings.show(name),
             };
-            if (!self.let_in || before != now)
+            if before != now
                 && let Some(value) = now
             {
                 backend::parameter_status(&mut self.output, name, &value);

@@ -226,10 +226,10 @@ impl Settings {
         if self.state.now.is_empty() {
             return known.default;
         }
-        self.state
-            .now
-            .get(&known.name.to_lowercase())
-            .map_or(known.default, String::as_str)
+        // Few settings differ from their defaults, so nothing is folded to look one up.
+        let mut set = self.state.now.iter();
+        set.find(|(name, _)| name.eq_ignore_ascii_case(known.name))
+            .map_or(known.default, |(_, value)| value.as_str())
     }
 
     /// SET and SET LOCAL; `None` is DEFAULT.
