@@ -256,9 +256,8 @@ mod tests {
              a drop       -> dropped
              a rollback-to s
              a select     -> 2=y
-             b select     -> 1=x
-             a abort
-             a select     -> 1=x
+             b select     -> waits
+             a abort      -> rolled back; b: 1=x
              a truncate
              a select     -> 
              crash

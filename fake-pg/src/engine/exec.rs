@@ -22,7 +22,7 @@ use super::row_lock::Found;
 use super::wal::Record;
 use super::xact::{Isolation, Transaction};
 use super::{Engine, Lsn, Tid, Timestamp, Xid};
-use crate::error::PgError;
+use crate::error::{PgError, SqlState};
 use crate::types::Datum;
 
 /// Why a statement stopped short.
@@ -220,7 +220,7 @@ impl Exec<'_> {
 
     pub(super) fn heap_mut(&mut self, table: &Table) -> Result<&mut Heap, PgError> {
         let heap = self.engine.heaps.get_mut(&table.node);
-        // Only DDL of another session, which takes no table locks yet, can have removed it.
+        // Only who changes a table without having locked it can find it gone.
         heap.map(Arc::make_mut)
             .ok_or_else(|| PgError::undefined_table(&table.name))
     }
@@ -296,23 +296,31 @@ impl Exec<'_> {
         })?;
         Ok(Lsn(lsn as u64))
     }
+}
 
-    /// LOCK TABLE, and what DDL takes. DML takes no table locks yet.
+/// Tables as a whole.
+impl Exec<'_> {
+    /// Locks a table until the transaction ends: AccessShare to read it, RowShare to lock rows,
+    /// RowExclusive to change them; LOCK TABLE and DDL take what they need. A statement does this
+    /// before anything else.
+    ///
+    /// To hold a lock is no effect that must not be repeated, so the journal knows nothing of it. Who
+    /// has had to wait starts afresh, with a new snapshot and perhaps a new catalog.
     pub fn lock_table(&mut self, table: &Table, mode: LockMode, nowait: bool) -> Result<(), Halt> {
-        self.datum(|exec| {
-            let tag = LockTag::Relation(table.id);
-            if exec.try_lock(tag, mode, AdvisoryScope::Transaction) {
-                return Ok(Datum::Void);
-            }
-            if nowait {
-                let message = format!("could not obtain lock on relation \"{}\"", table.name);
-                return Err(
-                    PgError::new(crate::error::SqlState::LOCK_NOT_AVAILABLE, message).into(),
-                );
-            }
-            Err(exec.wait_for(tag, mode))
-        })
-        .map(drop)
+        let tag = LockTag::Relation(table.id);
+        if self.engine.locks.holds(tag, self.tx.pid, mode)
+            || self.try_lock(tag, mode, AdvisoryScope::Transaction)
+        {
+            return Ok(());
+        }
+        if nowait {
+            let message = format!("could not obtain lock on relation \"{}\"", table.name);
+            return Err(PgError::new(SqlState::LOCK_NOT_AVAILABLE, message).into());
+        }
+        if self.journal.effects.is_empty() {
+            self.journal.snapshot = None;
+        }
+        Err(self.wait_for(tag, mode))
     }
 }
 
@@ -419,6 +427,24 @@ mod tests {
              b append 1 b -> waits
              sleep 499
              sleep 1      -> b: ERROR 55P03: canceling statement due to lock timeout",
+        );
+    }
+
+    #[test]
+    fn who_waited_for_a_table_sees_what_has_become_of_it() {
+        // Repeatable read has taken its snapshot before it waits, so that it sees neither row.
+        check(
+            "a insert 1 x
+             a begin
+             a truncate   -> truncated
+             a insert 2 y
+             b select     -> waits
+             c begin rr
+             c append 2 z -> waits
+             a commit to unlocked -> received deferred interrupts-held inserted flushed clog replicated visible unlocked; b: 2=y; c: updated 0
+             d drop       -> waits
+             c abort      -> rolled back; d: dropped
+             c select     -> ERROR 42P01: relation \"t\" does not exist",
         );
     }
 

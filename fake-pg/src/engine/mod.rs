@@ -11,6 +11,7 @@
 //! tx = engine.begin(pid, options, now)
 //! journal = Journal::default()
 //!   ┌─ Exec::new(&mut engine, &mut tx, &mut journal, now) ─▶ exec.catalog()
+//!   │                                  exec.lock_table(table, mode)        of every table, first
 //!   │                                  exec.scan / lookup / next_row      rows the statement sees
 //!   │                                  exec.insert / update / delete / lock
 //!   │                                  exec.nextval / advisory_lock / sleep / emit_message / datum …
@@ -22,6 +23,7 @@
 //! CommitMachine::new(&engine, tx, kind, durability), then step(..) until it says None
 //! ```
 //!
+//! - Each execution begins with `exec.catalog()`: after waiting for a table it may be another one.
 //! - A statement has one [`Journal`], from its first execution to its end. Cancelled while it waits,
 //!   it is simply dropped after `fail` or `abort`, which leave the queue.
 //! - [`Found::Moved`] means: evaluate the WHERE clause on [`Exec::row`] of that version, and if it

@@ -372,6 +372,17 @@ fn statement(
         let number = |place: usize| words[place].parse::<i64>().expect("a number");
         let table = exec.catalog().table("t").cloned();
         let table = table.ok_or_else(|| PgError::undefined_table("t"))?;
+        let mode = match verb.as_str() {
+            "select" | "find" => Some(LockMode::AccessShare),
+            "lock" => Some(LockMode::RowShare),
+            "insert" | "insert-or-skip" | "update" | "append" | "delete" => {
+                Some(LockMode::RowExclusive)
+            }
+            _ => None,
+        };
+        if let Some(mode) = mode {
+            exec.lock_table(&table, mode, false)?;
+        }
         match verb.as_str() {
             "insert" => exec.insert(&table, row(&words)).map(|_| "inserted".into()),
             "insert-or-skip" => match exec.insert_unless_conflict(&table, row(&words), &[])? {

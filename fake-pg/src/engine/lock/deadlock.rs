@@ -115,7 +115,10 @@ impl Edge {
             // Who waits for a row waits for the transaction that holds it.
             LockTag::Row(..) if *xid != Xid::NONE => format!("ShareLock on transaction {xid}"),
             LockTag::Row(node, tid) => {
-                format!("{mode} on tuple (0,{}) of relation {node}", tid.0 + 1)
+                format!(
+                    "{mode} on tuple (0,{}) of relation {node} of database 5",
+                    tid.0 + 1
+                )
             }
             LockTag::Transaction(xid) => format!("{mode} on transaction {xid}"),
             LockTag::Advisory(key) => {
@@ -128,7 +131,7 @@ impl Edge {
                 };
                 format!("{mode} on advisory lock [5,{high},{low},{space}]")
             }
-            LockTag::Relation(id) => format!("{mode} on relation {id}"),
+            LockTag::Relation(id) => format!("{mode} on relation {id} of database 5"),
         };
         format!("Process {waiter} waits for {what}; blocked by process {blocker}.")
     }
