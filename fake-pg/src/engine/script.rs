@@ -110,7 +110,19 @@ impl World {
         }
     }
 
-    fn run(&mut self, command: &str) -> String {
+    /// Whether a session of that name is in the middle of a statement.
+    pub(super) fn is_waiting(&mut self, who: &str) -> bool {
+        self.session(pid(who)).waiting.is_some()
+    }
+
+    /// Whether a session of that name is in a block.
+    pub(super) fn is_in_block(&mut self, who: &str) -> bool {
+        let session = self.session(pid(who));
+        session.in_block && session.tx.is_some()
+    }
+
+    /// Runs one line and whatever it wakes, and says what came of it.
+    pub(super) fn run(&mut self, command: &str) -> String {
         let mut words = command.split_whitespace();
         let who = words.next().expect("a script line begins with a session");
         let words: Vec<&str> = words.collect();
@@ -305,10 +317,20 @@ impl World {
             .tx
             .take()
             .expect("a statement has a transaction");
-        let mut exec = Exec::new(&mut self.engine, &mut tx, &mut journal, now);
-        let result = statement(&mut exec);
-        if result.is_ok() {
-            exec.finish();
+        let mut execute = || {
+            let mut exec = Exec::new(&mut self.engine, &mut tx, &mut journal, now);
+            let result = statement(&mut exec);
+            if result.is_ok() {
+                exec.finish();
+            }
+            result
+        };
+        let mut result = execute();
+        if let Err(Halt::Wait(_)) = result {
+            // To be woken early is harmless, so every wait is.
+            let again = execute();
+            assert_eq!(again, result, "executed again at once");
+            result = again;
         }
         self.session(pid).tx = Some(tx);
         match result {
