@@ -1,0 +1,235 @@
+//! Names in reach: the tables of FROM with their columns, level by level.
+
+use std::sync::Arc;
+
+use super::bind::Binder;
+use super::{Scalar, Typed};
+use crate::engine::Table;
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::{Alias, Name};
+use crate::sql::face::Column;
+
+/// One item of FROM.
+#[derive(Debug, Clone)]
+pub(super) struct Relation {
+    pub(super) name: Name,
+    pub(super) columns: Vec<ScopeColumn>,
+    /// Where its columns start in the joined row.
+    pub(super) offset: usize,
+    /// If its rows have identities: the table, and its place among those.
+    pub(super) table: Option<(Arc<Table>, usize)>,
+    /// Reached only by its name: `excluded`.
+    pub(super) qualified_only: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ScopeColumn {
+    pub(super) name: Name,
+    pub(super) typed: Typed,
+    /// For RowDescription.
+    pub(super) origin: (u32, i16),
+    /// Merged into another column by USING.
+    pub(super) merged: bool,
+}
+
+/// The names one query can use.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    pub(super) relations: Vec<Relation>,
+    pub(super) width: usize,
+    pub(super) tables: usize,
+    /// Aggregates met, if they are allowed here.
+    pub(super) aggregates: Option<Vec<super::AggregatePlan>>,
+    /// What is being bound, for messages about aggregates.
+    pub(super) clause: &'static str,
+}
+
+impl Scope {
+    /// Adds an item of FROM behind the others.
+    pub(super) fn add(
+        &mut self,
+        name: Name,
+        mut columns: Vec<ScopeColumn>,
+        table: Option<Arc<Table>>,
+        alias: Option<&Alias>,
+        at: u32,
+    ) -> Result<usize, PgError> {
+        let name = match alias {
+            Some(alias) => alias.name.clone(),
+            None => name,
+        };
+        if let Some(alias) = alias {
+            if alias.columns.len() > columns.len() {
+                return Err(PgError::new(
+                    SqlState::INVALID_COLUMN_REFERENCE,
+                    format!(
+                        "table \"{name}\" has {} columns available but {} columns specified",
+                        columns.len(),
+                        alias.columns.len()
+                    ),
+                ));
+            }
+            for (column, name) in columns.iter_mut().zip(&alias.columns) {
+                column.name = name.clone();
+            }
+        }
+        if !name.is_empty() && self.relations.iter().any(|relation| relation.name == name) {
+            let message = format!("table name \"{name}\" specified more than once");
+            return Err(PgError::new(SqlState::DUPLICATE_ALIAS, message).at(at as usize));
+        }
+        let offset = self.width;
+        self.width += columns.len();
+        let table = table.map(|table| {
+            self.tables += 1;
+            (table, self.tables - 1)
+        });
+        self.relations.push(Relation {
+            name,
+            columns,
+            offset,
+            table,
+            qualified_only: false,
+        });
+        Ok(self.relations.len() - 1)
+    }
+
+    /// Where a column of the joined row comes from.
+    pub(super) fn column(&self, index: usize) -> Option<(&Relation, &ScopeColumn)> {
+        self.relations.iter().find_map(|relation| {
+            let column = relation.columns.get(index.checked_sub(relation.offset)?)?;
+            Some((relation, column))
+        })
+    }
+}
+
+/// The columns of a table.
+pub(super) fn table_columns(table: &Table) -> Vec<ScopeColumn> {
+    table
+        .columns
+        .iter()
+        .zip(1..)
+        .map(|(column, attnum)| ScopeColumn {
+            name: column.name.clone(),
+            typed: Typed {
+                ty: column.ty,
+                typmod: column.typmod,
+            },
+            origin: (table.id.0, attnum),
+            merged: false,
+        })
+        .collect()
+}
+
+/// The columns of a subquery's result.
+pub(super) fn result_columns(columns: &[Column]) -> Vec<ScopeColumn> {
+    columns
+        .iter()
+        .map(|column| ScopeColumn {
+            name: column.name.clone(),
+            typed: Typed {
+                ty: column.ty,
+                typmod: column.typmod,
+            },
+            origin: (column.table, column.attnum),
+            merged: false,
+        })
+        .collect()
+}
+
+impl Binder<'_> {
+    /// The innermost level.
+    pub(super) fn scope(&mut self) -> &mut Scope {
+        self.scopes.last_mut().expect("expressions are bound within a scope")
+    }
+
+    /// Binds a column name, looking from the innermost level outwards.
+    pub(super) fn column(&mut self, names: &[Name], at: u32) -> Result<(Scalar, Typed), PgError> {
+        let at = at as usize;
+        let (qualifier, name) = match names {
+            [name] => (None, name),
+            [qualifier, name] => (Some(qualifier), name),
+            [schema, qualifier, name] if &**schema == "public" => (Some(qualifier), name),
+            _ => {
+                return Err(PgError::new(
+                    SqlState::UNDEFINED_TABLE,
+                    format!(
+                        "invalid reference to FROM-clause entry for table \"{}\"",
+                        names[names.len().saturating_sub(2)]
+                    ),
+                )
+                .at(at));
+            }
+        };
+        let mut qualifier_seen = false;
+        for level in 0..self.scopes.len() {
+            let scope = &self.scopes[self.scopes.len() - 1 - level];
+            let mut found = None;
+            for relation in &scope.relations {
+                match qualifier {
+                    Some(qualifier) if *qualifier != relation.name => continue,
+                    Some(_) => qualifier_seen = true,
+                    None if relation.qualified_only => continue,
+                    None => {}
+                }
+                for (index, column) in relation.columns.iter().enumerate() {
+                    if column.name != *name || qualifier.is_none() && column.merged {
+                        continue;
+                    }
+                    if found.is_some() {
+                        let message = format!("column reference \"{name}\" is ambiguous");
+                        return Err(PgError::new(SqlState::AMBIGUOUS_COLUMN, message).at(at));
+                    }
+                    found = Some((relation.offset + index, column.typed));
+                }
+            }
+            if let Some((index, typed)) = found {
+                return Ok((self.reference(level, index), typed));
+            }
+            if qualifier_seen {
+                break;
+            }
+        }
+        const SYSTEM: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+        if SYSTEM.contains(&&**name) && self.scopes.iter().any(|scope| scope.tables > 0) {
+            return Err(PgError::feature_not_supported(format_args!(
+                "the system column {name}"
+            )));
+        }
+        Err(match qualifier {
+            Some(qualifier) if qualifier_seen => PgError::new(
+                SqlState::UNDEFINED_COLUMN,
+                format!("column {qualifier}.{name} does not exist"),
+            ),
+            Some(qualifier) => missing_from(qualifier),
+            None if self.is_relation(name) => {
+                PgError::feature_not_supported("a whole row as a value")
+            }
+            None => PgError::undefined_column(name),
+        }
+        .at(at))
+    }
+
+    fn is_relation(&self, name: &str) -> bool {
+        let mut relations = self.scopes.iter().flat_map(|scope| &scope.relations);
+        relations.any(|relation| &*relation.name == name)
+    }
+
+    /// A column of the row at hand or of an enclosing query's; the latter makes
+    /// every subquery in between correlated.
+    fn reference(&mut self, level: usize, index: usize) -> Scalar {
+        if level == 0 {
+            return Scalar::Column(index);
+        }
+        let depth = self.scopes.len() - 1 - level;
+        self.outermost = self.outermost.min(depth);
+        Scalar::Outer(level, index)
+    }
+}
+
+/// 42P01 for a qualifier that names nothing.
+pub(super) fn missing_from(qualifier: &str) -> PgError {
+    PgError::new(
+        SqlState::UNDEFINED_TABLE,
+        format!("missing FROM-clause entry for table \"{qualifier}\""),
+    )
+}
