@@ -1,0 +1,173 @@
+//! Running plans on the engine.
+//!
+//! A run never blocks: what must wait gives it up with [`Halt::Wait`], and the
+//! statement is run again from its start with the same journal. So a run keeps
+//! nothing but what it can compute again, and every effect goes through
+//! [`Exec`](crate::engine::Exec).
+
+mod aggregate;
+mod ddl;
+mod eval;
+mod modify;
+mod scan;
+mod select;
+mod utility;
+
+use std::sync::Arc;
+
+pub(crate) use utility::{show_columns, transaction_setting};
+
+use super::ast::{Command, Statement};
+use super::face::{CommandTag, Context, Outcome};
+use super::plan::{Action, CtePlan, CteSource, Plan};
+use crate::engine::Halt;
+use crate::error::{PgError, SqlState};
+use crate::types::Datum;
+
+/// A row of a result or of a join.
+pub(crate) type Values = Vec<Datum>;
+
+/// Rows that several may read.
+type Shared = Arc<Vec<Values>>;
+
+/// One run of a plan.
+pub(crate) struct Run<'p, 'r, 'c> {
+    pub(crate) context: &'r mut Context<'c>,
+    params: &'r [Datum],
+    /// The rows of each common table expression, once they are needed.
+    ctes: Vec<(Option<&'p CtePlan>, Option<Shared>)>,
+    /// The rows of each subquery that depends on no row.
+    subqueries: Vec<Option<Shared>>,
+}
+
+/// The row at hand, and those of the enclosing queries.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame<'f> {
+    row: &'f [Datum],
+    outer: Option<&'f Frame<'f>>,
+}
+
+impl Frame<'_> {
+    /// No row at all.
+    pub(crate) const NONE: Frame<'static> = Frame {
+        row: &[],
+        outer: None,
+    };
+}
+
+/// Runs a statement. `slots` are the numbers of its subqueries and common table expressions.
+pub(crate) fn run(
+    statement: &Statement,
+    plan: &Plan,
+    slots: (usize, usize),
+    params: &[Datum],
+    context: &mut Context<'_>,
+) -> Result<Outcome, Halt> {
+    refuse_writing(statement, plan, context)?;
+    if let Plan::Utility = plan {
+        return utility::run(&statement.command, context);
+    }
+    let mut run = Run {
+        context,
+        params,
+        ctes: vec![(None, None); slots.1],
+        subqueries: vec![None; slots.0],
+    };
+    match plan {
+        Plan::Query(query) => {
+            let rows = run.query(query, None, None)?;
+            run.finish_ctes(&query.ctes)?;
+            Ok(Outcome {
+                tag: CommandTag::Select(rows.len() as u64),
+                rows,
+            })
+        }
+        Plan::Modify(modify) => {
+            let (count, rows) = run.modify(modify)?;
+            let tag = match modify.action {
+                Action::Insert { .. } => CommandTag::Insert(count),
+                Action::Update { .. } => CommandTag::Update(count),
+                Action::Delete { .. } => CommandTag::Delete(count),
+            };
+            Ok(Outcome { tag, rows })
+        }
+        Plan::Utility => unreachable!("handled above"),
+    }
+}
+
+/// 25006 for what a read-only transaction must not do (`PreventCommandIfReadOnly`).
+fn refuse_writing(statement: &Statement, plan: &Plan, context: &Context<'_>) -> Result<(), PgError> {
+    if !context.exec.tx.options.read_only {
+        return Ok(());
+    }
+    let writes = |ctes: &[CtePlan]| {
+        ctes.iter().find_map(|cte| match &cte.source {
+            CteSource::Modify(modify) => Some(verb(&modify.action)),
+            _ => None,
+        })
+    };
+    let name = match (plan, &statement.command) {
+        (Plan::Modify(modify), _) => Some(verb(&modify.action)),
+        (Plan::Query(query), Command::Query(ast)) => writes(&query.ctes).or_else(|| {
+            (!ast.locking.is_empty()).then_some("SELECT FOR UPDATE")
+        }),
+        (_, Command::CreateTable(_)) => Some("CREATE TABLE"),
+        (_, Command::CreateIndex(_)) => Some("CREATE INDEX"),
+        (_, Command::CreateSequence(_)) => Some("CREATE SEQUENCE"),
+        (_, Command::Drop { .. }) => Some("DROP TABLE"),
+        (_, Command::Truncate { .. }) => Some("TRUNCATE TABLE"),
+        _ => None,
+    };
+    match name {
+        Some(name) => Err(PgError::new(
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            format!("cannot execute {name} in a read-only transaction"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn verb(action: &Action) -> &'static str {
+    match action {
+        Action::Insert { .. } => "INSERT",
+        Action::Update { .. } => "UPDATE",
+        Action::Delete { .. } => "DELETE",
+    }
+}
+
+impl<'p> Run<'p, '_, '_> {
+    /// Puts common table expressions in reach; they are run when they are first read.
+    fn begin_ctes(&mut self, ctes: &'p [CtePlan]) {
+        for cte in ctes {
+            self.ctes[cte.slot] = (Some(cte), None);
+        }
+    }
+
+    /// Runs the modifying ones that nobody has read.
+    fn finish_ctes(&mut self, ctes: &'p [CtePlan]) -> Result<(), Halt> {
+        for cte in ctes {
+            if let CteSource::Modify(_) = cte.source {
+                self.cte(cte.slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a common table expression.
+    fn cte(&mut self, slot: usize) -> Result<Shared, Halt> {
+        if let Some(rows) = &self.ctes[slot].1 {
+            return Ok(rows.clone());
+        }
+        let rows = match self.ctes[slot].0.map(|cte| &cte.source) {
+            Some(CteSource::Query(query)) => self.query(query, None, None)?,
+            Some(CteSource::Modify(modify)) => self.modify(modify)?.1,
+            Some(CteSource::Recursive(left, right, all)) => {
+                self.recursive(slot, left, right, *all)?
+            }
+            None => Vec::new(),
+        };
+        let rows = Arc::new(rows);
+        self.ctes[slot].1 = Some(rows.clone());
+        Ok(rows)
+    }
+}

@@ -1,0 +1,318 @@
+//! Expressions over a row.
+
+use std::cmp::Ordering;
+
+use super::{Frame, Run, Values};
+use crate::engine::Halt;
+use crate::error::{PgError, SqlState};
+use crate::sql::plan::{Comparison, Scalar, Subquery, SubqueryKind};
+use crate::types::Datum;
+
+impl Comparison {
+    /// What an order says of it.
+    pub(super) fn holds(self, order: Ordering) -> bool {
+        match self {
+            Comparison::Equal => order == Ordering::Equal,
+            Comparison::NotEqual => order != Ordering::Equal,
+            Comparison::Less => order == Ordering::Less,
+            Comparison::LessOrEqual => order != Ordering::Greater,
+            Comparison::Greater => order == Ordering::Greater,
+            Comparison::GreaterOrEqual => order != Ordering::Less,
+        }
+    }
+
+    /// The comparison of two values, NULL if one is.
+    fn of(self, left: &Datum, right: &Datum) -> Option<bool> {
+        if left.is_null() || right.is_null() {
+            return None;
+        }
+        Some(self.holds(left.cmp(right)))
+    }
+}
+
+fn from_bool(value: Option<bool>) -> Datum {
+    value.map_or(Datum::Null, Datum::Bool)
+}
+
+/// A boolean, `None` for NULL.
+fn as_bool(datum: &Datum) -> Option<bool> {
+    match datum {
+        Datum::Bool(value) => Some(*value),
+        _ => None,
+    }
+}
+
+impl<'p> Run<'p, '_, '_> {
+    /// Whether all conditions are true.
+    pub(super) fn all_true(&mut self, conditions: &'p [Scalar], frame: &Frame<'_>) -> Result<bool, Halt> {
+        for condition in conditions {
+            if !self.is_true(condition, frame)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn is_true(&mut self, condition: &'p Scalar, frame: &Frame<'_>) -> Result<bool, Halt> {
+        Ok(self.eval(condition, frame)? == Datum::Bool(true))
+    }
+
+    /// The values of several expressions.
+    pub(super) fn eval_all(&mut self, scalars: &'p [Scalar], frame: &Frame<'_>) -> Result<Values, Halt> {
+        let mut values = Vec::with_capacity(scalars.len());
+        for scalar in scalars {
+            values.push(self.eval(scalar, frame)?);
+        }
+        Ok(values)
+    }
+
+    /// The value of an expression.
+    pub(super) fn eval(&mut self, scalar: &'p Scalar, frame: &Frame<'_>) -> Result<Datum, Halt> {
+        Ok(match scalar {
+            Scalar::Const(datum) => datum.clone(),
+            Scalar::Param(number) => self.params.get(*number).cloned().unwrap_or(Datum::Null),
+            Scalar::Column(index) => frame.row[*index].clone(),
+            Scalar::Outer(level, index) => {
+                let mut at = frame;
+                for _ in 0..*level {
+                    at = at.outer.expect("a correlated subquery runs within its query");
+                }
+                at.row[*index].clone()
+            }
+            Scalar::Compare(comparison, pair) => {
+                let left = self.eval(&pair.0, frame)?;
+                let right = self.eval(&pair.1, frame)?;
+                from_bool(comparison.of(&left, &right))
+            }
+            Scalar::Call(function, args) => {
+                let values = self.eval_all(args, frame)?;
+                if function.strict && values.iter().any(Datum::is_null) {
+                    return Ok(Datum::Null);
+                }
+                (function.body)(self.context, &values)?
+            }
+            Scalar::And(parts) => {
+                let mut all = Some(true);
+                for part in parts {
+                    match as_bool(&self.eval(part, frame)?) {
+                        Some(true) => {}
+                        Some(false) => return Ok(Datum::Bool(false)),
+                        None => all = None,
+                    }
+                }
+                from_bool(all)
+            }
+            Scalar::Or(parts) => {
+                let mut any = Some(false);
+                for part in parts {
+                    match as_bool(&self.eval(part, frame)?) {
+                        Some(false) => {}
+                        Some(true) => return Ok(Datum::Bool(true)),
+                        None => any = None,
+                    }
+                }
+                from_bool(any)
+            }
+            Scalar::Not(inner) => {
+                from_bool(as_bool(&self.eval(inner, frame)?).map(|value| !value))
+            }
+            Scalar::IsNull(inner, negated) => {
+                Datum::Bool(self.eval(inner, frame)?.is_null() != *negated)
+            }
+            Scalar::IsBool(inner, wanted, negated) => {
+                let value = as_bool(&self.eval(inner, frame)?);
+                Datum::Bool((value == *wanted) != *negated)
+            }
+            Scalar::Distinct(pair, negated) => {
+                let left = self.eval(&pair.0, frame)?;
+                let right = self.eval(&pair.1, frame)?;
+                let distinct = match (left.is_null(), right.is_null()) {
+                    (false, false) => left != right,
+                    (left, right) => left != right,
+                };
+                Datum::Bool(distinct != *negated)
+            }
+            Scalar::InList(inner, list, negated) => {
+                let value = self.eval(inner, frame)?;
+                let mut any = Some(false);
+                for item in list {
+                    let item = self.eval(item, frame)?;
+                    match Comparison::Equal.of(&value, &item) {
+                        Some(true) => return Ok(Datum::Bool(!negated)),
+                        Some(false) => {}
+                        None => any = None,
+                    }
+                }
+                from_bool(any.map(|value| value != *negated))
+            }
+            Scalar::Any(comparison, pair, all) => {
+                let value = self.eval(&pair.0, frame)?;
+                let Datum::Array(items) = self.eval(&pair.1, frame)? else {
+                    return Ok(Datum::Null);
+                };
+                let results = items.iter().map(|item| comparison.of(&value, item));
+                from_bool(quantify(results, *all))
+            }
+            Scalar::CompareRows(comparison, pairs) => self.compare_rows(*comparison, pairs, frame)?,
+            Scalar::Case(whens, otherwise) => {
+                for (when, then) in whens {
+                    if self.is_true(when, frame)? {
+                        return self.eval(then, frame);
+                    }
+                }
+                self.eval(otherwise, frame)?
+            }
+            Scalar::Coalesce(parts) => {
+                for part in parts {
+                    let value = self.eval(part, frame)?;
+                    if !value.is_null() {
+                        return Ok(value);
+                    }
+                }
+                Datum::Null
+            }
+            Scalar::NullIf(pair) => {
+                let left = self.eval(&pair.0, frame)?;
+                let right = self.eval(&pair.1, frame)?;
+                match Comparison::Equal.of(&left, &right) {
+                    Some(true) => Datum::Null,
+                    _ => left,
+                }
+            }
+            Scalar::Extreme(parts, least) => {
+                let mut values = self.eval_all(parts, frame)?;
+                values.retain(|value| !value.is_null());
+                let extreme = match least {
+                    true => values.into_iter().min(),
+                    false => values.into_iter().max(),
+                };
+                extreme.unwrap_or(Datum::Null)
+            }
+            Scalar::Cast(inner, cast) => cast.apply(self.eval(inner, frame)?)?,
+            Scalar::Array(items) => Datum::Array(self.eval_all(items, frame)?.into()),
+            Scalar::Index(pair) => {
+                let base = self.eval(&pair.0, frame)?;
+                let index = self.eval(&pair.1, frame)?.as_i64();
+                match (base, index) {
+                    (Datum::Array(items), Some(index @ 1..)) => {
+                        items.get(index as usize - 1).cloned().unwrap_or(Datum::Null)
+                    }
+                    _ => Datum::Null,
+                }
+            }
+            Scalar::Subquery(subquery) => self.subquery(subquery, frame)?,
+            Scalar::Aggregate(_) => unreachable!("aggregates have been given their places"),
+        })
+    }
+
+    fn compare_rows(
+        &mut self,
+        comparison: Comparison,
+        pairs: &'p [(Scalar, Scalar)],
+        frame: &Frame<'_>,
+    ) -> Result<Datum, Halt> {
+        let equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
+        let mut unknown = false;
+        for (left, right) in pairs {
+            let left = self.eval(left, frame)?;
+            let right = self.eval(right, frame)?;
+            if left.is_null() || right.is_null() {
+                unknown = true;
+                if equality {
+                    continue;
+                }
+                return Ok(Datum::Null);
+            }
+            match left.cmp(&right) {
+                Ordering::Equal => {}
+                order => return Ok(Datum::Bool(comparison.holds(order))),
+            }
+        }
+        Ok(match unknown {
+            true => Datum::Null,
+            false => Datum::Bool(comparison.holds(Ordering::Equal)),
+        })
+    }
+
+    /// The rows of a subquery; of one that depends on no row, computed once.
+    fn subquery_rows(
+        &mut self,
+        subquery: &'p Subquery,
+        frame: &Frame<'_>,
+        most: Option<usize>,
+    ) -> Result<super::Shared, Halt> {
+        if !subquery.correlated
+            && let Some(rows) = &self.subqueries[subquery.id]
+        {
+            return Ok(rows.clone());
+        }
+        let rows = self.query(&subquery.plan.0, Some(frame), most)?;
+        let rows = std::sync::Arc::new(rows);
+        if !subquery.correlated {
+            self.subqueries[subquery.id] = Some(rows.clone());
+        }
+        Ok(rows)
+    }
+
+    fn subquery(&mut self, subquery: &'p Subquery, frame: &Frame<'_>) -> Result<Datum, Halt> {
+        let most = match subquery.kind {
+            SubqueryKind::Exists => Some(1),
+            // Two are too many, and enough to see it.
+            SubqueryKind::Scalar => Some(2),
+            _ => None,
+        };
+        let operands = match &subquery.kind {
+            SubqueryKind::In { operands, .. } => self.eval_all(operands, frame)?,
+            _ => Vec::new(),
+        };
+        let rows = self.subquery_rows(subquery, frame, most)?;
+        match &subquery.kind {
+            SubqueryKind::Exists => Ok(Datum::Bool(!rows.is_empty())),
+            SubqueryKind::Scalar => match &rows[..] {
+                [] => Ok(Datum::Null),
+                [row] => Ok(row[0].clone()),
+                _ => Err(PgError::new(
+                    SqlState::CARDINALITY_VIOLATION,
+                    "more than one row returned by a subquery used as an expression",
+                )
+                .into()),
+            },
+            SubqueryKind::Array => Ok(Datum::Array(
+                rows.iter().map(|row| row[0].clone()).collect(),
+            )),
+            SubqueryKind::In {
+                comparison,
+                all,
+                negated,
+                ..
+            } => {
+                let results = rows.iter().map(|row| {
+                    let mut result = Some(true);
+                    for (operand, value) in operands.iter().zip(row) {
+                        match comparison.of(operand, value) {
+                            Some(true) => {}
+                            Some(false) => return Some(false),
+                            None => result = None,
+                        }
+                    }
+                    result
+                });
+                let result = quantify(results, *all);
+                Ok(from_bool(result.map(|value| value != *negated)))
+            }
+        }
+    }
+}
+
+/// ANY, or ALL, of results of which some may be unknown.
+fn quantify(results: impl Iterator<Item = Option<bool>>, all: bool) -> Option<bool> {
+    let mut unknown = false;
+    for result in results {
+        match result {
+            Some(value) if value != all => return Some(!all),
+            Some(_) => {}
+            None => unknown = true,
+        }
+    }
+    (!unknown).then_some(all)
+}

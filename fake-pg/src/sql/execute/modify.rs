@@ -1,0 +1,264 @@
+//! INSERT, UPDATE, DELETE: rows checked, written, returned.
+
+use std::ops::ControlFlow;
+
+use super::scan::Joined;
+use super::{Frame, Run, Values};
+use crate::engine::{Found, Halt, Inserted, LockStrength, Table, Tid, WaitPolicy};
+use crate::error::{PgError, SqlState};
+use crate::sql::plan::{Action, ConflictPlan, FromPlan, InsertSource, ModifyPlan, Scalar};
+use crate::types::Datum;
+
+impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
+    /// Runs it; gives how many rows it touched, and those of RETURNING.
+    pub(super) fn modify(&mut self, plan: &'p ModifyPlan) -> Result<(u64, Vec<Values>), Halt> {
+        self.begin_ctes(&plan.ctes);
+        let mut rows = Vec::new();
+        let count = match &plan.action {
+            Action::Insert { source, conflict } => {
+                self.insert(plan, source, conflict.as_ref(), &mut rows)?
+            }
+            Action::Update { from, row } => self.update(plan, from, row, &mut rows)?,
+            Action::Delete { from } => self.delete(plan, from, &mut rows)?,
+        };
+        self.finish_ctes(&plan.ctes)?;
+        Ok((count, rows))
+    }
+
+    fn insert(
+        &mut self,
+        plan: &'p ModifyPlan,
+        source: &'p InsertSource,
+        conflict: Option<&'p ConflictPlan>,
+        returned: &mut Vec<Values>,
+    ) -> Result<u64, Halt> {
+        let mut count = 0;
+        match source {
+            InsertSource::Values(rows) => {
+                for row in rows {
+                    let row = self.eval_all(row, &Frame::NONE)?;
+                    count += self.insert_row(plan, row, conflict, returned)?;
+                }
+            }
+            InsertSource::Query(query, row) => {
+                for values in self.query(query, None, None)? {
+                    let frame = Frame {
+                        row: &values,
+                        outer: None,
+                    };
+                    let row = self.eval_all(row, &frame)?;
+                    count += self.insert_row(plan, row, conflict, returned)?;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    fn insert_row(
+        &mut self,
+        plan: &'p ModifyPlan,
+        row: Values,
+        conflict: Option<&'p ConflictPlan>,
+        returned: &mut Vec<Values>,
+    ) -> Result<u64, Halt> {
+        self.check(plan, &row)?;
+        let Some(conflict) = conflict else {
+            self.return_row(plan, &row, returned)?;
+            self.context.exec.insert(&plan.table, row.into())?;
+            return Ok(1);
+        };
+        let index = conflict.index;
+        let arbiters: &[usize] = index.as_ref().map_or(&[], std::slice::from_ref);
+        let shared: crate::engine::Row = row.as_slice().into();
+        loop {
+            let exec = &mut self.context.exec;
+            let tid = match exec.insert_unless_conflict(&plan.table, shared.clone(), arbiters)? {
+                Inserted::New(_) => {
+                    self.return_row(plan, &row, returned)?;
+                    return Ok(1);
+                }
+                Inserted::Conflict(tid) => tid,
+            };
+            let Some((update, filter)) = &conflict.update else {
+                return Ok(0);
+            };
+            match self.update_conflicting(plan, tid, &row, update, filter.as_ref(), returned)? {
+                Some(count) => return Ok(count),
+                // It went away meanwhile: perhaps the row can be inserted now.
+                None => continue,
+            }
+        }
+    }
+
+    /// ON CONFLICT DO UPDATE of one row; `None` if it is not there any more.
+    fn update_conflicting(
+        &mut self,
+        plan: &'p ModifyPlan,
+        tid: Tid,
+        excluded: &[Datum],
+        update: &'p [Scalar],
+        filter: Option<&'p Scalar>,
+        returned: &mut Vec<Values>,
+    ) -> Result<Option<u64>, Halt> {
+        let table = &plan.table;
+        if self.context.exec.is_own_work(table, tid) {
+            return Err(PgError::new(
+                SqlState::CARDINALITY_VIOLATION,
+                "ON CONFLICT DO UPDATE command cannot affect row a second time",
+            )
+            .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
+            .into());
+        }
+        let strength = LockStrength::NoKeyUpdate;
+        let found = self.context.exec.lock(table, tid, strength, WaitPolicy::Block)?;
+        let Found::Here(tid) = found else {
+            return Ok(None);
+        };
+        let old = self.context.exec.row(table, tid).to_vec();
+        let both = [&old[..], excluded].concat();
+        let frame = Frame {
+            row: &both,
+            outer: None,
+        };
+        if let Some(filter) = filter
+            && !self.is_true(filter, &frame)?
+        {
+            return Ok(Some(0));
+        }
+        let new = self.eval_all(update, &frame)?;
+        self.check(plan, &new)?;
+        match self.context.exec.update(table, tid, new.as_slice().into())? {
+            Found::Here(_) => {
+                self.return_row(plan, &new, returned)?;
+                Ok(Some(1))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn update(
+        &mut self,
+        plan: &'p ModifyPlan,
+        from: &'p FromPlan,
+        row: &'p [Scalar],
+        returned: &mut Vec<Values>,
+    ) -> Result<u64, Halt> {
+        let mut count = 0;
+        self.from(from, None, &mut |run, joined| {
+            let updated = run.change(plan, from, joined, |run, tid, joined| {
+                let frame = Frame {
+                    row: &joined.row,
+                    outer: None,
+                };
+                let new = run.eval_all(row, &frame)?;
+                run.check(plan, &new)?;
+                let found = run.context.exec.update(&plan.table, tid, new.as_slice().into())?;
+                if let Found::Here(_) = found {
+                    joined.row[..new.len()].clone_from_slice(&new);
+                }
+                Ok(found)
+            })?;
+            if updated {
+                count += 1;
+                run.return_row(plan, &joined.row, returned)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(count)
+    }
+
+    fn delete(
+        &mut self,
+        plan: &'p ModifyPlan,
+        from: &'p FromPlan,
+        returned: &mut Vec<Values>,
+    ) -> Result<u64, Halt> {
+        let mut count = 0;
+        self.from(from, None, &mut |run, joined| {
+            let deleted = run.change(plan, from, joined, |run, tid, _| {
+                run.context.exec.delete(&plan.table, tid)
+            })?;
+            if deleted {
+                count += 1;
+                run.return_row(plan, &joined.row, returned)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(count)
+    }
+
+    /// Changes the target's row, following it if others have changed it
+    /// meanwhile, as long as WHERE still holds.
+    fn change(
+        &mut self,
+        plan: &'p ModifyPlan,
+        from: &'p FromPlan,
+        joined: &mut Joined,
+        mut apply: impl FnMut(&mut Self, Tid, &mut Joined) -> Result<Found, Halt>,
+    ) -> Result<bool, Halt> {
+        let Some(mut tid) = joined.tids[0] else {
+            return Ok(false);
+        };
+        loop {
+            match apply(self, tid, joined)? {
+                Found::Here(_) => return Ok(true),
+                Found::Moved(newest) => {
+                    if !self.still_holds(&plan.table, newest, 0, &from.recheck, joined, None)? {
+                        return Ok(false);
+                    }
+                    tid = newest;
+                }
+                Found::Gone | Found::Mine | Found::Skipped => return Ok(false),
+            }
+        }
+    }
+
+    fn return_row(
+        &mut self,
+        plan: &'p ModifyPlan,
+        row: &[Datum],
+        returned: &mut Vec<Values>,
+    ) -> Result<(), Halt> {
+        if let Some((targets, _)) = &plan.returning {
+            let frame = Frame { row, outer: None };
+            returned.push(self.eval_all(targets, &frame)?);
+        }
+        Ok(())
+    }
+
+    /// NOT NULL, then CHECK (`ExecConstraints`).
+    fn check(&mut self, plan: &'p ModifyPlan, row: &[Datum]) -> Result<(), Halt> {
+        for (column, value) in plan.table.columns.iter().zip(row) {
+            if column.not_null && value.is_null() {
+                let (table, row) = (&plan.table.name, describe(&plan.table, row));
+                return Err(PgError::not_null_violation(table, &column.name, &row).into());
+            }
+        }
+        for (name, check) in &plan.checks {
+            // NULL passes.
+            if self.eval(check, &Frame { row, outer: None })? == Datum::Bool(false) {
+                let (table, row) = (&plan.table.name, describe(&plan.table, row));
+                return Err(PgError::check_violation(table, name, &row).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row as errors show it; long values are cut (`ExecBuildSlotValueDescription`).
+fn describe(table: &Table, row: &[Datum]) -> String {
+    const LENGTH_MAX: usize = 64;
+    let shown = table.columns.iter().zip(row).map(|(_, value)| {
+        let mut text = value.to_string();
+        if text.len() > LENGTH_MAX {
+            let mut end = LENGTH_MAX;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push_str("...");
+        }
+        text
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,263 @@
+//! FROM, row by row: nested loops that hand each joined row on, and can be
+//! told to stop.
+
+use std::ops::ControlFlow;
+
+use super::{Frame, Run, Values};
+use crate::engine::{Found, Halt, Key, LockStrength, Table, Tid, WaitPolicy};
+use crate::sql::ast;
+use crate::sql::plan::{Derived, FromNode, FromPlan, LockPlan, Scalar, ScanPlan};
+use crate::types::Datum;
+
+/// The joined row, and where its parts are stored.
+pub(super) struct Joined {
+    pub(super) row: Values,
+    pub(super) tids: Vec<Option<Tid>>,
+}
+
+/// What is done with each joined row.
+pub(super) type Next<'n, 'p, 'r, 'c> =
+    &'n mut dyn FnMut(&mut Run<'p, 'r, 'c>, &mut Joined) -> Result<ControlFlow<()>, Halt>;
+
+impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
+    /// Hands on every joined row that WHERE holds for.
+    pub(super) fn from(
+        &mut self,
+        plan: &'p FromPlan,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<(), Halt> {
+        let mut joined = Joined {
+            row: vec![Datum::Null; plan.width],
+            tids: vec![None; plan.tables],
+        };
+        let filter = &plan.filter;
+        let _ = self.node(&plan.root, &mut joined, outer, &mut |run, joined| {
+            let row = &joined.row[..];
+            if !filter.is_empty() && !run.all_true(filter, &Frame { row, outer })? {
+                return Ok(ControlFlow::Continue(()));
+            }
+            next(run, joined)
+        })?;
+        Ok(())
+    }
+
+    fn node(
+        &mut self,
+        node: &'p FromNode,
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        match node {
+            FromNode::Nothing => next(self, joined),
+            FromNode::Scan(scan) => self.scan(scan, joined, outer, next),
+            FromNode::Derived {
+                source,
+                offset,
+                filter,
+                ..
+            } => self.derived(source, *offset, filter, joined, outer, next),
+            FromNode::Join {
+                left,
+                right,
+                outer: false,
+                on,
+                ..
+            } => self.node(left, joined, outer, &mut |run, joined| {
+                run.node(right, joined, outer, &mut |run, joined| {
+                    let row = &joined.row[..];
+                    if !on.is_empty() && !run.all_true(on, &Frame { row, outer })? {
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    next(run, joined)
+                })
+            }),
+            FromNode::Join {
+                left,
+                right,
+                on,
+                right_columns,
+                right_tables,
+                ..
+            } => self.node(left, joined, outer, &mut |run, joined| {
+                let mut matched = false;
+                let flow = run.node(right, joined, outer, &mut |run, joined| {
+                    let row = &joined.row[..];
+                    if !run.all_true(on, &Frame { row, outer })? {
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    matched = true;
+                    next(run, joined)
+                })?;
+                if matched || flow.is_break() {
+                    return Ok(flow);
+                }
+                joined.row[right_columns.clone()].fill(Datum::Null);
+                joined.tids[right_tables.clone()].fill(None);
+                next(run, joined)
+            }),
+        }
+    }
+
+    fn scan(
+        &mut self,
+        scan: &'p ScanPlan,
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        if let Some(lookup) = &scan.lookup {
+            let row = &joined.row[..];
+            let mut key = self.eval_all(&lookup.key, &Frame { row, outer })?;
+            if key.iter().any(Datum::is_null) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let key = match key.len() {
+                1 => Key::One(key.swap_remove(0)),
+                _ => Key::Many(key.into()),
+            };
+            let found = self.context.exec.lookup(&scan.table, lookup.index, &key);
+            let Some((tid, row)) = found else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            joined.place(scan.offset, row);
+            return self.scanned(scan, tid, joined, outer, next);
+        }
+        let mut from = Tid(0);
+        while let Some((tid, row)) = self.context.exec.next_row(&scan.table, from) {
+            joined.place(scan.offset, row);
+            from = Tid(tid.0 + 1);
+            let flow = self.scanned(scan, tid, joined, outer, &mut *next)?;
+            if flow.is_break() {
+                return Ok(flow);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn scanned(
+        &mut self,
+        scan: &'p ScanPlan,
+        tid: Tid,
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        let row = &joined.row[..];
+        if !self.all_true(&scan.filter, &Frame { row, outer })? {
+            return Ok(ControlFlow::Continue(()));
+        }
+        joined.tids[scan.place] = Some(tid);
+        next(self, joined)
+    }
+
+    fn derived(
+        &mut self,
+        source: &'p Derived,
+        offset: usize,
+        filter: &'p [Scalar],
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        let rows = match source {
+            Derived::Cte(slot) => self.cte(*slot)?,
+            Derived::Subquery { plan, lateral } => {
+                let row = &joined.row[..];
+                let own = Frame { row, outer };
+                let frame = if *lateral { Some(&own) } else { outer };
+                self.query(plan, frame, None)?.into()
+            }
+            Derived::Function { call, ordinality } => {
+                let row = &joined.row[..];
+                let is_set = matches!(call, Scalar::Call(function, _) if function.set);
+                let value = self.eval(call, &Frame { row, outer })?;
+                let values = match (is_set, &value) {
+                    (true, Datum::Array(items)) => items.to_vec(),
+                    (true, _) => Vec::new(),
+                    (false, _) => vec![value],
+                };
+                let rows = values.into_iter().zip(1..).map(|(value, number)| match ordinality {
+                    true => vec![value, Datum::Int8(number)],
+                    false => vec![value],
+                });
+                rows.collect::<Vec<Values>>().into()
+            }
+        };
+        for values in rows.iter() {
+            joined.place(offset, values);
+            let row = &joined.row[..];
+            if !self.all_true(filter, &Frame { row, outer })? {
+                continue;
+            }
+            let flow = next(self, joined)?;
+            if flow.is_break() {
+                return Ok(flow);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Takes the row locks of FOR UPDATE. False: the row is to be passed over.
+    pub(super) fn lock_rows(
+        &mut self,
+        locks: &'p [LockPlan],
+        recheck: &'p [Scalar],
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+    ) -> Result<bool, Halt> {
+        for lock in locks {
+            let Some(mut tid) = joined.tids[lock.place] else {
+                continue;
+            };
+            let strength = match lock.strength {
+                ast::LockStrength::KeyShare => LockStrength::KeyShare,
+                ast::LockStrength::Share => LockStrength::Share,
+                ast::LockStrength::NoKeyUpdate => LockStrength::NoKeyUpdate,
+                ast::LockStrength::Update => LockStrength::Update,
+            };
+            let policy = match lock.wait {
+                ast::LockWait::Block => WaitPolicy::Block,
+                ast::LockWait::SkipLocked => WaitPolicy::Skip,
+                ast::LockWait::NoWait => WaitPolicy::Error,
+            };
+            loop {
+                match self.context.exec.lock(&lock.table, tid, strength, policy)? {
+                    Found::Here(_) => break,
+                    Found::Moved(newest) => {
+                        if !self.still_holds(&lock.table, newest, lock.offset, recheck, joined, outer)? {
+                            return Ok(false);
+                        }
+                        tid = newest;
+                        joined.tids[lock.place] = Some(newest);
+                    }
+                    Found::Gone | Found::Mine | Found::Skipped => return Ok(false),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Puts the newest version of a row in its place, and says whether WHERE
+    /// still holds (`EvalPlanQual`).
+    pub(super) fn still_holds(
+        &mut self,
+        table: &Table,
+        newest: Tid,
+        offset: usize,
+        recheck: &'p [Scalar],
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+    ) -> Result<bool, Halt> {
+        joined.place(offset, self.context.exec.row(table, newest));
+        let row = &joined.row[..];
+        self.all_true(recheck, &Frame { row, outer })
+    }
+}
+
+impl Joined {
+    fn place(&mut self, offset: usize, values: &[Datum]) {
+        self.row[offset..offset + values.len()].clone_from_slice(values);
+    }
+}

@@ -1,0 +1,118 @@
+//! Statements that are run from their tree: DDL, SET, SHOW.
+
+use super::ddl;
+use crate::engine::{Exec, Halt, Isolation};
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::{Command, DropObject};
+use crate::sql::face::{Column, CommandTag, Context, Outcome};
+use crate::sql::settings;
+use crate::types::{Datum, Type};
+
+pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcome, Halt> {
+    let tag = match command {
+        Command::CreateTable(create) => {
+            ddl::create_table(create, context)?;
+            "CREATE TABLE"
+        }
+        Command::CreateIndex(create) => {
+            ddl::create_index(create, context)?;
+            "CREATE INDEX"
+        }
+        Command::CreateSequence(create) => {
+            ddl::create_sequence(create, context)?;
+            "CREATE SEQUENCE"
+        }
+        Command::Drop {
+            object,
+            if_exists,
+            names,
+        } => {
+            ddl::drop(*object, *if_exists, names, context)?;
+            match object {
+                DropObject::Table => "DROP TABLE",
+                DropObject::Index => "DROP INDEX",
+                DropObject::Sequence => "DROP SEQUENCE",
+            }
+        }
+        Command::Truncate {
+            tables,
+            restart_identity,
+        } => {
+            ddl::truncate(tables, *restart_identity, context)?;
+            "TRUNCATE TABLE"
+        }
+        Command::Set { name, value, local } => {
+            context.settings.set(name, value.as_deref(), *local)?;
+            "SET"
+        }
+        Command::Reset(name) if &**name == "all" => {
+            context.settings.reset_all();
+            "RESET"
+        }
+        Command::Reset(name) => {
+            context.settings.set(name, None, false)?;
+            "RESET"
+        }
+        Command::Show(name) => {
+            return Ok(Outcome {
+                tag: CommandTag::Plain("SHOW"),
+                rows: show(name, context)?,
+            });
+        }
+        Command::Unsupported(what) => return Err(PgError::feature_not_supported(what).into()),
+        _ => {
+            return Err(PgError::new(
+                SqlState::INTERNAL_ERROR,
+                "a command of the session reached the executor",
+            )
+            .into());
+        }
+    };
+    Ok(Outcome {
+        tag: CommandTag::Plain(tag),
+        rows: Vec::new(),
+    })
+}
+
+fn show(name: &str, context: &mut Context<'_>) -> Result<Vec<Vec<Datum>>, PgError> {
+    if name != "all" {
+        let value = match transaction_setting(&context.exec, name) {
+            Some(value) => value,
+            None => context.settings.get(name)?,
+        };
+        return Ok(vec![vec![Datum::text(value)]]);
+    }
+    let all = context.settings.all().into_iter();
+    Ok(all
+        .map(|(name, value)| vec![Datum::text(name), Datum::text(value), Datum::text("")])
+        .collect())
+}
+
+/// The columns of SHOW.
+pub(crate) fn show_columns(name: &str) -> Vec<Column> {
+    let names = match name {
+        "all" => vec!["name", "setting", "description"],
+        name => vec![settings::spelled(name)],
+    };
+    let column = |name: &str| Column {
+        name: name.into(),
+        ty: Type::Text,
+        typmod: -1,
+        table: 0,
+        attnum: 0,
+    };
+    names.into_iter().map(column).collect()
+}
+
+/// Settings that are the transaction's.
+pub(crate) fn transaction_setting(exec: &Exec<'_>, name: &str) -> Option<String> {
+    let options = exec.tx.options;
+    Some(match name.to_lowercase().as_str() {
+        "transaction_isolation" => match options.isolation {
+            Isolation::ReadCommitted => "read committed".into(),
+            Isolation::RepeatableRead => "repeatable read".into(),
+        },
+        "transaction_read_only" => if options.read_only { "on" } else { "off" }.into(),
+        _ => return None,
+    })
+}

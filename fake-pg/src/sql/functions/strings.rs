@@ -1,0 +1,299 @@
+//! Text, bytes, uuids, and arrays as operators see them.
+
+use super::math::items;
+use super::{Arg, Function, Returns, strict, variadic};
+use crate::engine::Halt;
+use crate::error::{PgError, SqlState};
+use crate::sql::face::Context;
+use crate::types::{Datum, Type};
+
+use Arg::Is;
+use Type::{Bytea, Int4, Text};
+
+type Answer = Result<Datum, Halt>;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    strict("lower", &[Is(Text)], Returns::Is(Text), |_, args| Ok(Datum::text(str(&args[0]).to_lowercase()))),
+    strict("upper", &[Is(Text)], Returns::Is(Text), |_, args| Ok(Datum::text(str(&args[0]).to_uppercase()))),
+    strict("length", &[Is(Text)], Returns::Is(Int4), char_length),
+    strict("length", &[Is(Bytea)], Returns::Is(Int4), octet_length),
+    strict("char_length", &[Is(Text)], Returns::Is(Int4), char_length),
+    strict("character_length", &[Is(Text)], Returns::Is(Int4), char_length),
+    strict("octet_length", &[Is(Text)], Returns::Is(Int4), octet_length),
+    strict("octet_length", &[Is(Bytea)], Returns::Is(Int4), octet_length),
+    strict("btrim", &[Is(Text)], Returns::Is(Text), |_, args| trim(args, true, true)),
+    strict("btrim", &[Is(Text), Is(Text)], Returns::Is(Text), |_, args| trim(args, true, true)),
+    strict("ltrim", &[Is(Text)], Returns::Is(Text), |_, args| trim(args, true, false)),
+    strict("ltrim", &[Is(Text), Is(Text)], Returns::Is(Text), |_, args| trim(args, true, false)),
+    strict("rtrim", &[Is(Text)], Returns::Is(Text), |_, args| trim(args, false, true)),
+    strict("rtrim", &[Is(Text), Is(Text)], Returns::Is(Text), |_, args| trim(args, false, true)),
+    strict("substring", &[Is(Text), Is(Int4)], Returns::Is(Text), substring),
+    strict("substring", &[Is(Text), Is(Int4), Is(Int4)], Returns::Is(Text), substring),
+    strict("substr", &[Is(Text), Is(Int4)], Returns::Is(Text), substring),
+    strict("substr", &[Is(Text), Is(Int4), Is(Int4)], Returns::Is(Text), substring),
+    strict("left", &[Is(Text), Is(Int4)], Returns::Is(Text), left),
+    strict("right", &[Is(Text), Is(Int4)], Returns::Is(Text), right),
+    strict("repeat", &[Is(Text), Is(Int4)], Returns::Is(Text), repeat),
+    strict("replace", &[Is(Text), Is(Text), Is(Text)], Returns::Is(Text), |_, args| {
+        let (text, from, to) = (str(&args[0]), str(&args[1]), str(&args[2]));
+        Ok(match from {
+            "" => args[0].clone(),
+            from => Datum::text(text.replace(from, to)),
+        })
+    }),
+    strict("position", &[Is(Text), Is(Text)], Returns::Is(Int4), |_, args| Ok(position(&args[1], &args[0]))),
+    strict("strpos", &[Is(Text), Is(Text)], Returns::Is(Int4), |_, args| Ok(position(&args[0], &args[1]))),
+    strict("starts_with", &[Is(Text), Is(Text)], Returns::Is(Type::Bool), |_, args| {
+        Ok(Datum::Bool(str(&args[0]).starts_with(str(&args[1]))))
+    }),
+    strict("reverse", &[Is(Text)], Returns::Is(Text), |_, args| {
+        Ok(Datum::text(str(&args[0]).chars().rev().collect::<String>()))
+    }),
+    variadic("concat", &[Arg::Any], Returns::Is(Text), concat),
+    strict("hashtext", &[Is(Text)], Returns::Is(Int4), |_, args| {
+        Ok(Datum::Int4(hash_bytes(str(&args[0]).as_bytes()) as i32))
+    }),
+    strict("quote_ident", &[Is(Text)], Returns::Is(Text), |_, args| Ok(Datum::text(quote_ident(str(&args[0]))))),
+];
+
+fn str(datum: &Datum) -> &str {
+    datum.as_str().unwrap_or("")
+}
+
+fn char_length(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Int4(str(&args[0]).chars().count() as i32))
+}
+
+fn octet_length(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Int4(match &args[0] {
+        Datum::Bytea(bytes) => bytes.len(),
+        text => str(text).len(),
+    } as i32))
+}
+
+fn trim(args: &[Datum], start: bool, end: bool) -> Answer {
+    let set = args.get(1).map_or(" ", str);
+    let mut text = str(&args[0]);
+    if start {
+        text = text.trim_start_matches(|c| set.contains(c));
+    }
+    if end {
+        text = text.trim_end_matches(|c| set.contains(c));
+    }
+    Ok(Datum::text(text))
+}
+
+/// Positions count from 1 and may lie outside (`text_substring`).
+fn substring(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let from = args[1].as_i64().unwrap_or(1);
+    let to = match args.get(2).and_then(Datum::as_i64) {
+        Some(length) if length < 0 => {
+            return Err(PgError::new(
+                "22011".parse().unwrap_or(SqlState::INVALID_PARAMETER_VALUE),
+                "negative substring length not allowed",
+            )
+            .into());
+        }
+        Some(length) => from + length,
+        None => i64::MAX,
+    };
+    let skip = (from - 1).max(0) as usize;
+    let take = (to - 1).max(0).saturating_sub(skip as i64).max(0) as usize;
+    Ok(Datum::text(
+        str(&args[0]).chars().skip(skip).take(take).collect::<String>(),
+    ))
+}
+
+/// How many characters a count means; negative ones count from the end.
+fn count(text: &str, n: i64) -> usize {
+    let length = text.chars().count() as i64;
+    if n >= 0 { n.min(length) as usize } else { (length + n).max(0) as usize }
+}
+
+fn left(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let text = str(&args[0]);
+    let n = count(text, args[1].as_i64().unwrap_or(0));
+    Ok(Datum::text(text.chars().take(n).collect::<String>()))
+}
+
+fn right(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let text = str(&args[0]);
+    let n = count(text, args[1].as_i64().unwrap_or(0));
+    let skip = text.chars().count() - n;
+    Ok(Datum::text(text.chars().skip(skip).collect::<String>()))
+}
+
+fn repeat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let n = args[1].as_i64().unwrap_or(0).max(0) as usize;
+    let text = str(&args[0]);
+    // The limit of a value in PostgreSQL; here memory would be the limit.
+    if text.len().saturating_mul(n) > 1 << 28 {
+        return Err(PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "requested length too large").into());
+    }
+    Ok(Datum::text(text.repeat(n)))
+}
+
+fn position(text: &Datum, part: &Datum) -> Datum {
+    let text = str(text);
+    Datum::Int4(match text.find(str(part)) {
+        Some(at) => text[..at].chars().count() as i32 + 1,
+        None => 0,
+    })
+}
+
+fn concat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let mut text = String::new();
+    for arg in args.iter().filter(|arg| !arg.is_null()) {
+        crate::types::text::write(arg, &mut text);
+    }
+    Ok(Datum::text(text))
+}
+
+/// An identifier, quoted if it must be.
+fn quote_ident(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    match plain {
+        true => name.to_string(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+pub(super) fn concat_two(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::text([str(&args[0]), str(&args[1])].concat()))
+}
+
+pub(super) fn array_concat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Array([items(&args[0]), items(&args[1])].concat().into()))
+}
+
+pub(super) fn array_append(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let mut all = items(&args[0]).to_vec();
+    all.push(args[1].clone());
+    Ok(Datum::Array(all.into()))
+}
+
+fn contains(outer: &Datum, inner: &Datum) -> bool {
+    items(inner).iter().all(|item| !item.is_null() && items(outer).contains(item))
+}
+
+pub(super) fn array_contains(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Bool(contains(&args[0], &args[1])))
+}
+
+pub(super) fn array_contained(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Bool(contains(&args[1], &args[0])))
+}
+
+pub(super) fn array_overlaps(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let shared = items(&args[0]).iter().any(|item| !item.is_null() && items(&args[1]).contains(item));
+    Ok(Datum::Bool(shared))
+}
+
+pub(super) fn like_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    like(str(&args[0]), str(&args[1]), false).map(Datum::Bool)
+}
+
+pub(super) fn not_like_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    like(str(&args[0]), str(&args[1]), false).map(|matches| Datum::Bool(!matches))
+}
+
+pub(super) fn ilike_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    like(str(&args[0]), str(&args[1]), true).map(Datum::Bool)
+}
+
+pub(super) fn not_ilike_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    like(str(&args[0]), str(&args[1]), true).map(|matches| Datum::Bool(!matches))
+}
+
+/// LIKE with `\` as the escape.
+pub(crate) fn like(text: &str, pattern: &str, insensitive: bool) -> Result<bool, Halt> {
+    let fold = |text: &str| match insensitive {
+        true => text.to_lowercase().chars().collect(),
+        false => text.chars().collect::<Vec<char>>(),
+    };
+    let (text, pattern) = (fold(text), fold(pattern));
+    // The place after the last `%`, and what it has swallowed so far.
+    let mut restart: Option<(usize, usize)> = None;
+    let (mut t, mut p) = (0, 0);
+    while t < text.len() || p < pattern.len() {
+        let matched = match pattern.get(p) {
+            Some('%') => {
+                restart = Some((p + 1, t));
+                p += 1;
+                continue;
+            }
+            Some('_') => t < text.len(),
+            Some('\\') => {
+                p += 1;
+                if p == pattern.len() {
+                    return Err(PgError::new(
+                        "22025".parse().unwrap_or(SqlState::INVALID_PARAMETER_VALUE),
+                        "LIKE pattern must not end with escape character",
+                    )
+                    .into());
+                }
+                t < text.len() && text[t] == pattern[p]
+            }
+            Some(c) => t < text.len() && text[t] == *c,
+            None => false,
+        };
+        if matched {
+            (t, p) = (t + 1, p + 1);
+            continue;
+        }
+        match restart {
+            Some((after, swallowed)) if swallowed < text.len() => {
+                restart = Some((after, swallowed + 1));
+                (p, t) = (after, swallowed + 1);
+            }
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Bob Jenkins's hash as PostgreSQL has it (`hash_bytes` in hashfn.c), little-endian.
+fn hash_bytes(bytes: &[u8]) -> u32 {
+    let start = 0x9e37_79b9_u32.wrapping_add(bytes.len() as u32).wrapping_add(3_923_095);
+    let (mut a, mut b, mut c) = (start, start, start);
+    let mut blocks = bytes.chunks_exact(12);
+    let word = |bytes: &[u8]| {
+        bytes.iter().rev().fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
+    };
+    for block in &mut blocks {
+        a = a.wrapping_add(word(&block[..4]));
+        b = b.wrapping_add(word(&block[4..8]));
+        c = c.wrapping_add(word(&block[8..]));
+        (a, b, c) = mix(a, b, c);
+    }
+    let rest = blocks.remainder();
+    let part = |from: usize, to: usize| word(&rest[from.min(rest.len())..to.min(rest.len())]);
+    a = a.wrapping_add(part(0, 4));
+    b = b.wrapping_add(part(4, 8));
+    // The lowest byte of c is reserved for the length.
+    c = c.wrapping_add(part(8, 11) << 8);
+    last(a, b, c)
+}
+
+fn mix(mut a: u32, mut b: u32, mut c: u32) -> (u32, u32, u32) {
+    for (first, second, third) in [(4, 6, 8), (16, 19, 4)] {
+        a = a.wrapping_sub(c) ^ c.rotate_left(first);
+        c = c.wrapping_add(b);
+        b = b.wrapping_sub(a) ^ a.rotate_left(second);
+        a = a.wrapping_add(c);
+        c = c.wrapping_sub(b) ^ b.rotate_left(third);
+        b = b.wrapping_add(a);
+    }
+    (a, b, c)
+}
+
+fn last(mut a: u32, mut b: u32, mut c: u32) -> u32 {
+    c = (c ^ b).wrapping_sub(b.rotate_left(14));
+    a = (a ^ c).wrapping_sub(c.rotate_left(11));
+    b = (b ^ a).wrapping_sub(a.rotate_left(25));
+    c = (c ^ b).wrapping_sub(b.rotate_left(16));
+    a = (a ^ c).wrapping_sub(c.rotate_left(4));
+    b = (b ^ a).wrapping_sub(a.rotate_left(14));
+    (c ^ b).wrapping_sub(b.rotate_left(24))
+}

@@ -1,0 +1,227 @@
+//! GROUP BY: from expressions over rows to expressions over groups.
+//!
+//! The row of a group is its keys, then its aggregates. What is bound over the
+//! input is rewritten in those terms; a column that is neither is an error.
+
+use super::bind::Binder;
+use super::coerce::Context;
+use super::{AggregatePlan, Grouping, Scalar, Typed};
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::Expr;
+use crate::types::Type;
+
+impl Binder<'_> {
+    /// Binds one expression of an aggregate's arguments; aggregates are not
+    /// allowed there. Gives what [`Binder::leave_aggregate`] wants back.
+    pub(crate) fn enter_aggregate(&mut self, at: u32) -> Result<Vec<AggregatePlan>, PgError> {
+        let clause = self.scope().clause;
+        match self.scope().aggregates.take() {
+            Some(aggregates) => {
+                self.scope().clause = "nested";
+                Ok(aggregates)
+            }
+            None if clause == "nested" => Err(PgError::new(
+                SqlState::GROUPING_ERROR,
+                "aggregate function calls cannot be nested",
+            )
+            .at(at as usize)),
+            None => {
+                let place = match clause {
+                    "JOIN/ON" => "JOIN conditions",
+                    clause => clause,
+                };
+                Err(PgError::new(
+                    SqlState::GROUPING_ERROR,
+                    format!("aggregate functions are not allowed in {place}"),
+                )
+                .at(at as usize))
+            }
+        }
+    }
+
+    pub(crate) fn leave_aggregate(&mut self, aggregates: Vec<AggregatePlan>) {
+        self.scope().aggregates = Some(aggregates);
+        self.scope().clause = "";
+    }
+
+    /// Notes an aggregate; equal ones are computed once.
+    pub(crate) fn add_aggregate(&mut self, plan: AggregatePlan) -> Scalar {
+        let aggregates = self.scope().aggregates.get_or_insert_default();
+        let place = aggregates.iter().position(|other| *other == plan);
+        Scalar::Aggregate(place.unwrap_or_else(|| {
+            aggregates.push(plan);
+            aggregates.len() - 1
+        }))
+    }
+
+    pub(crate) fn settled_argument(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
+        self.settled(expr)
+    }
+
+    pub(crate) fn filter_argument(&mut self, expr: &Expr) -> Result<Scalar, PgError> {
+        let bound = self.expr(expr)?;
+        self.demand(bound, Type::Bool, "FILTER")
+    }
+
+    pub(crate) fn cast_argument(
+        &mut self,
+        scalar: Scalar,
+        from: Typed,
+        to: Type,
+    ) -> Result<Option<Scalar>, PgError> {
+        self.coerce(scalar, from, to.into(), Context::Implicit)
+    }
+
+    pub(crate) fn unify_args(
+        &mut self,
+        args: Vec<(Scalar, Typed)>,
+        construct: &str,
+    ) -> Result<(Vec<Scalar>, Typed), PgError> {
+        self.unify(args, construct)
+    }
+
+    pub(crate) fn null_if(
+        &mut self,
+        left: &Expr,
+        right: &Expr,
+        at: u32,
+    ) -> Result<((Scalar, Scalar), Typed), PgError> {
+        let (left, right) = (self.expr(left)?, self.expr(right)?);
+        let typed = match left.1.ty {
+            Type::Unknown => Typed::from(Type::Text),
+            _ => left.1,
+        };
+        Ok((self.comparable("=", left, right, at)?, typed))
+    }
+
+    /// Rewrites expressions over rows to expressions over groups.
+    pub(super) fn group(
+        &mut self,
+        keys: Vec<Scalar>,
+        aggregates: Vec<AggregatePlan>,
+        exprs: Vec<&mut Scalar>,
+    ) -> Result<Grouping, PgError> {
+        let mut keys = keys;
+        // A table's primary key determines its other columns.
+        let mut determined = Vec::new();
+        for relation in &self.scope().relations {
+            let Some((table, _)) = &relation.table else {
+                continue;
+            };
+            let primary = table.indexes.iter().find(|index| index.primary);
+            let in_keys = |column: &usize| keys.contains(&Scalar::Column(relation.offset + column));
+            if primary.is_some_and(|index| index.columns.iter().all(in_keys)) {
+                let columns = relation.offset..relation.offset + relation.columns.len();
+                determined.extend(columns.map(Scalar::Column));
+            }
+        }
+        for column in determined {
+            if !keys.contains(&column) {
+                keys.push(column);
+            }
+        }
+        for expr in exprs {
+            self.over_group(expr, &keys)?;
+        }
+        Ok(Grouping { keys, aggregates })
+    }
+
+    fn over_group(&mut self, scalar: &mut Scalar, keys: &[Scalar]) -> Result<(), PgError> {
+        if let Some(place) = keys.iter().position(|key| key == scalar) {
+            *scalar = Scalar::Column(place);
+            return Ok(());
+        }
+        match scalar {
+            Scalar::Aggregate(place) => {
+                *scalar = Scalar::Column(keys.len() + *place);
+                Ok(())
+            }
+            Scalar::Column(index) => {
+                let shown = match self.scope().column(*index) {
+                    Some((relation, column)) => format!("{}.{}", relation.name, column.name),
+                    None => "?column?".to_string(),
+                };
+                Err(PgError::new(
+                    SqlState::GROUPING_ERROR,
+                    format!(
+                        "column \"{shown}\" must appear in the GROUP BY clause or be used in an aggregate function"
+                    ),
+                ))
+            }
+            Scalar::Subquery(subquery) if subquery.correlated => Err(
+                PgError::feature_not_supported("a correlated subquery beside aggregates"),
+            ),
+            other => {
+                let mut result = Ok(());
+                other.children_mut(&mut |child| {
+                    if result.is_ok() {
+                        result = self.over_group(child, keys);
+                    }
+                });
+                result
+            }
+        }
+    }
+}
+
+impl Scalar {
+    /// Calls `visit` with every part, outermost first. What is inside of
+    /// subqueries is their own.
+    pub(super) fn walk(&self, visit: &mut dyn FnMut(&Scalar)) {
+        visit(self);
+        // Visiting changes nothing: the copy is what one traversal costs.
+        let mut copy = self.clone();
+        copy.children_mut(&mut |child| child.walk(visit));
+    }
+
+    /// Calls `visit` with every direct part.
+    pub(super) fn children_mut(&mut self, visit: &mut dyn FnMut(&mut Scalar)) {
+        match self {
+            Scalar::Const(_)
+            | Scalar::Param(_)
+            | Scalar::Column(_)
+            | Scalar::Outer(..)
+            | Scalar::Aggregate(_) => {}
+            Scalar::Call(_, parts)
+            | Scalar::And(parts)
+            | Scalar::Or(parts)
+            | Scalar::Coalesce(parts)
+            | Scalar::Extreme(parts, _)
+            | Scalar::Array(parts) => parts.iter_mut().for_each(visit),
+            Scalar::Compare(_, pair)
+            | Scalar::Distinct(pair, _)
+            | Scalar::Any(_, pair, _)
+            | Scalar::NullIf(pair)
+            | Scalar::Index(pair) => {
+                visit(&mut pair.0);
+                visit(&mut pair.1);
+            }
+            Scalar::CompareRows(_, pairs) => {
+                for (left, right) in pairs {
+                    visit(left);
+                    visit(right);
+                }
+            }
+            Scalar::Not(inner)
+            | Scalar::IsNull(inner, _)
+            | Scalar::IsBool(inner, _, _)
+            | Scalar::Cast(inner, _) => visit(inner),
+            Scalar::InList(inner, list, _) => {
+                visit(inner);
+                list.iter_mut().for_each(visit);
+            }
+            Scalar::Case(whens, otherwise) => {
+                for (when, then) in whens {
+                    visit(when);
+                    visit(then);
+                }
+                visit(otherwise);
+            }
+            Scalar::Subquery(subquery) => {
+                if let super::SubqueryKind::In { operands, .. } = &mut subquery.kind {
+                    operands.iter_mut().for_each(visit);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! INSERT, UPDATE, DELETE.
+
+use std::sync::Arc;
+
+use super::bind::Binder;
+use super::coerce::Context;
+use super::from::Conditions;
+use super::scope::{Scope, table_columns};
+use super::{
+    Action, ConflictPlan, InsertSource, ModifyPlan, Scalar, Typed,
+};
+use crate::engine::{Identity, Table};
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::{
+    Alias, Assignment, ConflictTarget, Delete, Expr, FromItem, Insert, Name, OnConflict, QueryBody,
+    Target, Update,
+};
+use crate::sql::face::Column;
+use crate::sql::parse;
+use crate::types::{Datum, Type};
+
+impl Binder<'_> {
+    pub(crate) fn insert(&mut self, insert: &Insert) -> Result<ModifyPlan, PgError> {
+        let reach = self.ctes.len();
+        let ctes = self.with(&insert.with)?;
+        let plan = self.insert_in_reach(insert);
+        self.ctes.truncate(reach);
+        let mut plan = plan?;
+        plan.ctes = ctes;
+        Ok(plan)
+    }
+
+    fn insert_in_reach(&mut self, insert: &Insert) -> Result<ModifyPlan, PgError> {
+        let table = self.table(&insert.table)?;
+        let targets = insert_targets(&table, &insert.columns)?;
+        let source = self.insert_source(insert, &table, &targets)?;
+        let conflict = match &insert.on_conflict {
+            Some(conflict) => Some(self.conflict(conflict, &table, insert.alias.as_ref())?),
+            None => None,
+        };
+        let returning = self.returning(&insert.returning, &table, insert.alias.as_ref())?;
+        Ok(ModifyPlan {
+            ctes: Vec::new(),
+            checks: self.checks(&table)?,
+            action: Action::Insert { source, conflict },
+            returning,
+            table,
+        })
+    }
+
+    fn insert_source(
+        &mut self,
+        insert: &Insert,
+        table: &Arc<Table>,
+        targets: &[usize],
+    ) -> Result<InsertSource, PgError> {
+        let system = insert.overriding == Some(true);
+        let Some(query) = &insert.source else {
+            let mut row = Vec::with_capacity(table.columns.len());
+            for column in 0..table.columns.len() {
+                row.push(self.default_of(table, column)?);
+            }
+            return Ok(InsertSource::Values(vec![row]));
+        };
+        let plain = query.order_by.is_empty() && query.limit.is_none() && query.offset.is_none();
+        if let (QueryBody::Values(rows), true) = (&query.body, plain && query.with.tables.is_empty()) {
+            let mut bound = Vec::with_capacity(rows.len());
+            self.scopes.push(Scope {
+                clause: "VALUES",
+                ..Scope::default()
+            });
+            let result = rows.iter().try_for_each(|row| {
+                check_width(row.len(), targets.len(), &insert.columns, rows.len())?;
+                let mut full = vec![None; table.columns.len()];
+                for (expr, &column) in row.iter().zip(targets) {
+                    let user_value = !matches!(expr, Expr::Default);
+                    if user_value && is_generated(table, column) {
+                        match insert.overriding {
+                            Some(true) => {}
+                            // The value is ignored, the sequence's taken.
+                            Some(false) => continue,
+                            None => return Err(cannot_insert(table, column)),
+                        }
+                    }
+                    full[column] = Some(self.assigned(table, column, expr)?);
+                }
+                bound.push(self.fill_defaults(table, full)?);
+                Ok(())
+            });
+            self.scopes.pop();
+            result?;
+            return Ok(InsertSource::Values(bound));
+        }
+        let into: Vec<Typed> = targets.iter().map(|&column| typed(table, column)).collect();
+        let plan = self.query_into(query, &into)?;
+        check_width(plan.columns.len(), targets.len(), &insert.columns, 2)?;
+        let mut full = vec![None; table.columns.len()];
+        for (place, &column) in targets.iter().enumerate().take(plan.columns.len()) {
+            if is_generated(table, column) && !system {
+                return Err(cannot_insert(table, column));
+            }
+            let from = Typed {
+                ty: plan.columns[place].ty,
+                typmod: plan.columns[place].typmod,
+            };
+            full[column] = Some(self.assign(table, column, Scalar::Column(place), from)?);
+        }
+        let row = self.fill_defaults(table, full)?;
+        Ok(InsertSource::Query(Box::new(plan), row))
+    }
+
+    fn fill_defaults(
+        &mut self,
+        table: &Arc<Table>,
+        row: Vec<Option<Scalar>>,
+    ) -> Result<Vec<Scalar>, PgError> {
+        let mut full = Vec::with_capacity(row.len());
+        for (column, value) in row.into_iter().enumerate() {
+            full.push(match value {
+                Some(value) => value,
+                None => self.default_of(table, column)?,
+            });
+        }
+        Ok(full)
+    }
+
+    /// A value for a column, as written: an expression or DEFAULT.
+    fn assigned(&mut self, table: &Arc<Table>, column: usize, expr: &Expr) -> Result<Scalar, PgError> {
+        if matches!(expr, Expr::Default) {
+            return self.default_of(table, column);
+        }
+        let to = typed(table, column);
+        if let (Expr::Numeric(text), Type::Float8) = (expr, to.ty) {
+            return Ok(Scalar::Const(crate::types::text::read(to.ty, text)?));
+        }
+        let (scalar, from) = self.expr(expr)?;
+        self.assign(table, column, scalar, from)
+    }
+
+    fn assign(
+        &mut self,
+        table: &Table,
+        column: usize,
+        scalar: Scalar,
+        from: Typed,
+    ) -> Result<Scalar, PgError> {
+        let to = typed(table, column);
+        self.coerce(scalar, from, to, Context::Assignment)?.ok_or_else(|| {
+            PgError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!(
+                    "column \"{}\" is of type {} but expression is of type {}",
+                    table.columns[column].name, to.ty, from.ty
+                ),
+            )
+            .with_hint("You will need to rewrite or cast the expression.")
+        })
+    }
+
+    /// The default of a column, from the text in the catalog.
+    fn default_of(&mut self, table: &Arc<Table>, column: usize) -> Result<Scalar, PgError> {
+        let Some(text) = &table.columns[column].default else {
+            return Ok(Scalar::Const(Datum::Null));
+        };
+        let expr = parse::expression(text)?;
+        let (scalar, from) = self.over_table(None, &expr)?;
+        self.assign(table, column, scalar, from)
+    }
+
+    fn checks(&mut self, table: &Arc<Table>) -> Result<Vec<(Arc<str>, Scalar)>, PgError> {
+        let mut checks = Vec::with_capacity(table.checks.len());
+        for check in &table.checks {
+            let expr = parse::expression(&check.expression)?;
+            let bound = self.over_table(Some(table), &expr)?;
+            checks.push((check.name.clone(), self.demand(bound, Type::Bool, "CHECK")?));
+        }
+        Ok(checks)
+    }
+
+    fn returning(
+        &mut self,
+        targets: &[Target],
+        table: &Arc<Table>,
+        alias: Option<&Name>,
+    ) -> Result<Option<(Vec<Scalar>, Vec<Column>)>, PgError> {
+        if targets.is_empty() {
+            return Ok(None);
+        }
+        let mut scope = Scope {
+            clause: "RETURNING",
+            ..Scope::default()
+        };
+        let alias = alias.map(alias_of);
+        scope.add(table.name.clone(), table_columns(table), None, alias.as_ref(), 0)?;
+        self.scopes.push(scope);
+        let bound = self.targets(targets, &[]);
+        self.scopes.pop();
+        bound.map(Some)
+    }
+
+    fn conflict(
+        &mut self,
+        conflict: &OnConflict,
+        table: &Arc<Table>,
+        alias: Option<&Name>,
+    ) -> Result<ConflictPlan, PgError> {
+        let index = match &conflict.target {
+            ConflictTarget::Any => {
+                if conflict.update.is_some() {
+                    return Err(PgError::new(
+                        SqlState::SYNTAX_ERROR,
+                        "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+                    )
+                    .with_hint("For example, ON CONFLICT (column_name)."));
+                }
+                None
+            }
+            ConflictTarget::Constraint(name) => {
+                let mut indexes = table.unique_indexes();
+                let found = indexes.find(|(_, index)| index.constraint && index.name == *name);
+                match found {
+                    Some((place, _)) => Some(place),
+                    None => {
+                        return Err(PgError::new(
+                            SqlState::UNDEFINED_OBJECT,
+                            format!(
+                                "constraint \"{name}\" for table \"{}\" does not exist",
+                                table.name
+                            ),
+                        ));
+                    }
+                }
+            }
+            ConflictTarget::Columns(exprs, filter) => {
+                if filter.is_some() {
+                    return Err(PgError::feature_not_supported("ON CONFLICT … WHERE"));
+                }
+                let mut wanted = Vec::with_capacity(exprs.len());
+                for expr in exprs {
+                    let Expr::Column(names, at) = expr else {
+                        return Err(PgError::feature_not_supported(
+                            "ON CONFLICT on an expression",
+                        ));
+                    };
+                    let name = names.last().map_or("", |name| name);
+                    let column = table
+                        .column(name)
+                        .ok_or_else(|| PgError::undefined_column(name).at(*at as usize))?;
+                    wanted.push(column);
+                }
+                wanted.sort_unstable();
+                wanted.dedup();
+                let mut indexes = table.unique_indexes();
+                let found = indexes.find(|(_, index)| {
+                    let mut columns = index.columns.clone();
+                    columns.sort_unstable();
+                    columns == wanted
+                });
+                match found {
+                    Some((place, _)) => Some(place),
+                    None => {
+                        return Err(PgError::new(
+                            SqlState::INVALID_COLUMN_REFERENCE,
+                            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+                        ));
+                    }
+                }
+            }
+        };
+        let update = match &conflict.update {
+            None => None,
+            Some((assignments, filter)) => {
+                let mut scope = Scope {
+                    clause: "UPDATE",
+                    ..Scope::default()
+                };
+                let alias = alias.map(alias_of);
+                scope.add(table.name.clone(), table_columns(table), None, alias.as_ref(), 0)?;
+                scope.add("excluded".into(), table_columns(table), None, None, 0)?;
+                scope.relations[1].qualified_only = true;
+                // Its columns are reached by name, those of the table without.
+                self.scopes.push(scope);
+                let bound = self.conflict_update(assignments, filter.as_ref(), table);
+                self.scopes.pop();
+                Some(bound?)
+            }
+        };
+        Ok(ConflictPlan { index, update })
+    }
+
+    fn conflict_update(
+        &mut self,
+        assignments: &[Assignment],
+        filter: Option<&Expr>,
+        table: &Arc<Table>,
+    ) -> Result<(Vec<Scalar>, Option<Scalar>), PgError> {
+        let row = self.assignments(assignments, table)?;
+        let filter = match filter {
+            Some(filter) => Some(self.condition(filter, "WHERE")?),
+            None => None,
+        };
+        Ok((row, filter))
+    }
+
+    /// SET: the whole new row, over a row that begins with the old one.
+    fn assignments(
+        &mut self,
+        assignments: &[Assignment],
+        table: &Arc<Table>,
+    ) -> Result<Vec<Scalar>, PgError> {
+        let mut row: Vec<Scalar> = (0..table.columns.len()).map(Scalar::Column).collect();
+        let mut seen = Vec::with_capacity(assignments.len());
+        for assignment in assignments {
+            let Assignment { column: name, at, value } = assignment;
+            let Some(column) = table.column(name) else {
+                return Err(PgError::undefined_column_of(name, &table.name).at(*at as usize));
+            };
+            if seen.contains(&column) {
+                return Err(PgError::new(
+                    SqlState::SYNTAX_ERROR,
+                    format!("multiple assignments to same column \"{name}\""),
+                )
+                .at(*at as usize));
+            }
+            seen.push(column);
+            if is_generated(table, column) && !matches!(value, Expr::Default) {
+                return Err(PgError::new(
+                    "428C9".parse().unwrap_or(SqlState::SYNTAX_ERROR),
+                    format!("column \"{name}\" can only be updated to DEFAULT"),
+                )
+                .with_detail(format!(
+                    "Column \"{name}\" is an identity column defined as GENERATED ALWAYS."
+                )));
+            }
+            self.scope().clause = "UPDATE";
+            row[column] = self.assigned(table, column, value)?;
+        }
+        Ok(row)
+    }
+
+    pub(crate) fn update(&mut self, update: &Update) -> Result<ModifyPlan, PgError> {
+        let reach = self.ctes.len();
+        let ctes = self.with(&update.with)?;
+        self.scopes.push(Scope::default());
+        let plan = self.update_in_scope(update);
+        self.scopes.pop();
+        self.ctes.truncate(reach);
+        let mut plan = plan?;
+        plan.ctes = ctes;
+        Ok(plan)
+    }
+
+    fn update_in_scope(&mut self, update: &Update) -> Result<ModifyPlan, PgError> {
+        let table = self.table(&update.table)?;
+        let alias = update.alias.as_ref().map(alias_of);
+        let target = self.scan(table.clone(), alias.as_ref(), update.table.at)?;
+        let (others, conditions) = self.others(&update.from)?;
+        let row = self.assignments(&update.set, &table)?;
+        let filter = match &update.filter {
+            Some(filter) => Some(self.condition(filter, "WHERE")?),
+            None => None,
+        };
+        let returning = self.returning_of_join(&update.returning)?;
+        let root = self.target_and_others(target, others);
+        let from = self.finish_from(root, conditions, filter);
+        Ok(ModifyPlan {
+            ctes: Vec::new(),
+            checks: self.checks(&table)?,
+            action: Action::Update { from, row },
+            returning,
+            table,
+        })
+    }
+
+    pub(crate) fn delete(&mut self, delete: &Delete) -> Result<ModifyPlan, PgError> {
+        let reach = self.ctes.len();
+        let ctes = self.with(&delete.with)?;
+        self.scopes.push(Scope::default());
+        let plan = self.delete_in_scope(delete);
+        self.scopes.pop();
+        self.ctes.truncate(reach);
+        let mut plan = plan?;
+        plan.ctes = ctes;
+        Ok(plan)
+    }
+
+    fn delete_in_scope(&mut self, delete: &Delete) -> Result<ModifyPlan, PgError> {
+        let table = self.table(&delete.table)?;
+        let alias = delete.alias.as_ref().map(alias_of);
+        let target = self.scan(table.clone(), alias.as_ref(), delete.table.at)?;
+        let (others, conditions) = self.others(&delete.using)?;
+        let filter = match &delete.filter {
+            Some(filter) => Some(self.condition(filter, "WHERE")?),
+            None => None,
+        };
+        let returning = self.returning_of_join(&delete.returning)?;
+        let root = self.target_and_others(target, others);
+        let from = self.finish_from(root, conditions, filter);
+        Ok(ModifyPlan {
+            ctes: Vec::new(),
+            checks: Vec::new(),
+            action: Action::Delete { from },
+            returning,
+            table,
+        })
+    }
+
+    fn others(&mut self, items: &[FromItem]) -> Result<(super::FromNode, Conditions), PgError> {
+        self.from_items(items)
+    }
+
+    fn returning_of_join(
+        &mut self,
+        targets: &[Target],
+    ) -> Result<Option<(Vec<Scalar>, Vec<Column>)>, PgError> {
+        if targets.is_empty() {
+            return Ok(None);
+        }
+        self.scope().clause = "RETURNING";
+        self.targets(targets, &[]).map(Some)
+    }
+}
+
+fn alias_of(name: &Name) -> Alias {
+    Alias {
+        name: name.clone(),
+        columns: Vec::new(),
+    }
+}
+
+fn typed(table: &Table, column: usize) -> Typed {
+    Typed {
+        ty: table.columns[column].ty,
+        typmod: table.columns[column].typmod,
+    }
+}
+
+fn is_generated(table: &Table, column: usize) -> bool {
+    table.columns[column].identity == Some(Identity::Always)
+}
+
+fn cannot_insert(table: &Table, column: usize) -> PgError {
+    let name = &table.columns[column].name;
+    PgError::new(
+        "428C9".parse().unwrap_or(SqlState::SYNTAX_ERROR),
+        format!("cannot insert a non-DEFAULT value into column \"{name}\""),
+    )
+    .with_detail(format!(
+        "Column \"{name}\" is an identity column defined as GENERATED ALWAYS."
+    ))
+    .with_hint("Use OVERRIDING SYSTEM VALUE to override.")
+}
+
+/// The columns INSERT names, or all.
+fn insert_targets(table: &Table, columns: &[(Name, u32)]) -> Result<Vec<usize>, PgError> {
+    if columns.is_empty() {
+        return Ok((0..table.columns.len()).collect());
+    }
+    let mut targets = Vec::with_capacity(columns.len());
+    for (name, at) in columns {
+        let Some(column) = table.column(name) else {
+            return Err(PgError::undefined_column_of(name, &table.name).at(*at as usize));
+        };
+        if targets.contains(&column) {
+            return Err(PgError::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{name}\" specified more than once"),
+            )
+            .at(*at as usize));
+        }
+        targets.push(column);
+    }
+    Ok(targets)
+}
+
+fn check_width(
+    values: usize,
+    targets: usize,
+    named: &[(Name, u32)],
+    rows: usize,
+) -> Result<(), PgError> {
+    let _ = rows;
+    if values > targets {
+        return Err(PgError::new(
+            SqlState::SYNTAX_ERROR,
+            "INSERT has more expressions than target columns",
+        ));
+    }
+    if values < targets && !named.is_empty() {
+        return Err(PgError::new(
+            SqlState::SYNTAX_ERROR,
+            "INSERT has more target columns than expressions",
+        ));
+    }
+    Ok(())
+}
