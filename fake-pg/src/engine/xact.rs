@@ -105,6 +105,18 @@ impl Transaction {
         &self.catalog
     }
 
+    /// Its catalog, brought up to date with what others have committed, as its next statement will
+    /// see it.
+    pub fn fresh_catalog(&self, engine: &Engine) -> Arc<Catalog> {
+        if self.catalog_base == engine.catalog.version() {
+            return self.catalog.clone();
+        }
+        match self.ddl.is_empty() {
+            true => engine.catalog.clone(),
+            false => Arc::new(engine.catalog.with(&self.ddl)),
+        }
+    }
+
     /// Whether an error has doomed it, up to a ROLLBACK TO.
     pub fn has_failed(&self) -> bool {
         self.failed

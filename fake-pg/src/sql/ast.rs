@@ -530,8 +530,8 @@ pub struct ColumnDef {
     pub ty: TypeName,
     /// NOT NULL.
     pub not_null: bool,
-    /// DEFAULT.
-    pub default: Option<Expr>,
+    /// DEFAULT, with its text, which is what the catalog keeps.
+    pub default: Option<(Expr, Arc<str>)>,
     /// GENERATED … AS IDENTITY.
     pub identity: Option<Identity>,
 }
@@ -588,7 +588,7 @@ pub enum ConstraintKind {
     /// UNIQUE.
     Unique(Vec<Name>),
     /// CHECK, with its text.
-    Check(Expr),
+    Check(Expr, Arc<str>),
 }
 
 /// CREATE INDEX.

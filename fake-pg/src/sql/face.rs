@@ -4,15 +4,16 @@
 //! version, so that a repeated statement costs neither, across clones of an
 //! engine too. Transaction control is not run here: the session does that.
 //!
-//! Until `plan` and `execute` are here, whatever is prepared is refused.
+//! What is cached is in `cache`, one for each thread.
 
 use std::sync::Arc;
 
-use super::ast::Statement;
-use super::parse;
+use super::ast::{Command, Statement};
+use super::plan::{Binder, Plan};
 use super::settings::Settings;
-use crate::engine::{Engine, Exec, Halt, Transaction};
-use crate::error::PgError;
+use super::{cache, execute as executor, parse};
+use crate::engine::{Catalog, Engine, Exec, Halt, Transaction};
+use crate::error::{PgError, SqlState};
 use crate::types::{Datum, Type};
 
 /// A column of a result, as RowDescription tells it.
@@ -68,27 +69,75 @@ pub struct Context<'a> {
 
 /// Parses a script; cached.
 pub fn parse_script(text: &str) -> Result<Arc<[Arc<Statement>]>, PgError> {
+    if let Some(statements) = cache::script(text) {
+        return Ok(statements);
+    }
     let statements = parse::parse_script(text)?;
-    Ok(statements.iter().cloned().map(Arc::new).collect())
+    let statements: Arc<[Arc<Statement>]> = statements.iter().cloned().map(Arc::new).collect();
+    cache::keep_script(text, &statements);
+    Ok(statements)
 }
 
 /// Binds a statement to the schema as the transaction sees it; cached. `hints` are the types of
 /// Parse, `None` or missing where the client leaves them open.
 pub fn prepare(
-    _engine: &Engine,
-    _tx: &Transaction,
+    engine: &Engine,
+    tx: &Transaction,
     statement: &Arc<Statement>,
-    _hints: &[Option<Type>],
+    hints: &[Option<Type>],
 ) -> Result<Arc<Prepared>, PgError> {
-    Err(PgError::feature_not_supported(&statement.text))
+    prepare_for(&tx.fresh_catalog(engine), statement, hints)
+}
+
+fn prepare_for(
+    catalog: &Catalog,
+    statement: &Arc<Statement>,
+    hints: &[Option<Type>],
+) -> Result<Arc<Prepared>, PgError> {
+    let version = catalog.version();
+    if let Some(prepared) = cache::plan(version, &statement.text, hints) {
+        return Ok(prepared);
+    }
+    let mut params = hints.to_vec();
+    params.resize(hints.len().max(statement.params), None);
+    let mut binder = Binder::new(catalog, params);
+    let plan = match &statement.command {
+        Command::Query(query) => Plan::Query(binder.query(query)?),
+        Command::Insert(insert) => Plan::Modify(binder.insert(insert)?),
+        Command::Update(update) => Plan::Modify(binder.update(update)?),
+        Command::Delete(delete) => Plan::Modify(binder.delete(delete)?),
+        Command::Unsupported(what) => return Err(PgError::feature_not_supported(what)),
+        _ => Plan::Utility,
+    };
+    let columns = match &statement.command {
+        Command::Show(name) => Some(executor::show_columns(name)),
+        _ => plan.columns().map(<[Column]>::to_vec),
+    };
+    let prepared = Arc::new(Prepared {
+        statement: statement.clone(),
+        hints: hints.to_vec(),
+        version,
+        params: binder.params()?,
+        slots: binder.slots(),
+        columns,
+        plan,
+    });
+    cache::keep_plan(&prepared);
+    Ok(prepared)
 }
 
 /// A statement bound to a schema.
 #[derive(Debug)]
 pub struct Prepared {
-    statement: Arc<Statement>,
+    pub(super) statement: Arc<Statement>,
+    pub(super) hints: Vec<Option<Type>>,
+    /// Of the schema.
+    pub(super) version: u64,
     params: Vec<Type>,
+    /// How many subqueries and common table expressions there are.
+    slots: (usize, usize),
     columns: Option<Vec<Column>>,
+    plan: Plan,
 }
 
 impl Prepared {
@@ -109,10 +158,29 @@ impl Prepared {
 /// Runs it. After `Halt::Wait` it is called again with the same journal.
 pub fn execute(
     prepared: &Prepared,
-    _params: &[Datum],
-    _context: &mut Context<'_>,
+    params: &[Datum],
+    context: &mut Context<'_>,
 ) -> Result<Outcome, Halt> {
-    Err(PgError::feature_not_supported(&prepared.statement.text).into())
+    let statement = &prepared.statement;
+    // DDL that waited has changed the schema itself: its tree needs no plan.
+    if context.exec.catalog().version() == prepared.version || matches!(prepared.plan, Plan::Utility) {
+        return executor::run(statement, &prepared.plan, prepared.slots, params, context);
+    }
+    // The schema has changed since: what was promised to the client must still hold.
+    let catalog = context.exec.catalog().clone();
+    let again = prepare_for(&catalog, statement, &prepared.hints)?;
+    let types = |prepared: &Prepared| -> Option<Vec<(Type, i32)>> {
+        let columns = prepared.columns.as_ref()?;
+        Some(columns.iter().map(|column| (column.ty, column.typmod)).collect())
+    };
+    if types(prepared) != types(&again) || prepared.params != again.params {
+        return Err(PgError::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "cached plan must not change result type",
+        )
+        .into());
+    }
+    executor::run(statement, &again.plan, again.slots, params, context)
 }
 
 impl std::fmt::Display for CommandTag {

@@ -12,7 +12,6 @@ mod system;
 mod times;
 
 pub(crate) use operators::{binary_operator, prefix_operator};
-pub(crate) use strings::like;
 
 use super::ast::Call;
 use super::face::Context;
@@ -58,6 +57,24 @@ pub(crate) enum Returns {
     Same(usize),
     /// That of the elements of the n-th argument.
     ElementOf(usize),
+}
+
+impl Function {
+    /// Whether calling it changes anything, or may give something else the next
+    /// time: then it is called for whole rows only.
+    pub(crate) fn is_volatile(&self) -> bool {
+        const VOLATILE: [&str; 8] = [
+            "nextval",
+            "setval",
+            "currval",
+            "lastval",
+            "clock_timestamp",
+            "pg_sleep",
+            "set_config",
+            "pg_logical_emit_message",
+        ];
+        VOLATILE.contains(&self.name) || self.name.contains("advisory")
+    }
 }
 
 impl PartialEq for Function {

@@ -1,8 +1,16 @@
 //! SQL: text to rows. `parse` → [`ast`] → `plan` → `execute`.
 
 pub mod ast;
+mod cache;
+mod committed;
+mod execute;
 mod face;
+mod functions;
 pub mod parse;
+mod plan;
 pub mod settings;
+
+#[cfg(test)]
+mod tests;
 
 pub use face::*;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use squawk_syntax::ast::AstNode;
 use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
 
-use super::ast::{Command, Statement};
+use super::ast::{Command, Expr, QueryBody, Statement, Target};
 use crate::error::PgError;
 use tree::Tree;
 
@@ -69,6 +69,18 @@ pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
         });
     }
     Ok(statements.into())
+}
+
+/// Parses an expression of the catalog: a default, a check.
+pub(crate) fn expression(text: &str) -> Result<Expr, PgError> {
+    let script = parse_script(&format!("select {text}"))?;
+    if let Some(Command::Query(query)) = script.first().map(|statement| &statement.command)
+        && let QueryBody::Select(select) = &query.body
+        && let [Target::Expr(expr, None)] = &select.targets[..]
+    {
+        return Ok(expr.clone());
+    }
+    Err(PgError::syntax_error_near(text))
 }
 
 /// Lowers one statement.

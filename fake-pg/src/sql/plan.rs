@@ -16,7 +16,7 @@ mod scope;
 use std::sync::Arc;
 
 pub(crate) use bind::Binder;
-pub(crate) use coerce::{Cast, varchar_typmod};
+pub(crate) use coerce::Cast;
 
 use super::ast::{LockStrength, LockWait, SetOp};
 use super::face::Column;
@@ -97,8 +97,14 @@ pub(crate) enum SubqueryKind {
 }
 
 /// Subqueries are never the same expression twice.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Unequal<T>(pub(crate) Arc<T>);
+
+impl<T> Clone for Unequal<T> {
+    fn clone(&self) -> Self {
+        Unequal(self.0.clone())
+    }
+}
 
 impl<T> PartialEq for Unequal<T> {
     fn eq(&self, _: &Self) -> bool {

@@ -115,14 +115,10 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
             binder.check(&definition, expr)?;
         }
     }
-    // The sequences come first, so that the table's id is the later one, as in PostgreSQL.
-    let mut created = Vec::new();
-    for (place, sequence) in sequences {
-        created.push((place, exec.create_sequence(sequence)?));
-    }
     let table = exec.create_table(table)?;
-    for (place, sequence) in created {
-        exec.own_sequence(&sequence, table.id, place)?;
+    for (place, mut sequence) in sequences {
+        sequence.owner = Some((table.id, place));
+        exec.create_sequence(sequence)?;
     }
     Ok(())
 }

@@ -207,7 +207,7 @@ pub(super) fn not_ilike_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
 }
 
 /// LIKE with `\` as the escape.
-pub(crate) fn like(text: &str, pattern: &str, insensitive: bool) -> Result<bool, Halt> {
+fn like(text: &str, pattern: &str, insensitive: bool) -> Result<bool, Halt> {
     let fold = |text: &str| match insensitive {
         true => text.to_lowercase().chars().collect(),
         false => text.chars().collect::<Vec<char>>(),

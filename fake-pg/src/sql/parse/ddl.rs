@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
-use super::expr::child_expr;
+use super::expr::{child_expr, expr, is_expr};
 use super::operand::{is_type, type_name};
 use super::query::filter;
 use super::tree::{Tree, child, child_name, child_of, children, has, name, path, relation};
@@ -76,7 +76,7 @@ fn column(tree: &Tree<'_>, node: &SyntaxNode, create: &mut CreateTable) -> Resul
             _ if is_type(&clause) => {}
             K::NOT_NULL_CONSTRAINT => column.not_null = true,
             K::NULL_CONSTRAINT => {}
-            K::DEFAULT_CONSTRAINT => column.default = child_expr(tree, &clause),
+            K::DEFAULT_CONSTRAINT => column.default = expr_with_text(tree, &clause),
             K::GENERATED_CONSTRAINT => {
                 let identity = child(&clause, K::GENERATED_IDENTITY).ok_or("generated columns")?;
                 column.not_null = true;
@@ -119,7 +119,10 @@ fn constraint(
     let kind = match node.kind() {
         K::PRIMARY_KEY_CONSTRAINT => ConstraintKind::PrimaryKey(constraint_columns(node, column)?),
         K::UNIQUE_CONSTRAINT => ConstraintKind::Unique(constraint_columns(node, column)?),
-        K::CHECK_CONSTRAINT => ConstraintKind::Check(child_expr(tree, node).ok_or("this CHECK")?),
+        K::CHECK_CONSTRAINT => {
+            let (expr, text) = expr_with_text(tree, node).ok_or("this CHECK")?;
+            ConstraintKind::Check(expr, text)
+        }
         K::FOREIGN_KEY_CONSTRAINT | K::REFERENCES_CONSTRAINT => return Err("foreign keys".into()),
         K::EXCLUDE_CONSTRAINT => return Err("exclusion constraints".into()),
         _ => return Err("this constraint".into()),
@@ -130,6 +133,12 @@ fn constraint(
         kind,
         column: column.cloned(),
     })
+}
+
+/// An expression and how it is written.
+fn expr_with_text(tree: &Tree<'_>, node: &SyntaxNode) -> Option<(Expr, Arc<str>)> {
+    let node = node.children().find(is_expr)?;
+    Some((expr(tree, &node), node.text().to_string().trim().into()))
 }
 
 fn constraint_columns(node: &SyntaxNode, column: Option<&Name>) -> Result<Vec<Name>, Lacking> {

@@ -83,6 +83,41 @@ impl<'a> Binder<'a> {
         bound
     }
 
+    /// Checks the expression of a DEFAULT.
+    pub(crate) fn check_default(
+        &mut self,
+        expr: &Expr,
+        to: Typed,
+        column: &str,
+    ) -> Result<(), PgError> {
+        let (scalar, from) = match (expr, to.ty) {
+            (Expr::Numeric(_), Type::Float8) => return Ok(()),
+            _ => self.over_table(None, expr)?,
+        };
+        // A default that draws on what is not there yet is bound when it is used.
+        match self.coerce(scalar, from, to, Context::Assignment)? {
+            Some(_) => Ok(()),
+            None => Err(PgError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!(
+                    "column \"{column}\" is of type {} but default expression is of type {}",
+                    to.ty, from.ty
+                ),
+            )
+            .with_hint("You will need to rewrite or cast the expression.")),
+        }
+    }
+
+    /// Checks the expression of a CHECK.
+    pub(crate) fn check(
+        &mut self,
+        table: &Arc<crate::engine::Table>,
+        expr: &Expr,
+    ) -> Result<(), PgError> {
+        let bound = self.over_table(Some(table), expr)?;
+        self.demand(bound, Type::Bool, "CHECK").map(drop)
+    }
+
     /// Binds an expression that must be boolean.
     pub(super) fn condition(&mut self, expr: &Expr, clause: &'static str) -> Result<Scalar, PgError> {
         self.scope().clause = clause;
@@ -91,7 +126,7 @@ impl<'a> Binder<'a> {
     }
 
     /// Binds an expression.
-    pub(super) fn expr(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
+    pub(crate) fn expr(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
         let unknown = Typed::from(Type::Unknown);
         let boolean = |scalar| Ok((scalar, Typed::from(Type::Bool)));
         match expr {

@@ -224,7 +224,7 @@ impl Binder<'_> {
 }
 
 /// The length of varchar(n), if a modifier gives one.
-pub(crate) fn varchar_typmod(length: i32) -> i32 {
+pub(super) fn varchar_typmod(length: i32) -> i32 {
     length + 4
 }
 
