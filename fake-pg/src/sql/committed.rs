@@ -30,7 +30,10 @@ impl Engine {
                 Some(shown)
             }
         };
-        Ok(rows.into_iter().map(|row| row.into_iter().map(shown).collect()).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| row.into_iter().map(shown).collect())
+            .collect())
     }
 
     /// Runs a script in a transaction of its own; gives the rows of its last statement.
@@ -49,7 +52,9 @@ impl Engine {
                 StatementKind::Empty => continue,
                 StatementKind::Transaction => {
                     self.abort(tx);
-                    return Err(PgError::feature_not_supported("transaction control in this script"));
+                    return Err(PgError::feature_not_supported(
+                        "transaction control in this script",
+                    ));
                 }
                 StatementKind::Utility | StatementKind::Query => {}
             }

@@ -96,7 +96,11 @@ pub(crate) fn run(
 }
 
 /// 25006 for what a read-only transaction must not do (`PreventCommandIfReadOnly`).
-fn refuse_writing(statement: &Statement, plan: &Plan, context: &Context<'_>) -> Result<(), PgError> {
+fn refuse_writing(
+    statement: &Statement,
+    plan: &Plan,
+    context: &Context<'_>,
+) -> Result<(), PgError> {
     if !context.exec.tx.options.read_only {
         return Ok(());
     }
@@ -108,9 +112,9 @@ fn refuse_writing(statement: &Statement, plan: &Plan, context: &Context<'_>) -> 
     };
     let name = match (plan, &statement.command) {
         (Plan::Modify(modify), _) => Some(verb(&modify.action)),
-        (Plan::Query(query), Command::Query(ast)) => writes(&query.ctes).or_else(|| {
-            (!ast.locking.is_empty()).then_some("SELECT FOR UPDATE")
-        }),
+        (Plan::Query(query), Command::Query(ast)) => {
+            writes(&query.ctes).or_else(|| (!ast.locking.is_empty()).then_some("SELECT FOR UPDATE"))
+        }
         (_, Command::CreateTable(_)) => Some("CREATE TABLE"),
         (_, Command::CreateIndex(_)) => Some("CREATE INDEX"),
         (_, Command::CreateSequence(_)) => Some("CREATE SEQUENCE"),

@@ -163,7 +163,9 @@ pub fn execute(
 ) -> Result<Outcome, Halt> {
     let statement = &prepared.statement;
     // DDL that waited has changed the schema itself: its tree needs no plan.
-    if context.exec.catalog().version() == prepared.version || matches!(prepared.plan, Plan::Utility) {
+    if context.exec.catalog().version() == prepared.version
+        || matches!(prepared.plan, Plan::Utility)
+    {
         return executor::run(statement, &prepared.plan, prepared.slots, params, context);
     }
     // The schema has changed since: what was promised to the client must still hold.
@@ -171,7 +173,12 @@ pub fn execute(
     let again = prepare_for(&catalog, statement, &prepared.hints)?;
     let types = |prepared: &Prepared| -> Option<Vec<(Type, i32)>> {
         let columns = prepared.columns.as_ref()?;
-        Some(columns.iter().map(|column| (column.ty, column.typmod)).collect())
+        Some(
+            columns
+                .iter()
+                .map(|column| (column.ty, column.typmod))
+                .collect(),
+        )
     };
     if types(prepared) != types(&again) || prepared.params != again.params {
         return Err(PgError::new(

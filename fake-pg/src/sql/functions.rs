@@ -90,12 +90,7 @@ impl std::fmt::Debug for Function {
 }
 
 /// A strict function.
-const fn strict(
-    name: &'static str,
-    args: &'static [Arg],
-    result: Returns,
-    body: Body,
-) -> Function {
+const fn strict(name: &'static str, args: &'static [Arg], result: Returns, body: Body) -> Function {
     Function {
         name,
         args,
@@ -172,7 +167,10 @@ pub(crate) fn bind(binder: &mut Binder<'_>, call: &Call) -> Result<(Scalar, Type
         [name] => &**name,
         [schema, name] if &**schema == "pg_catalog" => &**name,
         _ => {
-            return Err(PgError::undefined_function(&format!("{}()", call.name.join("."))));
+            return Err(PgError::undefined_function(&format!(
+                "{}()",
+                call.name.join(".")
+            )));
         }
     };
     if let Some(bound) = construct(binder, name, call)? {

@@ -31,13 +31,22 @@ impl<'p> Run<'p, '_, '_> {
         let Some(grouping) = &plan.grouping else {
             return Ok(Vec::new());
         };
-        let fresh = || grouping.aggregates.iter().map(|_| State::default()).collect::<Vec<_>>();
+        let fresh = || {
+            grouping
+                .aggregates
+                .iter()
+                .map(|_| State::default())
+                .collect::<Vec<_>>()
+        };
         let mut groups: BTreeMap<Values, Vec<State>> = BTreeMap::new();
         if grouping.keys.is_empty() {
             groups.insert(Vec::new(), fresh());
         }
         self.from(&plan.from, outer, &mut |run, joined| {
-            let frame = Frame { row: &joined.row, outer };
+            let frame = Frame {
+                row: &joined.row,
+                outer,
+            };
             let keys = run.eval_all(&grouping.keys, &frame)?;
             let states = groups.entry(keys).or_insert_with(fresh);
             for (aggregate, state) in grouping.aggregates.iter().zip(states) {
@@ -137,7 +146,10 @@ fn finish(plan: &AggregatePlan, mut state: State) -> Result<Datum, Halt> {
         },
         Aggregate::ArrayAgg if state.kept.is_empty() => Datum::Null,
         Aggregate::ArrayAgg => {
-            let items = state.kept.into_iter().filter_map(|(_, args)| args.into_iter().next());
+            let items = state
+                .kept
+                .into_iter()
+                .filter_map(|(_, args)| args.into_iter().next());
             Datum::Array(items.collect())
         }
         Aggregate::StringAgg if state.kept.is_empty() => Datum::Null,

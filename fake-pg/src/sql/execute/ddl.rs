@@ -42,7 +42,11 @@ impl Names<'_> {
     /// `table_column_suffix`, with a number if that is taken.
     fn choose(&mut self, table: &str, columns: &str, suffix: &str) -> Name {
         for number in 0.. {
-            let number = if number == 0 { String::new() } else { number.to_string() };
+            let number = if number == 0 {
+                String::new()
+            } else {
+                number.to_string()
+            };
             let name = object_name(table, columns, &format!("{suffix}{number}"));
             if self.catalog.relation(&name).is_none() && !self.chosen.contains(&name) {
                 self.chosen.insert(name.clone());
@@ -156,10 +160,13 @@ fn column(
         typmod,
         not_null: definition.not_null || serial.is_some(),
         default: definition.default.as_ref().map(|(_, text)| text.clone()),
-        identity: definition.identity.as_ref().map(|identity| match identity.always {
-            true => Identity::Always,
-            false => Identity::ByDefault,
-        }),
+        identity: definition
+            .identity
+            .as_ref()
+            .map(|identity| match identity.always {
+                true => Identity::Always,
+                false => Identity::ByDefault,
+            }),
     };
     if serial.is_none() && definition.identity.is_none() {
         return Ok((column, None));
@@ -190,7 +197,9 @@ fn column(
 
 /// A name within a string constant: quoted if folding would change it.
 fn quoted(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let plain = name
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     match plain {
         true => name.to_string(),
         false => format!("\"{}\"", name.replace('"', "\"\"").replace('\'', "''")),
@@ -216,7 +225,11 @@ fn apply(options: &SequenceOptions, sequence: &mut Sequence) -> Result<(), PgErr
             sequence.min, sequence.max
         )));
     }
-    let first = if sequence.increment > 0 { sequence.min } else { sequence.max };
+    let first = if sequence.increment > 0 {
+        sequence.min
+    } else {
+        sequence.max
+    };
     sequence.start = options.start.unwrap_or(first);
     if sequence.start < sequence.min {
         return Err(invalid(format!(
@@ -278,7 +291,10 @@ fn constraints(
             if indexes.iter().any(|index: &Index| index.primary) {
                 return Err(PgError::new(
                     "42P16".parse().unwrap_or(SqlState::SYNTAX_ERROR),
-                    format!("multiple primary keys for table \"{}\" are not allowed", table.name),
+                    format!(
+                        "multiple primary keys for table \"{}\" are not allowed",
+                        table.name
+                    ),
                 ));
             }
             for &place in &places {
@@ -311,7 +327,9 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
     let catalog = exec.catalog().clone();
     let table_name = local_name(&create.table)?;
     let Some(table) = catalog.table(table_name) else {
-        return Err(PgError::undefined_table(table_name).at(create.table.at as usize).into());
+        return Err(PgError::undefined_table(table_name)
+            .at(create.table.at as usize)
+            .into());
     };
     if let Some(name) = &create.name
         && create.if_not_exists
@@ -333,7 +351,9 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
             other => {
                 Binder::new(&catalog, Vec::new()).over_table(Some(table), other)?;
                 if create.unique {
-                    return Err(PgError::feature_not_supported("unique indexes on expressions").into());
+                    return Err(
+                        PgError::feature_not_supported("unique indexes on expressions").into(),
+                    );
                 }
                 shown.push("expr".to_string());
             }
@@ -363,7 +383,10 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
     exec.create_index(table, index)
 }
 
-pub(super) fn create_sequence(create: &CreateSequence, context: &mut Context<'_>) -> Result<(), Halt> {
+pub(super) fn create_sequence(
+    create: &CreateSequence,
+    context: &mut Context<'_>,
+) -> Result<(), Halt> {
     let exec = &mut context.exec;
     let name = local_name(&create.name)?;
     if create.if_not_exists && exec.catalog().relation(name).is_some() {
@@ -409,7 +432,9 @@ pub(super) fn drop(
             (DropObject::Table, Some(Relation::Table(table))) => exec.drop_table(&table)?,
             (DropObject::Sequence, Some(Relation::Sequence(sequence))) => {
                 if sequence.owner.is_some() {
-                    return Err(PgError::feature_not_supported("dropping a column's sequence").into());
+                    return Err(
+                        PgError::feature_not_supported("dropping a column's sequence").into(),
+                    );
                 }
                 exec.drop_sequence(&sequence)?;
             }
@@ -419,15 +444,19 @@ pub(super) fn drop(
                         "cannot drop index {name} because constraint {name} on table {} requires it",
                         table.name
                     );
-                    return Err(PgError::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
-                        .with_hint(format!(
-                            "You can drop constraint {name} on table {} instead.",
-                            table.name
-                        ))
-                        .into());
+                    return Err(
+                        PgError::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
+                            .with_hint(format!(
+                                "You can drop constraint {name} on table {} instead.",
+                                table.name
+                            ))
+                            .into(),
+                    );
                 }
                 if index.unique {
-                    return Err(PgError::feature_not_supported("DROP INDEX of a unique index").into());
+                    return Err(
+                        PgError::feature_not_supported("DROP INDEX of a unique index").into(),
+                    );
                 }
                 let mut table = Table::clone(&table);
                 table.indexes.retain(|other| other.name != index.name);
@@ -458,7 +487,8 @@ pub(super) fn truncate(
         };
         exec.truncate(&table)?;
         if restart_identity {
-            let owned = |sequence: &&Arc<Sequence>| sequence.owner.is_some_and(|owner| owner.0 == table.id);
+            let owned =
+                |sequence: &&Arc<Sequence>| sequence.owner.is_some_and(|owner| owner.0 == table.id);
             let sequences: Vec<_> = exec.catalog().sequences().filter(owned).cloned().collect();
             for sequence in sequences {
                 exec.setval(&sequence, sequence.start, false)?;

@@ -44,7 +44,11 @@ fn as_bool(datum: &Datum) -> Option<bool> {
 
 impl<'p> Run<'p, '_, '_> {
     /// Whether all conditions are true.
-    pub(super) fn all_true(&mut self, conditions: &'p [Scalar], frame: &Frame<'_>) -> Result<bool, Halt> {
+    pub(super) fn all_true(
+        &mut self,
+        conditions: &'p [Scalar],
+        frame: &Frame<'_>,
+    ) -> Result<bool, Halt> {
         for condition in conditions {
             if !self.is_true(condition, frame)? {
                 return Ok(false);
@@ -53,12 +57,20 @@ impl<'p> Run<'p, '_, '_> {
         Ok(true)
     }
 
-    pub(super) fn is_true(&mut self, condition: &'p Scalar, frame: &Frame<'_>) -> Result<bool, Halt> {
+    pub(super) fn is_true(
+        &mut self,
+        condition: &'p Scalar,
+        frame: &Frame<'_>,
+    ) -> Result<bool, Halt> {
         Ok(self.eval(condition, frame)? == Datum::Bool(true))
     }
 
     /// The values of several expressions.
-    pub(super) fn eval_all(&mut self, scalars: &'p [Scalar], frame: &Frame<'_>) -> Result<Values, Halt> {
+    pub(super) fn eval_all(
+        &mut self,
+        scalars: &'p [Scalar],
+        frame: &Frame<'_>,
+    ) -> Result<Values, Halt> {
         let mut values = Vec::with_capacity(scalars.len());
         for scalar in scalars {
             values.push(self.eval(scalar, frame)?);
@@ -75,7 +87,9 @@ impl<'p> Run<'p, '_, '_> {
             Scalar::Outer(level, index) => {
                 let mut at = frame;
                 for _ in 0..*level {
-                    at = at.outer.expect("a correlated subquery runs within its query");
+                    at = at
+                        .outer
+                        .expect("a correlated subquery runs within its query");
                 }
                 at.row[*index].clone()
             }
@@ -113,9 +127,7 @@ impl<'p> Run<'p, '_, '_> {
                 }
                 from_bool(any)
             }
-            Scalar::Not(inner) => {
-                from_bool(as_bool(&self.eval(inner, frame)?).map(|value| !value))
-            }
+            Scalar::Not(inner) => from_bool(as_bool(&self.eval(inner, frame)?).map(|value| !value)),
             Scalar::IsNull(inner, negated) => {
                 Datum::Bool(self.eval(inner, frame)?.is_null() != *negated)
             }
@@ -153,7 +165,9 @@ impl<'p> Run<'p, '_, '_> {
                 let results = items.iter().map(|item| comparison.of(&value, item));
                 from_bool(quantify(results, *all))
             }
-            Scalar::CompareRows(comparison, pairs) => self.compare_rows(*comparison, pairs, frame)?,
+            Scalar::CompareRows(comparison, pairs) => {
+                self.compare_rows(*comparison, pairs, frame)?
+            }
             Scalar::Case(whens, otherwise) => {
                 for (when, then) in whens {
                     if self.is_true(when, frame)? {
@@ -194,9 +208,10 @@ impl<'p> Run<'p, '_, '_> {
                 let base = self.eval(&pair.0, frame)?;
                 let index = self.eval(&pair.1, frame)?.as_i64();
                 match (base, index) {
-                    (Datum::Array(items), Some(index @ 1..)) => {
-                        items.get(index as usize - 1).cloned().unwrap_or(Datum::Null)
-                    }
+                    (Datum::Array(items), Some(index @ 1..)) => items
+                        .get(index as usize - 1)
+                        .cloned()
+                        .unwrap_or(Datum::Null),
                     _ => Datum::Null,
                 }
             }

@@ -110,7 +110,10 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             .into());
         }
         let strength = LockStrength::NoKeyUpdate;
-        let found = self.context.exec.lock(table, tid, strength, WaitPolicy::Block)?;
+        let found = self
+            .context
+            .exec
+            .lock(table, tid, strength, WaitPolicy::Block)?;
         let Found::Here(tid) = found else {
             return Ok(None);
         };
@@ -127,7 +130,11 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         }
         let new = self.eval_all(update, &frame)?;
         self.check(plan, &new)?;
-        match self.context.exec.update(table, tid, new.as_slice().into())? {
+        match self
+            .context
+            .exec
+            .update(table, tid, new.as_slice().into())?
+        {
             Found::Here(_) => {
                 self.return_row(plan, &new, returned)?;
                 Ok(Some(1))
@@ -152,7 +159,10 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 };
                 let new = run.eval_all(row, &frame)?;
                 run.check(plan, &new)?;
-                let found = run.context.exec.update(&plan.table, tid, new.as_slice().into())?;
+                let found = run
+                    .context
+                    .exec
+                    .update(&plan.table, tid, new.as_slice().into())?;
                 if let Found::Here(_) = found {
                     joined.row[..new.len()].clone_from_slice(&new);
                 }

@@ -178,10 +178,13 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                     (true, _) => Vec::new(),
                     (false, _) => vec![value],
                 };
-                let rows = values.into_iter().zip(1..).map(|(value, number)| match ordinality {
-                    true => vec![value, Datum::Int8(number)],
-                    false => vec![value],
-                });
+                let rows = values
+                    .into_iter()
+                    .zip(1..)
+                    .map(|(value, number)| match ordinality {
+                        true => vec![value, Datum::Int8(number)],
+                        false => vec![value],
+                    });
                 rows.collect::<Vec<Values>>().into()
             }
         };
@@ -226,7 +229,14 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 match self.context.exec.lock(&lock.table, tid, strength, policy)? {
                     Found::Here(_) => break,
                     Found::Moved(newest) => {
-                        if !self.still_holds(&lock.table, newest, lock.offset, recheck, joined, outer)? {
+                        if !self.still_holds(
+                            &lock.table,
+                            newest,
+                            lock.offset,
+                            recheck,
+                            joined,
+                            outer,
+                        )? {
                             return Ok(false);
                         }
                         tid = newest;

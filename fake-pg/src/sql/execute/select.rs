@@ -26,7 +26,10 @@ impl Window {
         if self.offset == 0 && self.limit >= rows.len() {
             return rows;
         }
-        rows.into_iter().skip(self.offset).take(self.limit).collect()
+        rows.into_iter()
+            .skip(self.offset)
+            .take(self.limit)
+            .collect()
     }
 }
 
@@ -54,7 +57,9 @@ impl<'p> Run<'p, '_, '_> {
 
     fn window(&mut self, tail: &'p Tail, outer: Option<&Frame<'_>>) -> Result<Window, Halt> {
         let mut number = |scalar: &'p Option<Scalar>, none: usize, code: SqlState, clause: &str| {
-            let Some(scalar) = scalar else { return Ok(none) };
+            let Some(scalar) = scalar else {
+                return Ok(none);
+            };
             match self.eval(scalar, &Frame { row: &[], outer })?.as_i64() {
                 None => Ok(none),
                 Some(number) => usize::try_from(number).map_err(|_| {
@@ -97,7 +102,11 @@ impl<'p> Run<'p, '_, '_> {
         Ok(keys)
     }
 
-    fn set_operation(&mut self, plan: &'p SetPlan, outer: Option<&Frame<'_>>) -> Result<Vec<Values>, Halt> {
+    fn set_operation(
+        &mut self,
+        plan: &'p SetPlan,
+        outer: Option<&Frame<'_>>,
+    ) -> Result<Vec<Values>, Halt> {
         let mut left = self.query(&plan.left, outer, None)?;
         let mut right = self.query(&plan.right, outer, None)?;
         for (rows, casts) in [(&mut left, &plan.casts.0), (&mut right, &plan.casts.1)] {
@@ -156,7 +165,10 @@ impl<'p> Run<'p, '_, '_> {
         let mut fresh = |rows: Vec<Values>| -> Vec<Values> {
             match all {
                 true => rows,
-                false => rows.into_iter().filter(|row| seen.insert(row.clone())).collect(),
+                false => rows
+                    .into_iter()
+                    .filter(|row| seen.insert(row.clone()))
+                    .collect(),
             }
         };
         let mut working = fresh(self.query(left, None, None)?);
@@ -204,7 +216,14 @@ impl<'p> Run<'p, '_, '_> {
                 passed += 1;
                 return Ok(ControlFlow::Continue(()));
             }
-            run.project(plan, &Frame { row: &joined.row, outer }, &mut rows)?;
+            run.project(
+                plan,
+                &Frame {
+                    row: &joined.row,
+                    outer,
+                },
+                &mut rows,
+            )?;
             Ok(match rows.len() >= wanted {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
@@ -238,12 +257,26 @@ impl<'p> Run<'p, '_, '_> {
         Ok(())
     }
 
-    fn select_sorted(&mut self, plan: &'p SelectPlan, outer: Option<&Frame<'_>>) -> Result<Vec<Values>, Halt> {
+    fn select_sorted(
+        &mut self,
+        plan: &'p SelectPlan,
+        outer: Option<&Frame<'_>>,
+    ) -> Result<Vec<Values>, Halt> {
         let window = self.window(&plan.tail, outer)?;
-        let order = if plan.sorts_result() { &[][..] } else { &plan.tail.order };
+        let order = if plan.sorts_result() {
+            &[][..]
+        } else {
+            &plan.tail.order
+        };
         let mut found: Vec<(Values, Joined)> = Vec::new();
         self.from(&plan.from, outer, &mut |run, joined| {
-            let keys = run.keys(order, &Frame { row: &joined.row, outer })?;
+            let keys = run.keys(
+                order,
+                &Frame {
+                    row: &joined.row,
+                    outer,
+                },
+            )?;
             let copy = Joined {
                 row: joined.row.clone(),
                 tids: joined.tids.clone(),
@@ -265,7 +298,10 @@ impl<'p> Run<'p, '_, '_> {
             {
                 continue;
             }
-            let frame = Frame { row: &joined.row, outer };
+            let frame = Frame {
+                row: &joined.row,
+                outer,
+            };
             if let Some(DistinctPlan::On(on)) = &plan.distinct {
                 let on = self.eval_all(on, &frame)?;
                 if last_on.as_ref() == Some(&on) {
@@ -273,7 +309,8 @@ impl<'p> Run<'p, '_, '_> {
                 }
                 last_on = Some(on);
             }
-            let counts_rows = plan.set.is_none() && !matches!(plan.distinct, Some(DistinctPlan::Rows));
+            let counts_rows =
+                plan.set.is_none() && !matches!(plan.distinct, Some(DistinctPlan::Rows));
             if counts_rows && passed < window.offset {
                 passed += 1;
                 continue;
@@ -291,7 +328,11 @@ impl<'p> Run<'p, '_, '_> {
     }
 
     /// Groups, then the targets over each.
-    fn select_groups(&mut self, plan: &'p SelectPlan, outer: Option<&Frame<'_>>) -> Result<Vec<Values>, Halt> {
+    fn select_groups(
+        &mut self,
+        plan: &'p SelectPlan,
+        outer: Option<&Frame<'_>>,
+    ) -> Result<Vec<Values>, Halt> {
         let groups = self.groups(plan, outer)?;
         let sorts_result = plan.sorts_result();
         let mut keyed: Vec<(Values, Values)> = Vec::with_capacity(groups.len());
@@ -344,10 +385,17 @@ impl SelectPlan {
 /// Each row once, in the order of their first occurrence.
 fn distinct(rows: Vec<Values>) -> Vec<Values> {
     let mut seen = BTreeSet::new();
-    rows.into_iter().filter(|row| seen.insert(row.clone())).collect()
+    rows.into_iter()
+        .filter(|row| seen.insert(row.clone()))
+        .collect()
 }
 
-pub(super) fn compare_values(a: &Datum, b: &Datum, descending: bool, nulls_first: bool) -> Ordering {
+pub(super) fn compare_values(
+    a: &Datum,
+    b: &Datum,
+    descending: bool,
+    nulls_first: bool,
+) -> Ordering {
     match (a.is_null(), b.is_null()) {
         (true, true) => Ordering::Equal,
         (true, false) if nulls_first => Ordering::Less,

@@ -13,19 +13,54 @@ use Arg::Is;
 type Answer = Result<Datum, Halt>;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    strict("to_jsonb", &[Arg::Any], Returns::Is(Type::Jsonb), |_, args| Ok(datum(&from_datum(&args[0])?))),
-    strict("to_json", &[Arg::Any], Returns::Is(Type::Json), |_, args| match &args[0] {
-        json @ Datum::Json(_) => Ok(json.clone()),
-        other => Ok(datum(&from_datum(other)?)),
-    }),
-    variadic("jsonb_build_object", &[Arg::Any], Returns::Is(Type::Jsonb), build_object),
-    variadic("jsonb_build_array", &[Arg::Any], Returns::Is(Type::Jsonb), |_, args| {
-        let items: Result<Vec<Json>, Halt> = args.iter().map(from_datum).collect();
-        Ok(datum(&Json::Array(items?)))
-    }),
-    strict("jsonb_typeof", &[Is(Type::Jsonb)], Returns::Is(Type::Text), type_of),
-    strict("json_typeof", &[Is(Type::Json)], Returns::Is(Type::Text), type_of),
-    strict("jsonb_array_length", &[Is(Type::Jsonb)], Returns::Is(Type::Int4), array_length),
+    strict(
+        "to_jsonb",
+        &[Arg::Any],
+        Returns::Is(Type::Jsonb),
+        |_, args| Ok(datum(&from_datum(&args[0])?)),
+    ),
+    strict(
+        "to_json",
+        &[Arg::Any],
+        Returns::Is(Type::Json),
+        |_, args| match &args[0] {
+            json @ Datum::Json(_) => Ok(json.clone()),
+            other => Ok(datum(&from_datum(other)?)),
+        },
+    ),
+    variadic(
+        "jsonb_build_object",
+        &[Arg::Any],
+        Returns::Is(Type::Jsonb),
+        build_object,
+    ),
+    variadic(
+        "jsonb_build_array",
+        &[Arg::Any],
+        Returns::Is(Type::Jsonb),
+        |_, args| {
+            let items: Result<Vec<Json>, Halt> = args.iter().map(from_datum).collect();
+            Ok(datum(&Json::Array(items?)))
+        },
+    ),
+    strict(
+        "jsonb_typeof",
+        &[Is(Type::Jsonb)],
+        Returns::Is(Type::Text),
+        type_of,
+    ),
+    strict(
+        "json_typeof",
+        &[Is(Type::Json)],
+        Returns::Is(Type::Text),
+        type_of,
+    ),
+    strict(
+        "jsonb_array_length",
+        &[Is(Type::Jsonb)],
+        Returns::Is(Type::Int4),
+        array_length,
+    ),
 ];
 
 /// The value of a json datum: it was checked when it was made.
@@ -81,25 +116,43 @@ fn at_key<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
 }
 
 fn at_index(json: &Json, index: i64) -> Option<&Json> {
-    let Json::Array(items) = json else { return None };
-    let index = if index < 0 { index + items.len() as i64 } else { index };
+    let Json::Array(items) = json else {
+        return None;
+    };
+    let index = if index < 0 {
+        index + items.len() as i64
+    } else {
+        index
+    };
     items.get(usize::try_from(index).ok()?)
 }
 
 pub(super) fn field(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(json_of(at_key(&value(&args[0])?, args[1].as_str().unwrap_or(""))))
+    Ok(json_of(at_key(
+        &value(&args[0])?,
+        args[1].as_str().unwrap_or(""),
+    )))
 }
 
 pub(super) fn field_text(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(text_of(at_key(&value(&args[0])?, args[1].as_str().unwrap_or(""))))
+    Ok(text_of(at_key(
+        &value(&args[0])?,
+        args[1].as_str().unwrap_or(""),
+    )))
 }
 
 pub(super) fn item(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(json_of(at_index(&value(&args[0])?, args[1].as_i64().unwrap_or(0))))
+    Ok(json_of(at_index(
+        &value(&args[0])?,
+        args[1].as_i64().unwrap_or(0),
+    )))
 }
 
 pub(super) fn item_text(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(text_of(at_index(&value(&args[0])?, args[1].as_i64().unwrap_or(0))))
+    Ok(text_of(at_index(
+        &value(&args[0])?,
+        args[1].as_i64().unwrap_or(0),
+    )))
 }
 
 fn at_path<'a>(json: &'a Json, path: &Datum) -> Option<&'a Json> {
@@ -127,7 +180,9 @@ pub(super) fn path_text(_: &mut Context<'_>, args: &[Datum]) -> Answer {
 fn deep_contains(outer: &Json, inner: &Json, top: bool) -> bool {
     match (outer, inner) {
         (Json::Object(outer), Json::Object(inner)) => inner.iter().all(|(key, inner)| {
-            outer.get(key).is_some_and(|outer| deep_contains(outer, inner, false))
+            outer
+                .get(key)
+                .is_some_and(|outer| deep_contains(outer, inner, false))
         }),
         (Json::Array(outer), Json::Array(inner)) => inner
             .iter()
@@ -140,11 +195,19 @@ fn deep_contains(outer: &Json, inner: &Json, top: bool) -> bool {
 }
 
 pub(super) fn contains(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Bool(deep_contains(&value(&args[0])?, &value(&args[1])?, true)))
+    Ok(Datum::Bool(deep_contains(
+        &value(&args[0])?,
+        &value(&args[1])?,
+        true,
+    )))
 }
 
 pub(super) fn contained(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Bool(deep_contains(&value(&args[1])?, &value(&args[0])?, true)))
+    Ok(Datum::Bool(deep_contains(
+        &value(&args[1])?,
+        &value(&args[0])?,
+        true,
+    )))
 }
 
 pub(super) fn has_key(_: &mut Context<'_>, args: &[Datum]) -> Answer {
@@ -204,7 +267,9 @@ fn build_object(_: &mut Context<'_>, args: &[Datum]) -> Answer {
             SqlState::INVALID_PARAMETER_VALUE,
             "argument list must have even number of elements",
         )
-        .with_hint("The arguments of jsonb_build_object() must consist of alternating keys and values.")
+        .with_hint(
+            "The arguments of jsonb_build_object() must consist of alternating keys and values.",
+        )
         .into());
     }
     let mut members = std::collections::BTreeMap::new();

@@ -22,46 +22,94 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("round", &[Is(Float8)], Returns::Is(Float8), |_, args| {
         Ok(Datum::Float8(float(&args[0]).round_ties_even()))
     }),
-    strict("sqrt", &[Is(Float8)], Returns::Is(Float8), |_, args| {
-        match float(&args[0]) {
+    strict(
+        "sqrt",
+        &[Is(Float8)],
+        Returns::Is(Float8),
+        |_, args| match float(&args[0]) {
             negative if negative < 0.0 => Err(PgError::new(
                 "2201F".parse().unwrap_or(SqlState::INVALID_PARAMETER_VALUE),
                 "cannot take square root of a negative number",
             )
             .into()),
             value => Ok(Datum::Float8(value.sqrt())),
-        }
-    }),
-    strict("power", &[Is(Float8), Is(Float8)], Returns::Is(Float8), power),
+        },
+    ),
+    strict(
+        "power",
+        &[Is(Float8), Is(Float8)],
+        Returns::Is(Float8),
+        power,
+    ),
     strict("mod", &[Is(Int4), Is(Int4)], Returns::Is(Int4), modulo),
     strict("mod", &[Is(Int8), Is(Int8)], Returns::Is(Int8), modulo),
-    set("generate_series", &[Is(Int4), Is(Int4)], Returns::Is(Int4), series),
-    set("generate_series", &[Is(Int4), Is(Int4), Is(Int4)], Returns::Is(Int4), series),
-    set("generate_series", &[Is(Int8), Is(Int8)], Returns::Is(Int8), series),
-    set("generate_series", &[Is(Int8), Is(Int8), Is(Int8)], Returns::Is(Int8), series),
-    set("unnest", &[Arg::Array], Returns::ElementOf(0), |_, args| Ok(args[0].clone())),
-    strict("cardinality", &[Arg::Array], Returns::Is(Int4), |_, args| {
-        Ok(Datum::Int4(items(&args[0]).len() as i32))
+    set(
+        "generate_series",
+        &[Is(Int4), Is(Int4)],
+        Returns::Is(Int4),
+        series,
+    ),
+    set(
+        "generate_series",
+        &[Is(Int4), Is(Int4), Is(Int4)],
+        Returns::Is(Int4),
+        series,
+    ),
+    set(
+        "generate_series",
+        &[Is(Int8), Is(Int8)],
+        Returns::Is(Int8),
+        series,
+    ),
+    set(
+        "generate_series",
+        &[Is(Int8), Is(Int8), Is(Int8)],
+        Returns::Is(Int8),
+        series,
+    ),
+    set("unnest", &[Arg::Array], Returns::ElementOf(0), |_, args| {
+        Ok(args[0].clone())
     }),
-    strict("array_length", &[Arg::Array, Is(Int4)], Returns::Is(Int4), |_, args| {
-        Ok(match (items(&args[0]).len(), args[1].as_i64()) {
-            (0, _) => Datum::Null,
-            (len, Some(1)) => Datum::Int4(len as i32),
-            _ => Datum::Null,
-        })
-    }),
-    lenient("array_append", &[Arg::Array, Arg::Element], Returns::Same(0), |_, args| {
-        let mut all = items(&args[0]).to_vec();
-        all.push(args[1].clone());
-        Ok(Datum::Array(all.into()))
-    }),
-    lenient("array_remove", &[Arg::Array, Arg::Element], Returns::Same(0), |_, args| {
-        if args[0].is_null() {
-            return Ok(Datum::Null);
-        }
-        let kept = items(&args[0]).iter().filter(|item| **item != args[1]);
-        Ok(Datum::Array(kept.cloned().collect()))
-    }),
+    strict(
+        "cardinality",
+        &[Arg::Array],
+        Returns::Is(Int4),
+        |_, args| Ok(Datum::Int4(items(&args[0]).len() as i32)),
+    ),
+    strict(
+        "array_length",
+        &[Arg::Array, Is(Int4)],
+        Returns::Is(Int4),
+        |_, args| {
+            Ok(match (items(&args[0]).len(), args[1].as_i64()) {
+                (0, _) => Datum::Null,
+                (len, Some(1)) => Datum::Int4(len as i32),
+                _ => Datum::Null,
+            })
+        },
+    ),
+    lenient(
+        "array_append",
+        &[Arg::Array, Arg::Element],
+        Returns::Same(0),
+        |_, args| {
+            let mut all = items(&args[0]).to_vec();
+            all.push(args[1].clone());
+            Ok(Datum::Array(all.into()))
+        },
+    ),
+    lenient(
+        "array_remove",
+        &[Arg::Array, Arg::Element],
+        Returns::Same(0),
+        |_, args| {
+            if args[0].is_null() {
+                return Ok(Datum::Null);
+            }
+            let kept = items(&args[0]).iter().filter(|item| **item != args[1]);
+            Ok(Datum::Array(kept.cloned().collect()))
+        },
+    ),
 ];
 
 /// The items of an array; none of NULL.
@@ -84,8 +132,14 @@ fn pack(left: &Datum, right: &Datum, value: Option<i64>) -> Result<Datum, Halt> 
         _ => 2,
     };
     let packed = match rank(left).max(rank(right)) {
-        0 => value.and_then(|v| i16::try_from(v).ok()).map(Datum::Int2).ok_or(Int2),
-        1 => value.and_then(|v| i32::try_from(v).ok()).map(Datum::Int4).ok_or(Int4),
+        0 => value
+            .and_then(|v| i16::try_from(v).ok())
+            .map(Datum::Int2)
+            .ok_or(Int2),
+        1 => value
+            .and_then(|v| i32::try_from(v).ok())
+            .map(Datum::Int4)
+            .ok_or(Int4),
         _ => value.map(Datum::Int8).ok_or(Int8),
     };
     packed.map_err(|ty| PgError::out_of_range(ty.sql_name()).into())
@@ -143,7 +197,10 @@ pub(super) fn modulo(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt>
 
 pub(super) fn power(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
     arithmetic(
-        &[Datum::Float8(float(&args[0])), Datum::Float8(float(&args[1]))],
+        &[
+            Datum::Float8(float(&args[0])),
+            Datum::Float8(float(&args[1])),
+        ],
         |_, _| None,
         f64::powf,
     )
@@ -167,11 +224,23 @@ fn shift(args: &[Datum], left: bool) -> Datum {
     match args[0] {
         Datum::Int2(value) => {
             let wide = i32::from(value);
-            let shifted = if left { wide.wrapping_shl(count) } else { wide.wrapping_shr(count) };
+            let shifted = if left {
+                wide.wrapping_shl(count)
+            } else {
+                wide.wrapping_shr(count)
+            };
             Datum::Int2(shifted as i16)
         }
-        Datum::Int4(value) => Datum::Int4(if left { value.wrapping_shl(count) } else { value.wrapping_shr(count) }),
-        Datum::Int8(value) => Datum::Int8(if left { value.wrapping_shl(count) } else { value.wrapping_shr(count) }),
+        Datum::Int4(value) => Datum::Int4(if left {
+            value.wrapping_shl(count)
+        } else {
+            value.wrapping_shr(count)
+        }),
+        Datum::Int8(value) => Datum::Int8(if left {
+            value.wrapping_shl(count)
+        } else {
+            value.wrapping_shr(count)
+        }),
         _ => Datum::Null,
     }
 }
@@ -217,7 +286,11 @@ fn series(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
     }
     let mut items = Vec::new();
     let mut value = wide_from;
-    while if step > 0 { value <= wide_to } else { value >= wide_to } {
+    while if step > 0 {
+        value <= wide_to
+    } else {
+        value >= wide_to
+    } {
         items.push(match args[0] {
             Datum::Int4(_) => Datum::Int4(value as i32),
             _ => Datum::Int8(value as i64),

@@ -153,7 +153,9 @@ pub(crate) fn binary_operator(name: &str, left: Type, right: Type) -> Option<Fou
             }
         }
         "||" => concatenation(left, right),
-        "~~" | "!~~" | "~~*" | "!~~*" if (is_text(l) || l == Unknown) && (is_text(r) || r == Unknown) => {
+        "~~" | "!~~" | "~~*" | "!~~*"
+            if (is_text(l) || l == Unknown) && (is_text(r) || r == Unknown) =>
+        {
             let function = match name {
                 "~~" => &LIKE,
                 "!~~" => &NOT_LIKE,
@@ -194,9 +196,7 @@ pub(crate) fn binary_operator(name: &str, left: Type, right: Type) -> Option<Fou
 fn concatenation(left: Type, right: Type) -> Option<Found> {
     use Type::{Jsonb, Text, Unknown};
     match (left, right) {
-        (Jsonb, Jsonb | Unknown) | (Unknown, Jsonb) => {
-            Some((&JSON_CONCAT, (Jsonb, Jsonb), Jsonb))
-        }
+        (Jsonb, Jsonb | Unknown) | (Unknown, Jsonb) => Some((&JSON_CONCAT, (Jsonb, Jsonb), Jsonb)),
         (array, other) if array.element().is_some() => {
             let element = array.element()?;
             match other {

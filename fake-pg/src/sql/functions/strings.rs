@@ -13,39 +13,112 @@ use Type::{Bytea, Int4, Text};
 type Answer = Result<Datum, Halt>;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    strict("lower", &[Is(Text)], Returns::Is(Text), |_, args| Ok(Datum::text(str(&args[0]).to_lowercase()))),
-    strict("upper", &[Is(Text)], Returns::Is(Text), |_, args| Ok(Datum::text(str(&args[0]).to_uppercase()))),
+    strict("lower", &[Is(Text)], Returns::Is(Text), |_, args| {
+        Ok(Datum::text(str(&args[0]).to_lowercase()))
+    }),
+    strict("upper", &[Is(Text)], Returns::Is(Text), |_, args| {
+        Ok(Datum::text(str(&args[0]).to_uppercase()))
+    }),
     strict("length", &[Is(Text)], Returns::Is(Int4), char_length),
     strict("length", &[Is(Bytea)], Returns::Is(Int4), octet_length),
     strict("char_length", &[Is(Text)], Returns::Is(Int4), char_length),
-    strict("character_length", &[Is(Text)], Returns::Is(Int4), char_length),
+    strict(
+        "character_length",
+        &[Is(Text)],
+        Returns::Is(Int4),
+        char_length,
+    ),
     strict("octet_length", &[Is(Text)], Returns::Is(Int4), octet_length),
-    strict("octet_length", &[Is(Bytea)], Returns::Is(Int4), octet_length),
-    strict("btrim", &[Is(Text)], Returns::Is(Text), |_, args| trim(args, true, true)),
-    strict("btrim", &[Is(Text), Is(Text)], Returns::Is(Text), |_, args| trim(args, true, true)),
-    strict("ltrim", &[Is(Text)], Returns::Is(Text), |_, args| trim(args, true, false)),
-    strict("ltrim", &[Is(Text), Is(Text)], Returns::Is(Text), |_, args| trim(args, true, false)),
-    strict("rtrim", &[Is(Text)], Returns::Is(Text), |_, args| trim(args, false, true)),
-    strict("rtrim", &[Is(Text), Is(Text)], Returns::Is(Text), |_, args| trim(args, false, true)),
-    strict("substring", &[Is(Text), Is(Int4)], Returns::Is(Text), substring),
-    strict("substring", &[Is(Text), Is(Int4), Is(Int4)], Returns::Is(Text), substring),
-    strict("substr", &[Is(Text), Is(Int4)], Returns::Is(Text), substring),
-    strict("substr", &[Is(Text), Is(Int4), Is(Int4)], Returns::Is(Text), substring),
+    strict(
+        "octet_length",
+        &[Is(Bytea)],
+        Returns::Is(Int4),
+        octet_length,
+    ),
+    strict("btrim", &[Is(Text)], Returns::Is(Text), |_, args| {
+        trim(args, true, true)
+    }),
+    strict(
+        "btrim",
+        &[Is(Text), Is(Text)],
+        Returns::Is(Text),
+        |_, args| trim(args, true, true),
+    ),
+    strict("ltrim", &[Is(Text)], Returns::Is(Text), |_, args| {
+        trim(args, true, false)
+    }),
+    strict(
+        "ltrim",
+        &[Is(Text), Is(Text)],
+        Returns::Is(Text),
+        |_, args| trim(args, true, false),
+    ),
+    strict("rtrim", &[Is(Text)], Returns::Is(Text), |_, args| {
+        trim(args, false, true)
+    }),
+    strict(
+        "rtrim",
+        &[Is(Text), Is(Text)],
+        Returns::Is(Text),
+        |_, args| trim(args, false, true),
+    ),
+    strict(
+        "substring",
+        &[Is(Text), Is(Int4)],
+        Returns::Is(Text),
+        substring,
+    ),
+    strict(
+        "substring",
+        &[Is(Text), Is(Int4), Is(Int4)],
+        Returns::Is(Text),
+        substring,
+    ),
+    strict(
+        "substr",
+        &[Is(Text), Is(Int4)],
+        Returns::Is(Text),
+        substring,
+    ),
+    strict(
+        "substr",
+        &[Is(Text), Is(Int4), Is(Int4)],
+        Returns::Is(Text),
+        substring,
+    ),
     strict("left", &[Is(Text), Is(Int4)], Returns::Is(Text), left),
     strict("right", &[Is(Text), Is(Int4)], Returns::Is(Text), right),
     strict("repeat", &[Is(Text), Is(Int4)], Returns::Is(Text), repeat),
-    strict("replace", &[Is(Text), Is(Text), Is(Text)], Returns::Is(Text), |_, args| {
-        let (text, from, to) = (str(&args[0]), str(&args[1]), str(&args[2]));
-        Ok(match from {
-            "" => args[0].clone(),
-            from => Datum::text(text.replace(from, to)),
-        })
-    }),
-    strict("position", &[Is(Text), Is(Text)], Returns::Is(Int4), |_, args| Ok(position(&args[1], &args[0]))),
-    strict("strpos", &[Is(Text), Is(Text)], Returns::Is(Int4), |_, args| Ok(position(&args[0], &args[1]))),
-    strict("starts_with", &[Is(Text), Is(Text)], Returns::Is(Type::Bool), |_, args| {
-        Ok(Datum::Bool(str(&args[0]).starts_with(str(&args[1]))))
-    }),
+    strict(
+        "replace",
+        &[Is(Text), Is(Text), Is(Text)],
+        Returns::Is(Text),
+        |_, args| {
+            let (text, from, to) = (str(&args[0]), str(&args[1]), str(&args[2]));
+            Ok(match from {
+                "" => args[0].clone(),
+                from => Datum::text(text.replace(from, to)),
+            })
+        },
+    ),
+    strict(
+        "position",
+        &[Is(Text), Is(Text)],
+        Returns::Is(Int4),
+        |_, args| Ok(position(&args[1], &args[0])),
+    ),
+    strict(
+        "strpos",
+        &[Is(Text), Is(Text)],
+        Returns::Is(Int4),
+        |_, args| Ok(position(&args[0], &args[1])),
+    ),
+    strict(
+        "starts_with",
+        &[Is(Text), Is(Text)],
+        Returns::Is(Type::Bool),
+        |_, args| Ok(Datum::Bool(str(&args[0]).starts_with(str(&args[1])))),
+    ),
     strict("reverse", &[Is(Text)], Returns::Is(Text), |_, args| {
         Ok(Datum::text(str(&args[0]).chars().rev().collect::<String>()))
     }),
@@ -53,7 +126,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("hashtext", &[Is(Text)], Returns::Is(Int4), |_, args| {
         Ok(Datum::Int4(hash_bytes(str(&args[0]).as_bytes()) as i32))
     }),
-    strict("quote_ident", &[Is(Text)], Returns::Is(Text), |_, args| Ok(Datum::text(quote_ident(str(&args[0]))))),
+    strict("quote_ident", &[Is(Text)], Returns::Is(Text), |_, args| {
+        Ok(Datum::text(quote_ident(str(&args[0]))))
+    }),
 ];
 
 fn str(datum: &Datum) -> &str {
@@ -100,14 +175,22 @@ fn substring(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     let skip = (from - 1).max(0) as usize;
     let take = (to - 1).max(0).saturating_sub(skip as i64).max(0) as usize;
     Ok(Datum::text(
-        str(&args[0]).chars().skip(skip).take(take).collect::<String>(),
+        str(&args[0])
+            .chars()
+            .skip(skip)
+            .take(take)
+            .collect::<String>(),
     ))
 }
 
 /// How many characters a count means; negative ones count from the end.
 fn count(text: &str, n: i64) -> usize {
     let length = text.chars().count() as i64;
-    if n >= 0 { n.min(length) as usize } else { (length + n).max(0) as usize }
+    if n >= 0 {
+        n.min(length) as usize
+    } else {
+        (length + n).max(0) as usize
+    }
 }
 
 fn left(_: &mut Context<'_>, args: &[Datum]) -> Answer {
@@ -128,7 +211,11 @@ fn repeat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     let text = str(&args[0]);
     // The limit of a value in PostgreSQL; here memory would be the limit.
     if text.len().saturating_mul(n) > 1 << 28 {
-        return Err(PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "requested length too large").into());
+        return Err(PgError::new(
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+            "requested length too large",
+        )
+        .into());
     }
     Ok(Datum::text(text.repeat(n)))
 }
@@ -152,7 +239,9 @@ fn concat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
 /// An identifier, quoted if it must be.
 fn quote_ident(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     match plain {
         true => name.to_string(),
         false => format!("\"{}\"", name.replace('"', "\"\"")),
@@ -164,7 +253,9 @@ pub(super) fn concat_two(_: &mut Context<'_>, args: &[Datum]) -> Answer {
 }
 
 pub(super) fn array_concat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Array([items(&args[0]), items(&args[1])].concat().into()))
+    Ok(Datum::Array(
+        [items(&args[0]), items(&args[1])].concat().into(),
+    ))
 }
 
 pub(super) fn array_append(_: &mut Context<'_>, args: &[Datum]) -> Answer {
@@ -174,7 +265,9 @@ pub(super) fn array_append(_: &mut Context<'_>, args: &[Datum]) -> Answer {
 }
 
 fn contains(outer: &Datum, inner: &Datum) -> bool {
-    items(inner).iter().all(|item| !item.is_null() && items(outer).contains(item))
+    items(inner)
+        .iter()
+        .all(|item| !item.is_null() && items(outer).contains(item))
 }
 
 pub(super) fn array_contains(_: &mut Context<'_>, args: &[Datum]) -> Answer {
@@ -186,7 +279,9 @@ pub(super) fn array_contained(_: &mut Context<'_>, args: &[Datum]) -> Answer {
 }
 
 pub(super) fn array_overlaps(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let shared = items(&args[0]).iter().any(|item| !item.is_null() && items(&args[1]).contains(item));
+    let shared = items(&args[0])
+        .iter()
+        .any(|item| !item.is_null() && items(&args[1]).contains(item));
     Ok(Datum::Bool(shared))
 }
 
@@ -255,11 +350,16 @@ fn like(text: &str, pattern: &str, insensitive: bool) -> Result<bool, Halt> {
 
 /// Bob Jenkins's hash as PostgreSQL has it (`hash_bytes` in hashfn.c), little-endian.
 fn hash_bytes(bytes: &[u8]) -> u32 {
-    let start = 0x9e37_79b9_u32.wrapping_add(bytes.len() as u32).wrapping_add(3_923_095);
+    let start = 0x9e37_79b9_u32
+        .wrapping_add(bytes.len() as u32)
+        .wrapping_add(3_923_095);
     let (mut a, mut b, mut c) = (start, start, start);
     let mut blocks = bytes.chunks_exact(12);
     let word = |bytes: &[u8]| {
-        bytes.iter().rev().fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
+        bytes
+            .iter()
+            .rev()
+            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
     };
     for block in &mut blocks {
         a = a.wrapping_add(word(&block[..4]));

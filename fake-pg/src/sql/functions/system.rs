@@ -50,44 +50,139 @@ const ADVISORY: &[Function] = advisory! {
 pub(super) const LOCKS: &[Function] = ADVISORY;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    strict("version", &[], Returns::Is(Text), |_, _| Ok(Datum::text(VERSION))),
-    strict("current_database", &[], Returns::Is(Type::Name), |context, _| Ok(Datum::text(context.database))),
-    strict("current_user", &[], Returns::Is(Type::Name), |context, _| Ok(Datum::text(context.user))),
-    strict("session_user", &[], Returns::Is(Type::Name), |context, _| Ok(Datum::text(context.user))),
-    strict("current_schema", &[], Returns::Is(Type::Name), |_, _| Ok(Datum::text("public"))),
-    strict("pg_backend_pid", &[], Returns::Is(Int4), |context, _| Ok(Datum::Int4(context.exec.tx.pid.0))),
-    strict("pg_is_in_recovery", &[], Returns::Is(Bool), |_, _| Ok(Datum::Bool(false))),
-    strict("current_setting", &[Is(Text)], Returns::Is(Text), current_setting),
-    strict("current_setting", &[Is(Text), Is(Bool)], Returns::Is(Text), current_setting),
-    lenient("set_config", &[Is(Text), Is(Text), Is(Bool)], Returns::Is(Text), set_config),
+    strict("version", &[], Returns::Is(Text), |_, _| {
+        Ok(Datum::text(VERSION))
+    }),
+    strict(
+        "current_database",
+        &[],
+        Returns::Is(Type::Name),
+        |context, _| Ok(Datum::text(context.database)),
+    ),
+    strict(
+        "current_user",
+        &[],
+        Returns::Is(Type::Name),
+        |context, _| Ok(Datum::text(context.user)),
+    ),
+    strict(
+        "session_user",
+        &[],
+        Returns::Is(Type::Name),
+        |context, _| Ok(Datum::text(context.user)),
+    ),
+    strict("current_schema", &[], Returns::Is(Type::Name), |_, _| {
+        Ok(Datum::text("public"))
+    }),
+    strict("pg_backend_pid", &[], Returns::Is(Int4), |context, _| {
+        Ok(Datum::Int4(context.exec.tx.pid.0))
+    }),
+    strict("pg_is_in_recovery", &[], Returns::Is(Bool), |_, _| {
+        Ok(Datum::Bool(false))
+    }),
+    strict(
+        "current_setting",
+        &[Is(Text)],
+        Returns::Is(Text),
+        current_setting,
+    ),
+    strict(
+        "current_setting",
+        &[Is(Text), Is(Bool)],
+        Returns::Is(Text),
+        current_setting,
+    ),
+    lenient(
+        "set_config",
+        &[Is(Text), Is(Text), Is(Bool)],
+        Returns::Is(Text),
+        set_config,
+    ),
     strict("pg_sleep", &[Is(Type::Float8)], Returns::Is(Void), sleep),
-    strict("nextval", &[Is(Regclass)], Returns::Is(Int8), |context, args| {
-        let sequence = sequence(context, &args[0])?;
-        context.exec.nextval(&sequence).map(Datum::Int8)
+    strict(
+        "nextval",
+        &[Is(Regclass)],
+        Returns::Is(Int8),
+        |context, args| {
+            let sequence = sequence(context, &args[0])?;
+            context.exec.nextval(&sequence).map(Datum::Int8)
+        },
+    ),
+    strict(
+        "currval",
+        &[Is(Regclass)],
+        Returns::Is(Int8),
+        |context, args| {
+            let sequence = sequence(context, &args[0])?;
+            Ok(Datum::Int8(context.exec.currval(&sequence)?))
+        },
+    ),
+    strict("lastval", &[], Returns::Is(Int8), |context, _| {
+        Ok(Datum::Int8(context.exec.lastval()?))
     }),
-    strict("currval", &[Is(Regclass)], Returns::Is(Int8), |context, args| {
-        let sequence = sequence(context, &args[0])?;
-        Ok(Datum::Int8(context.exec.currval(&sequence)?))
-    }),
-    strict("lastval", &[], Returns::Is(Int8), |context, _| Ok(Datum::Int8(context.exec.lastval()?))),
-    strict("setval", &[Is(Regclass), Is(Int8)], Returns::Is(Int8), setval),
-    strict("setval", &[Is(Regclass), Is(Int8), Is(Bool)], Returns::Is(Int8), setval),
-    strict("pg_get_serial_sequence", &[Is(Text), Is(Text)], Returns::Is(Text), serial_sequence),
+    strict(
+        "setval",
+        &[Is(Regclass), Is(Int8)],
+        Returns::Is(Int8),
+        setval,
+    ),
+    strict(
+        "setval",
+        &[Is(Regclass), Is(Int8), Is(Bool)],
+        Returns::Is(Int8),
+        setval,
+    ),
+    strict(
+        "pg_get_serial_sequence",
+        &[Is(Text), Is(Text)],
+        Returns::Is(Text),
+        serial_sequence,
+    ),
     strict("txid_current", &[], Returns::Is(Int8), current_xid),
     strict("pg_current_xact_id", &[], Returns::Is(Xid8), current_xid),
-    strict("txid_current_if_assigned", &[], Returns::Is(Int8), xid_if_assigned),
-    strict("pg_current_xact_id_if_assigned", &[], Returns::Is(Xid8), xid_if_assigned),
+    strict(
+        "txid_current_if_assigned",
+        &[],
+        Returns::Is(Int8),
+        xid_if_assigned,
+    ),
+    strict(
+        "pg_current_xact_id_if_assigned",
+        &[],
+        Returns::Is(Xid8),
+        xid_if_assigned,
+    ),
     strict("txid_status", &[Is(Int8)], Returns::Is(Text), xact_status),
-    strict("pg_xact_status", &[Is(Xid8)], Returns::Is(Text), xact_status),
-    strict("pg_logical_emit_message", &[Is(Bool), Is(Text), Is(Text)], Returns::Is(Type::PgLsn), emit_message),
-    strict("pg_advisory_unlock_all", &[], Returns::Is(Void), |context, _| {
-        context.exec.advisory_unlock_all().map(|()| Datum::Void)
-    }),
-    strict("pg_blocking_pids", &[Is(Int4)], Returns::Is(Type::Int4Array), |context, args| {
-        let pid = crate::engine::Pid(args[0].as_i64().unwrap_or(0) as i32);
-        let pids = context.exec.engine.blocking_pids(pid);
-        Ok(Datum::Array(pids.into_iter().map(|pid| Datum::Int4(pid.0)).collect()))
-    }),
+    strict(
+        "pg_xact_status",
+        &[Is(Xid8)],
+        Returns::Is(Text),
+        xact_status,
+    ),
+    strict(
+        "pg_logical_emit_message",
+        &[Is(Bool), Is(Text), Is(Text)],
+        Returns::Is(Type::PgLsn),
+        emit_message,
+    ),
+    strict(
+        "pg_advisory_unlock_all",
+        &[],
+        Returns::Is(Void),
+        |context, _| context.exec.advisory_unlock_all().map(|()| Datum::Void),
+    ),
+    strict(
+        "pg_blocking_pids",
+        &[Is(Int4)],
+        Returns::Is(Type::Int4Array),
+        |context, args| {
+            let pid = crate::engine::Pid(args[0].as_i64().unwrap_or(0) as i32);
+            let pids = context.exec.engine.blocking_pids(pid);
+            Ok(Datum::Array(
+                pids.into_iter().map(|pid| Datum::Int4(pid.0)).collect(),
+            ))
+        },
+    ),
 ];
 
 fn key(args: &[Datum]) -> AdvisoryKey {
@@ -102,12 +197,23 @@ fn lock(context: &mut Context<'_>, args: &[Datum], mode: LockMode, scope: Adviso
     Ok(Datum::Void)
 }
 
-fn try_lock(context: &mut Context<'_>, args: &[Datum], mode: LockMode, scope: AdvisoryScope) -> Answer {
-    context.exec.try_advisory_lock(key(args), mode, scope).map(Datum::Bool)
+fn try_lock(
+    context: &mut Context<'_>,
+    args: &[Datum],
+    mode: LockMode,
+    scope: AdvisoryScope,
+) -> Answer {
+    context
+        .exec
+        .try_advisory_lock(key(args), mode, scope)
+        .map(Datum::Bool)
 }
 
 fn unlock(context: &mut Context<'_>, args: &[Datum], mode: LockMode, _: AdvisoryScope) -> Answer {
-    context.exec.advisory_unlock(key(args), mode).map(Datum::Bool)
+    context
+        .exec
+        .advisory_unlock(key(args), mode)
+        .map(Datum::Bool)
 }
 
 fn text(datum: &Datum) -> &str {
@@ -120,9 +226,10 @@ fn current_setting(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     match value {
         Some(value) => Ok(Datum::text(value)),
         None if args.get(1) == Some(&Datum::Bool(true)) => Ok(Datum::Null),
-        None => Err(context.settings.get(name).map_or_else(Halt::Error, |_| {
-            PgError::undefined_column(name).into()
-        })),
+        None => Err(context
+            .settings
+            .get(name)
+            .map_or_else(Halt::Error, |_| PgError::undefined_column(name).into())),
     }
 }
 
@@ -170,13 +277,19 @@ fn setval(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let sequence = sequence(context, &args[0])?;
     let value = args[1].as_i64().unwrap_or(0);
     let is_called = args.get(2) != Some(&Datum::Bool(false));
-    context.exec.setval(&sequence, value, is_called).map(Datum::Int8)
+    context
+        .exec
+        .setval(&sequence, value, is_called)
+        .map(Datum::Int8)
 }
 
 fn serial_sequence(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let name = text(&args[0]);
     let plain = name.strip_prefix("public.").unwrap_or(name);
-    let folded = match plain.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    let folded = match plain
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
         Some(quoted) => quoted.replace("\"\"", "\""),
         None => plain.to_lowercase(),
     };
@@ -221,6 +334,8 @@ fn xact_status(context: &mut Context<'_>, args: &[Datum]) -> Answer {
 
 fn emit_message(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let transactional = args[0] == Datum::Bool(true);
-    let lsn = context.exec.emit_message(transactional, text(&args[1]), text(&args[2]))?;
+    let lsn = context
+        .exec
+        .emit_message(transactional, text(&args[1]), text(&args[2]))?;
     Ok(Datum::text(lsn.to_string()))
 }

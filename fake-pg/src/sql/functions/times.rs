@@ -11,14 +11,46 @@ use Arg::Is;
 const DAY: i64 = 86_400_000_000;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    strict("now", &[], Returns::Is(Type::Timestamptz), transaction_timestamp),
-    strict("transaction_timestamp", &[], Returns::Is(Type::Timestamptz), transaction_timestamp),
-    strict("statement_timestamp", &[], Returns::Is(Type::Timestamptz), clock_timestamp),
-    strict("clock_timestamp", &[], Returns::Is(Type::Timestamptz), clock_timestamp),
-    strict("date_trunc", &[Is(Type::Text), Is(Type::Timestamptz)], Returns::Is(Type::Timestamptz), date_trunc),
-    strict("to_timestamp", &[Is(Type::Float8)], Returns::Is(Type::Timestamptz), |_, args| {
-        Ok(Datum::Timestamptz(Timestamp((super::math::float(&args[0]) * 1e6).round() as i64)))
-    }),
+    strict(
+        "now",
+        &[],
+        Returns::Is(Type::Timestamptz),
+        transaction_timestamp,
+    ),
+    strict(
+        "transaction_timestamp",
+        &[],
+        Returns::Is(Type::Timestamptz),
+        transaction_timestamp,
+    ),
+    strict(
+        "statement_timestamp",
+        &[],
+        Returns::Is(Type::Timestamptz),
+        clock_timestamp,
+    ),
+    strict(
+        "clock_timestamp",
+        &[],
+        Returns::Is(Type::Timestamptz),
+        clock_timestamp,
+    ),
+    strict(
+        "date_trunc",
+        &[Is(Type::Text), Is(Type::Timestamptz)],
+        Returns::Is(Type::Timestamptz),
+        date_trunc,
+    ),
+    strict(
+        "to_timestamp",
+        &[Is(Type::Float8)],
+        Returns::Is(Type::Timestamptz),
+        |_, args| {
+            Ok(Datum::Timestamptz(Timestamp(
+                (super::math::float(&args[0]) * 1e6).round() as i64,
+            )))
+        },
+    ),
 ];
 
 fn transaction_timestamp(context: &mut Context<'_>, _: &[Datum]) -> Result<Datum, Halt> {
@@ -59,9 +91,15 @@ fn shift(at: Timestamp, by: Interval) -> Option<Timestamp> {
         let (year, month, day) = civil_from_days(days);
         let months = year * 12 + i64::from(month) - 1 + i64::from(by.months);
         let (year, month) = (months.div_euclid(12), months.rem_euclid(12) as u32 + 1);
-        let next = if month == 12 { days_from_civil(year + 1, 1, 1) } else { days_from_civil(year, month + 1, 1) };
+        let next = if month == 12 {
+            days_from_civil(year + 1, 1, 1)
+        } else {
+            days_from_civil(year, month + 1, 1)
+        };
         let last = (next - days_from_civil(year, month, 1)) as u32;
-        micros = days_from_civil(year, month, day.min(last)).checked_mul(DAY)?.checked_add(of_day)?;
+        micros = days_from_civil(year, month, day.min(last))
+            .checked_mul(DAY)?
+            .checked_add(of_day)?;
     }
     let days = i64::from(by.days).checked_mul(DAY)?;
     Some(Timestamp(micros.checked_add(days)?.checked_add(by.micros)?))
@@ -92,7 +130,10 @@ pub(super) fn minus(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> 
 
 /// Days and a rest (`timestamp_mi` with `interval_justify_hours`).
 pub(super) fn difference(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    let micros = time(&args[0]).0.checked_sub(time(&args[1]).0).ok_or_else(interval_out_of_range)?;
+    let micros = time(&args[0])
+        .0
+        .checked_sub(time(&args[1]).0)
+        .ok_or_else(interval_out_of_range)?;
     Ok(Datum::Interval(Interval {
         months: 0,
         days: (micros / DAY) as i32,
@@ -115,11 +156,15 @@ pub(super) fn interval_plus(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum
 
 pub(super) fn interval_minus(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
     let difference = opposite(interval(&args[1])).and_then(|b| sum(interval(&args[0]), b));
-    difference.map(Datum::Interval).ok_or_else(interval_out_of_range)
+    difference
+        .map(Datum::Interval)
+        .ok_or_else(interval_out_of_range)
 }
 
 pub(super) fn interval_negate(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    opposite(interval(&args[0])).map(Datum::Interval).ok_or_else(interval_out_of_range)
+    opposite(interval(&args[0]))
+        .map(Datum::Interval)
+        .ok_or_else(interval_out_of_range)
 }
 
 /// Fractions of months spill into days, those of days into time (`interval_mul`).

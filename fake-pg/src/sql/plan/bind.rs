@@ -119,7 +119,11 @@ impl<'a> Binder<'a> {
     }
 
     /// Binds an expression that must be boolean.
-    pub(super) fn condition(&mut self, expr: &Expr, clause: &'static str) -> Result<Scalar, PgError> {
+    pub(super) fn condition(
+        &mut self,
+        expr: &Expr,
+        clause: &'static str,
+    ) -> Result<Scalar, PgError> {
         self.scope().clause = clause;
         let bound = self.expr(expr)?;
         self.demand(bound, Type::Bool, clause)
@@ -158,7 +162,11 @@ impl<'a> Binder<'a> {
             Expr::Or(parts) => boolean(Scalar::Or(self.conditions(parts, "OR")?)),
             Expr::Not(inner) => {
                 let bound = self.expr(inner)?;
-                boolean(Scalar::Not(Box::new(self.demand(bound, Type::Bool, "NOT")?)))
+                boolean(Scalar::Not(Box::new(self.demand(
+                    bound,
+                    Type::Bool,
+                    "NOT",
+                )?)))
             }
             Expr::IsNull(inner, negated) => {
                 if matches!(**inner, Expr::Row(_)) {
@@ -278,7 +286,9 @@ impl<'a> Binder<'a> {
                         SqlState::INDETERMINATE_DATATYPE,
                         "cannot determine type of empty array",
                     )
-                    .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+                    .with_hint(
+                        "Explicitly cast to the desired type, for example ARRAY[]::integer[].",
+                    ));
                 }
                 let (items, typed) = self.unify(bound, "ARRAY")?;
                 Ok((Scalar::Array(items), array_of(typed.ty)?.into()))
@@ -310,7 +320,11 @@ impl<'a> Binder<'a> {
     }
 
     /// Makes text of what is unknown.
-    pub(super) fn settle(&mut self, scalar: Scalar, typed: Typed) -> Result<(Scalar, Typed), PgError> {
+    pub(super) fn settle(
+        &mut self,
+        scalar: Scalar,
+        typed: Typed,
+    ) -> Result<(Scalar, Typed), PgError> {
         if typed.ty != Type::Unknown {
             return Ok((scalar, typed));
         }
@@ -330,7 +344,13 @@ impl<'a> Binder<'a> {
         Ok(bound)
     }
 
-    fn between(&mut self, operand: &Expr, low: &Expr, high: &Expr, at: u32) -> Result<Scalar, PgError> {
+    fn between(
+        &mut self,
+        operand: &Expr,
+        low: &Expr,
+        high: &Expr,
+        at: u32,
+    ) -> Result<Scalar, PgError> {
         let (from, _) = self.binary(">=", operand, low, at)?;
         let (to, _) = self.binary("<=", operand, high, at)?;
         Ok(Scalar::And(vec![from, to]))
@@ -434,7 +454,9 @@ impl<'a> Binder<'a> {
         at: u32,
     ) -> Result<(Scalar, Typed), PgError> {
         let Some(comparison) = comparison(op) else {
-            return Err(PgError::feature_not_supported(format_args!("{op} ANY (query)")));
+            return Err(PgError::feature_not_supported(format_args!(
+                "{op} ANY (query)"
+            )));
         };
         let mut operands = Vec::new();
         match operand {
@@ -475,7 +497,11 @@ impl<'a> Binder<'a> {
     }
 
     /// Binds a subquery in its own scope.
-    pub(super) fn subquery(&mut self, query: &Query, kind: SubqueryKind) -> Result<Subquery, PgError> {
+    pub(super) fn subquery(
+        &mut self,
+        query: &Query,
+        kind: SubqueryKind,
+    ) -> Result<Subquery, PgError> {
         let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
         let plan = self.query(query)?;
         // Its own level, and those inside of it, are no correlation.
@@ -596,7 +622,10 @@ impl<'a> Binder<'a> {
             return Ok(Scalar::Const(Datum::Int8(oid.into())));
         }
         let plain = name.strip_prefix("public.").unwrap_or(name);
-        let folded: Name = match plain.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        let folded: Name = match plain
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+        {
             Some(quoted) => quoted.replace("\"\"", "\"").into(),
             None => plain.to_lowercase().into(),
         };
@@ -617,13 +646,18 @@ impl<'a> Binder<'a> {
 }
 
 fn one_column() -> PgError {
-    PgError::new(SqlState::SYNTAX_ERROR, "subquery must return only one column")
+    PgError::new(
+        SqlState::SYNTAX_ERROR,
+        "subquery must return only one column",
+    )
 }
 
 /// A type by its name in the catalog.
 pub(super) fn find_type(name: &str) -> Option<Type> {
     let by_name = Type::ALL.iter().find(|ty| ty.name() == name);
-    by_name.copied().filter(|ty| !matches!(ty, Type::Unknown | Type::Record))
+    by_name
+        .copied()
+        .filter(|ty| !matches!(ty, Type::Unknown | Type::Record))
 }
 
 /// The array type over an element.

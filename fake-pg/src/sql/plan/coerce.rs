@@ -214,12 +214,13 @@ impl Binder<'_> {
             Type::Bool => Context::Implicit,
             _ => Context::Assignment,
         };
-        self.coerce(scalar, from, to.into(), context)?.ok_or_else(|| {
-            PgError::new(
-                SqlState::DATATYPE_MISMATCH,
-                format!("argument of {clause} must be type {to}, not type {ty}"),
-            )
-        })
+        self.coerce(scalar, from, to.into(), context)?
+            .ok_or_else(|| {
+                PgError::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!("argument of {clause} must be type {to}, not type {ty}"),
+                )
+            })
     }
 }
 

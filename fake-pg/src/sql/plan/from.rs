@@ -50,9 +50,9 @@ impl Binder<'_> {
                 format!("\"{name}\" is an index"),
             )
             .at(relation.at as usize)),
-            Some(crate::engine::Relation::Sequence(_)) => Err(PgError::feature_not_supported(
-                "a sequence as a table",
-            )),
+            Some(crate::engine::Relation::Sequence(_)) => {
+                Err(PgError::feature_not_supported("a sequence as a table"))
+            }
             None if name.starts_with("pg_") => Err(PgError::feature_not_supported(format_args!(
                 "the catalog {name}"
             ))),
@@ -158,7 +158,10 @@ impl Binder<'_> {
     }
 
     /// Binds the items of FROM into the scope at hand, and joins them.
-    pub(super) fn from_items(&mut self, items: &[FromItem]) -> Result<(FromNode, Conditions), PgError> {
+    pub(super) fn from_items(
+        &mut self,
+        items: &[FromItem],
+    ) -> Result<(FromNode, Conditions), PgError> {
         let mut conditions = Conditions::default();
         let mut root = FromNode::Nothing;
         for item in items {
@@ -168,7 +171,11 @@ impl Binder<'_> {
         Ok((root, conditions))
     }
 
-    fn from_item(&mut self, item: &FromItem, conditions: &mut Conditions) -> Result<FromNode, PgError> {
+    fn from_item(
+        &mut self,
+        item: &FromItem,
+        conditions: &mut Conditions,
+    ) -> Result<FromNode, PgError> {
         match item {
             FromItem::Relation { relation, alias } => self.relation(relation, alias.as_ref()),
             FromItem::Subquery {
@@ -210,9 +217,18 @@ impl Binder<'_> {
         }
     }
 
-    fn relation(&mut self, relation: &ast::Relation, alias: Option<&Alias>) -> Result<FromNode, PgError> {
+    fn relation(
+        &mut self,
+        relation: &ast::Relation,
+        alias: Option<&Alias>,
+    ) -> Result<FromNode, PgError> {
         if let [name] = &relation.name[..]
-            && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == *name).cloned()
+            && let Some(cte) = self
+                .ctes
+                .iter()
+                .rev()
+                .find(|cte| cte.name == *name)
+                .cloned()
         {
             if !cte.readable {
                 return Err(PgError::new(
@@ -332,9 +348,7 @@ impl Binder<'_> {
         let mut on = match condition {
             JoinCondition::None => Vec::new(),
             JoinCondition::On(expr) => split(self.condition(expr, "JOIN/ON")?),
-            JoinCondition::Using(names) => {
-                self.using(names, relations..middle_relations, kind)?
-            }
+            JoinCondition::Using(names) => self.using(names, relations..middle_relations, kind)?,
             JoinCondition::Natural => return Err(PgError::feature_not_supported("NATURAL JOIN")),
         };
         if kind == JoinKind::Inner {
@@ -394,15 +408,14 @@ impl Binder<'_> {
                     Some((place, column))
                 })
             };
-            let found = (
-                find(&relations[left.clone()]),
-                find(&relations[left.end..]),
-            );
+            let found = (find(&relations[left.clone()]), find(&relations[left.end..]));
             let (Some(a), Some(b)) = found else {
                 let side = if found.0.is_none() { "left" } else { "right" };
                 return Err(PgError::new(
                     SqlState::UNDEFINED_COLUMN,
-                    format!("column \"{name}\" specified in USING clause does not exist in {side} table"),
+                    format!(
+                        "column \"{name}\" specified in USING clause does not exist in {side} table"
+                    ),
                 ));
             };
             let (a, b) = ((a.0 + left.start, a.1), (b.0 + left.end, b.1));
@@ -506,7 +519,9 @@ fn rename(columns: &mut [Column], names: &[Name], of: &str) -> Result<(), PgErro
 fn refers_to(query: &ast::Query, name: &str) -> bool {
     fn in_item(item: &FromItem, name: &str) -> bool {
         match item {
-            FromItem::Relation { relation, .. } => matches!(&relation.name[..], [own] if &**own == name),
+            FromItem::Relation { relation, .. } => {
+                matches!(&relation.name[..], [own] if &**own == name)
+            }
             FromItem::Subquery { query, .. } => refers_to(query, name),
             FromItem::Join { left, right, .. } => in_item(left, name) || in_item(right, name),
             FromItem::Function { .. } => false,
@@ -620,8 +635,12 @@ fn choose_indexes(node: &mut FromNode) {
                         !refs.everything && !refs.columns.iter().any(|column| own.contains(column))
                     };
                     match (left, right) {
-                        (Scalar::Column(c), other) if *c == column && known(other) => Some(other.clone()),
-                        (other, Scalar::Column(c)) if *c == column && known(other) => Some(other.clone()),
+                        (Scalar::Column(c), other) if *c == column && known(other) => {
+                            Some(other.clone())
+                        }
+                        (other, Scalar::Column(c)) if *c == column && known(other) => {
+                            Some(other.clone())
+                        }
                         _ => None,
                     }
                 })

@@ -6,9 +6,7 @@ use super::bind::Binder;
 use super::coerce::Context;
 use super::from::Conditions;
 use super::scope::{Scope, table_columns};
-use super::{
-    Action, ConflictPlan, InsertSource, ModifyPlan, Scalar, Typed,
-};
+use super::{Action, ConflictPlan, InsertSource, ModifyPlan, Scalar, Typed};
 use crate::engine::{Identity, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
@@ -63,7 +61,9 @@ impl Binder<'_> {
             return Ok(InsertSource::Values(vec![row]));
         };
         let plain = query.order_by.is_empty() && query.limit.is_none() && query.offset.is_none();
-        if let (QueryBody::Values(rows), true) = (&query.body, plain && query.with.tables.is_empty()) {
+        if let (QueryBody::Values(rows), true) =
+            (&query.body, plain && query.with.tables.is_empty())
+        {
             let mut bound = Vec::with_capacity(rows.len());
             self.scopes.push(Scope {
                 clause: "VALUES",
@@ -125,7 +125,12 @@ impl Binder<'_> {
     }
 
     /// A value for a column, as written: an expression or DEFAULT.
-    fn assigned(&mut self, table: &Arc<Table>, column: usize, expr: &Expr) -> Result<Scalar, PgError> {
+    fn assigned(
+        &mut self,
+        table: &Arc<Table>,
+        column: usize,
+        expr: &Expr,
+    ) -> Result<Scalar, PgError> {
         if matches!(expr, Expr::Default) {
             return self.default_of(table, column);
         }
@@ -145,16 +150,17 @@ impl Binder<'_> {
         from: Typed,
     ) -> Result<Scalar, PgError> {
         let to = typed(table, column);
-        self.coerce(scalar, from, to, Context::Assignment)?.ok_or_else(|| {
-            PgError::new(
-                SqlState::DATATYPE_MISMATCH,
-                format!(
-                    "column \"{}\" is of type {} but expression is of type {}",
-                    table.columns[column].name, to.ty, from.ty
-                ),
-            )
-            .with_hint("You will need to rewrite or cast the expression.")
-        })
+        self.coerce(scalar, from, to, Context::Assignment)?
+            .ok_or_else(|| {
+                PgError::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!(
+                        "column \"{}\" is of type {} but expression is of type {}",
+                        table.columns[column].name, to.ty, from.ty
+                    ),
+                )
+                .with_hint("You will need to rewrite or cast the expression.")
+            })
     }
 
     /// The default of a column, from the text in the catalog.
@@ -191,7 +197,13 @@ impl Binder<'_> {
             ..Scope::default()
         };
         let alias = alias.map(alias_of);
-        scope.add(table.name.clone(), table_columns(table), None, alias.as_ref(), 0)?;
+        scope.add(
+            table.name.clone(),
+            table_columns(table),
+            None,
+            alias.as_ref(),
+            0,
+        )?;
         self.scopes.push(scope);
         let bound = self.targets(targets, &[]);
         self.scopes.pop();
@@ -275,7 +287,13 @@ impl Binder<'_> {
                     ..Scope::default()
                 };
                 let alias = alias.map(alias_of);
-                scope.add(table.name.clone(), table_columns(table), None, alias.as_ref(), 0)?;
+                scope.add(
+                    table.name.clone(),
+                    table_columns(table),
+                    None,
+                    alias.as_ref(),
+                    0,
+                )?;
                 scope.add("excluded".into(), table_columns(table), None, None, 0)?;
                 scope.relations[1].qualified_only = true;
                 // Its columns are reached by name, those of the table without.
@@ -311,7 +329,11 @@ impl Binder<'_> {
         let mut row: Vec<Scalar> = (0..table.columns.len()).map(Scalar::Column).collect();
         let mut seen = Vec::with_capacity(assignments.len());
         for assignment in assignments {
-            let Assignment { column: name, at, value } = assignment;
+            let Assignment {
+                column: name,
+                at,
+                value,
+            } = assignment;
             let Some(column) = table.column(name) else {
                 return Err(PgError::undefined_column_of(name, &table.name).at(*at as usize));
             };

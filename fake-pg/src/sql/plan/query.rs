@@ -26,7 +26,11 @@ impl Binder<'_> {
 
     /// Binds a query whose unknown columns take these types: those of the table
     /// that INSERT puts them in.
-    pub(super) fn query_into(&mut self, query: &Query, into: &[Typed]) -> Result<QueryPlan, PgError> {
+    pub(super) fn query_into(
+        &mut self,
+        query: &Query,
+        into: &[Typed],
+    ) -> Result<QueryPlan, PgError> {
         let reach = self.ctes.len();
         let ctes = self.with(&query.with)?;
         let bound = match &query.body {
@@ -92,7 +96,9 @@ impl Binder<'_> {
                         SqlState::FEATURE_NOT_SUPPORTED,
                         "invalid UNION/INTERSECT/EXCEPT ORDER BY clause",
                     )
-                    .with_detail("Only result column names can be used, not expressions or functions."));
+                    .with_detail(
+                        "Only result column names can be used, not expressions or functions.",
+                    ));
                 }
             };
             order.push(sort_key(Scalar::Column(place), key));
@@ -189,7 +195,10 @@ impl Binder<'_> {
         }
         let mut columns = left.columns.clone();
         let mut casts = (Vec::new(), Vec::new());
-        for (column, (left, right)) in columns.iter_mut().zip(left.types().into_iter().zip(right.types())) {
+        for (column, (left, right)) in columns
+            .iter_mut()
+            .zip(left.types().into_iter().zip(right.types()))
+        {
             let ty = self.common_type(&[left, right], name)?;
             let cast = |from: Type| {
                 (from != ty).then_some(Cast {
@@ -381,7 +390,9 @@ impl Binder<'_> {
                     let (mut scalar, mut typed) = self.expr(expr)?;
                     if let (Type::Unknown, Some(to)) = (typed.ty, into.get(scalars.len())) {
                         let to = Typed::from(to.ty);
-                        if let Some(cast) = self.coerce(scalar.clone(), typed, to, Context::Assignment)? {
+                        if let Some(cast) =
+                            self.coerce(scalar.clone(), typed, to, Context::Assignment)?
+                        {
                             (scalar, typed) = (cast, to);
                         }
                     }
@@ -467,7 +478,9 @@ impl Binder<'_> {
                 if let Some(first) = named.next() {
                     if named.any(|other| other != first) {
                         let message = format!("ORDER BY \"{}\" is ambiguous", names[0]);
-                        return Err(PgError::new(SqlState::AMBIGUOUS_COLUMN, message).at(*at as usize));
+                        return Err(
+                            PgError::new(SqlState::AMBIGUOUS_COLUMN, message).at(*at as usize)
+                        );
                     }
                     return Ok(first.clone());
                 }
@@ -478,7 +491,10 @@ impl Binder<'_> {
         if matches!(typed.ty, Type::Json | Type::Void) {
             return Err(PgError::new(
                 SqlState::UNDEFINED_FUNCTION,
-                format!("could not identify an ordering operator for type {}", typed.ty),
+                format!(
+                    "could not identify an ordering operator for type {}",
+                    typed.ty
+                ),
             )
             .with_hint("Use an explicit ordering operator or modify the query."));
         }
@@ -535,7 +551,11 @@ impl Binder<'_> {
                 return refuse("HAVING clause");
             }
             for of in &clause.of {
-                let known = self.scope().relations.iter().any(|r| of.name[..] == [r.name.clone()]);
+                let known = self
+                    .scope()
+                    .relations
+                    .iter()
+                    .any(|r| of.name[..] == [r.name.clone()]);
                 if !known {
                     let message = format!(
                         "relation \"{}\" in {name} clause not found in FROM clause",
@@ -545,7 +565,10 @@ impl Binder<'_> {
                 }
             }
             for relation in &self.scope().relations {
-                let named = clause.of.iter().any(|of| of.name[..] == [relation.name.clone()]);
+                let named = clause
+                    .of
+                    .iter()
+                    .any(|of| of.name[..] == [relation.name.clone()]);
                 if !clause.of.is_empty() && !named {
                     continue;
                 }
@@ -583,11 +606,7 @@ impl Binder<'_> {
 
     /// FROM of UPDATE and USING of DELETE: the target's columns come first in
     /// the row, but the others are read first, so that they find it by its key.
-    pub(super) fn target_and_others(
-        &mut self,
-        target: FromNode,
-        others: FromNode,
-    ) -> FromNode {
+    pub(super) fn target_and_others(&mut self, target: FromNode, others: FromNode) -> FromNode {
         match others {
             FromNode::Nothing => target,
             others => join(others, target),
@@ -646,7 +665,9 @@ fn set_target(targets: &[Scalar]) -> Result<Option<usize>, PgError> {
             return Err(PgError::feature_not_supported("a set within an expression"));
         }
         if is_set && found.replace(place).is_some() {
-            return Err(PgError::feature_not_supported("several sets in one target list"));
+            return Err(PgError::feature_not_supported(
+                "several sets in one target list",
+            ));
         }
     }
     Ok(found)
@@ -669,9 +690,15 @@ fn name_of(expr: &Expr) -> (u8, Name) {
     match expr {
         Expr::Column(names, _) => names.last().map_or_else(nameless, |name| (2, name.clone())),
         Expr::Index(base, _) => name_of(base),
-        Expr::Call(call) => call.name.last().map_or_else(nameless, |name| (2, name.clone())),
+        Expr::Call(call) => call
+            .name
+            .last()
+            .map_or_else(nameless, |name| (2, name.clone())),
         Expr::Cast(inner, ty) => match name_of(inner) {
-            (0, _) => ty.name.last().map_or_else(nameless, |name| (1, name.clone())),
+            (0, _) => ty
+                .name
+                .last()
+                .map_or_else(nameless, |name| (1, name.clone())),
             sure => sure,
         },
         Expr::Bool(_) => (1, "bool".into()),

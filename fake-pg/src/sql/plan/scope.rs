@@ -139,7 +139,9 @@ pub(super) fn result_columns(columns: &[Column]) -> Vec<ScopeColumn> {
 impl Binder<'_> {
     /// The innermost level.
     pub(super) fn scope(&mut self) -> &mut Scope {
-        self.scopes.last_mut().expect("expressions are bound within a scope")
+        self.scopes
+            .last_mut()
+            .expect("expressions are bound within a scope")
     }
 
     /// Binds a column name, looking from the innermost level outwards.
