@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::catalog::{CatalogChange, Index, Sequence, Table};
 use super::exec::{Effect, Exec, Halt};
 use super::heap::{Heap, Key};
-use super::lock::LockMode;
+use super::lock::{LockMode, LockTag};
 use super::sequence::SequenceState;
 use super::wal::Record;
 use super::xact::Transaction;
@@ -18,9 +18,9 @@ use crate::error::PgError;
 impl Exec<'_> {
     /// CREATE TABLE; the definition gets its id and node here.
     pub fn create_table(&mut self, mut table: Table) -> Result<Arc<Table>, Halt> {
-        self.refuse_duplicate(&table.name)?;
+        self.reserve_name(&table.name)?;
         for index in &table.indexes {
-            self.refuse_duplicate(&index.name)?;
+            self.reserve_name(&index.name)?;
         }
         self.once(|exec| {
             table.id = exec.engine.new_relation();
@@ -68,8 +68,10 @@ impl Exec<'_> {
 
     /// CREATE INDEX. A unique one is checked against the rows there are.
     pub fn create_index(&mut self, table: &Arc<Table>, index: Index) -> Result<(), Halt> {
-        self.refuse_duplicate(&index.name)?;
-        self.lock_table(table, LockMode::Share, false)?;
+        // PostgreSQL takes Share and lets two of them go on side by side; here they would overwrite
+        // each other's list of indexes.
+        self.lock_table(table, LockMode::ShareRowExclusive, false)?;
+        self.reserve_name(&index.name)?;
         self.once(|exec| {
             let index = Arc::new(index);
             if index.unique {
@@ -103,7 +105,7 @@ impl Exec<'_> {
 
     /// CREATE SEQUENCE; the definition gets its id and node here.
     pub fn create_sequence(&mut self, mut sequence: Sequence) -> Result<Arc<Sequence>, Halt> {
-        self.refuse_duplicate(&sequence.name)?;
+        self.reserve_name(&sequence.name)?;
         let name = sequence.name.clone();
         self.once(|exec| {
             exec.tx.xid(exec.engine);
@@ -157,12 +159,17 @@ impl Exec<'_> {
         node
     }
 
-    fn refuse_duplicate(&self, name: &str) -> Result<(), PgError> {
-        match self.catalog().relation(name) {
-            // Executed again after a wait, the statement meets what it has created.
-            Some(_) if !self.is_repeating() => Err(PgError::duplicate_relation(name)),
-            _ => Ok(()),
+    /// Takes a name that is free until the transaction ends. Who else is taking it is waited for, as
+    /// on the unique index of `pg_class`.
+    fn reserve_name(&mut self, name: &str) -> Result<(), Halt> {
+        // Executed again after a wait, the statement would meet what it has created.
+        if self.is_repeating() {
+            return Ok(());
         }
+        if self.catalog().relation(name).is_some() {
+            return Err(PgError::duplicate_relation(name).into());
+        }
+        self.lock_tag(LockTag::name(name), LockMode::Exclusive)
     }
 
     fn refuse_duplicate_keys(&self, table: &Table, index: &Index) -> Result<(), PgError> {
@@ -265,6 +272,19 @@ mod tests {
              a drop
              crash
              a select     -> ERROR 42P01: relation \"t\" does not exist",
+        );
+    }
+
+    #[test]
+    fn two_who_create_the_same_take_turns() {
+        check(
+            "a begin
+             a unique     -> indexed
+             b unique     -> waits
+             c begin
+             c select     -> 
+             a abort      -> rolled back; b: indexed
+             c unique     -> ERROR 42P07: relation \"t_v\" already exists",
         );
     }
 

@@ -307,20 +307,29 @@ impl Exec<'_> {
     /// To hold a lock is no effect that must not be repeated, so the journal knows nothing of it. Who
     /// has had to wait starts afresh, with a new snapshot and perhaps a new catalog.
     pub fn lock_table(&mut self, table: &Table, mode: LockMode, nowait: bool) -> Result<(), Halt> {
-        let tag = LockTag::Relation(table.id);
+        if nowait && !self.may_lock(LockTag::Relation(table.id), mode) {
+            let message = format!("could not obtain lock on relation \"{}\"", table.name);
+            return Err(PgError::new(SqlState::LOCK_NOT_AVAILABLE, message).into());
+        }
+        self.lock_tag(LockTag::Relation(table.id), mode)
+    }
+
+    /// The same for anything else that DDL must have to itself.
+    pub(super) fn lock_tag(&mut self, tag: LockTag, mode: LockMode) -> Result<(), Halt> {
         if self.engine.locks.holds(tag, self.tx.pid, mode)
             || self.try_lock(tag, mode, AdvisoryScope::Transaction)
         {
             return Ok(());
         }
-        if nowait {
-            let message = format!("could not obtain lock on relation \"{}\"", table.name);
-            return Err(PgError::new(SqlState::LOCK_NOT_AVAILABLE, message).into());
-        }
         if self.journal.effects.is_empty() {
             self.journal.snapshot = None;
         }
         Err(self.wait_for(tag, mode))
+    }
+
+    fn may_lock(&self, tag: LockTag, mode: LockMode) -> bool {
+        let Engine { locks, running, .. } = &*self.engine;
+        locks.is_free(tag, self.tx.pid, mode, running)
     }
 }
 

@@ -131,6 +131,7 @@ impl Edge {
                 };
                 format!("{mode} on advisory lock [5,{high},{low},{space}]")
             }
+            LockTag::Name(_) => format!("{mode} on a name in pg_class"),
             LockTag::Relation(id) => format!("{mode} on relation {id} of database 5"),
         };
         format!("Process {waiter} waits for {what}; blocked by process {blocker}.")

@@ -31,6 +31,8 @@ pub enum LockTag {
     Advisory(AdvisoryKey),
     /// A table.
     Relation(TableId),
+    /// The name of a relation that is being created, as a hash: two that collide wait without need.
+    Name(u64),
 }
 
 /// One session's hold of one lock in one mode.
@@ -327,9 +329,18 @@ impl Holder {
 }
 
 impl LockTag {
+    /// The lock on a name (FNV-1a).
+    pub(super) fn name(name: &str) -> Self {
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        LockTag::Name(name.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
+    }
+
     /// Whether a request queues behind waiters that it conflicts with. Row locks do not: a share
     /// lock is granted beside another while an exclusive one waits (`heap_lock_tuple`).
     fn is_fair(self) -> bool {
-        matches!(self, LockTag::Advisory(_) | LockTag::Relation(_))
+        matches!(
+            self,
+            LockTag::Advisory(_) | LockTag::Relation(_) | LockTag::Name(_)
+        )
     }
 }
