@@ -12,8 +12,8 @@ use super::reply::{write_row, write_row_description, write_tag};
 use super::run::Running;
 use super::{Next, Session, Work};
 use crate::engine::{Engine, Halt, Timestamp};
-use crate::error::PgError;
-use crate::sql::ast::{Command, Statement};
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::{Command, Cte, QueryBody, Statement};
 use crate::sql::{self, CommandTag, Outcome, Prepared};
 use crate::wire::backend;
 
@@ -155,10 +155,9 @@ impl Session {
                 Err(Halt::Wait(wait))
             }
             Err(Halt::Error(error)) => {
-                // Rows are announced when they begin to be made: before the first wait.
-                let reads = matches!(running.prepared.statement().command, Command::Query(_));
-                if running.has_waited()
-                    && reads
+                let announced = announces_rows(&statement.command, running.has_waited());
+                if announced
+                    && error.code != SqlState::READ_ONLY_SQL_TRANSACTION
                     && let Some(columns) = running.prepared.columns()
                 {
                     write_row_description(&mut self.output, columns, &[]);
@@ -179,4 +178,21 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whether a statement has announced its rows before it failed.
+///
+/// A query does so when it begins to run; what changes tables first collects all its rows
+/// (`PortalStart` and `FillPortalStore` in `tcop/pquery.c`). A query without FROM that fails at once
+/// has mostly failed before, while its constants were folded.
+fn announces_rows(command: &Command, has_waited: bool) -> bool {
+    let Command::Query(query) = command else {
+        return false;
+    };
+    let reads = |table: &Cte| matches!(table.command, Command::Query(_));
+    let runs = match &query.body {
+        QueryBody::Select(select) => !select.from.is_empty(),
+        _ => false,
+    };
+    (has_waited || runs) && query.with.tables.iter().all(reads)
 }
