@@ -1,2 +1,7 @@
-//! Under construction: modules land one by one.
-fn main() {}
+//! The command line over the catalogue.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    midcommit::cli::main(midcommit_scenarios::catalogue())
+}

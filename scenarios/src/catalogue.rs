@@ -1,0 +1,12 @@
+//! All scenarios, in the order of the table.
+
+use midcommit::Scenario;
+
+use crate::{remedy, stock};
+
+/// Every scenario there is: what breaks first, what helps last.
+pub fn catalogue() -> Vec<Scenario> {
+    let mut all = stock::scenarios();
+    all.extend(remedy::scenarios());
+    all.into_iter().map(Scenario::strict).collect()
+}

@@ -1,0 +1,11 @@
+//! The commit paths that people run, and the remedies they reach for.
+//!
+//! Real drivers where there are Rust ones, models of the others that speak the
+//! wire to the same server. No model says what comes out: each declares what is
+//! known of the real system, with its source, and the harness compares.
+
+mod catalogue;
+mod remedy;
+mod stock;
+
+pub use catalogue::catalogue;
