@@ -52,6 +52,7 @@ pub struct Explore<'a> {
     cases: usize,
     seed: Seed,
     threads: usize,
+    repeat: usize,
     progress: Box<dyn Fn(Progress) + Sync + 'a>,
 }
 
@@ -76,6 +77,7 @@ pub fn explore<'a>(scenario: Scenario) -> Explore<'a> {
         cases: variable("MIDCOMMIT_CASES").unwrap_or(CASES),
         seed: Seed(variable("MIDCOMMIT_SEED").unwrap_or(1)),
         threads: parallel::cores(),
+        repeat: 1,
         progress: Box::new(|_| {}),
         scenario,
     }
@@ -123,6 +125,14 @@ impl<'a> Explore<'a> {
     /// How many threads run schedules; the results do not depend on it.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// How often each schedule with a single fault is run: repetitions find nothing more, they
+    /// measure what one costs.
+    #[doc(hidden)]
+    pub fn repeat(mut self, times: usize) -> Self {
+        self.repeat = times;
         self
     }
 
@@ -204,11 +214,13 @@ impl<'a> Explore<'a> {
         found: &mut Findings,
         certificate: &mut Certificate,
     ) -> Result<(), ExploreError> {
-        let outcomes = self.map("single faults", singles.len(), |i| {
-            run_single(&baseline.setup, &singles[i], i % RERUN_EVERY == 0)
+        let runs = singles.len() * self.repeat;
+        let outcomes = self.map("single faults", runs, |i| {
+            let schedule = &singles[i % singles.len()];
+            run_single(&baseline.setup, schedule, i % RERUN_EVERY == 0)
         });
-        certificate.run_twice = singles.len().div_ceil(RERUN_EVERY);
-        for (schedule, outcome) in singles.iter().zip(outcomes) {
+        certificate.run_twice = runs.div_ceil(RERUN_EVERY);
+        for (schedule, outcome) in singles.iter().cycle().zip(outcomes) {
             let plan = Plan::single(schedule.fault.clone());
             match outcome {
                 Ok((judgement, hash)) => {
