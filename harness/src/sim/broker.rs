@@ -59,6 +59,9 @@ pub(crate) enum Control {
     Invent,
 }
 
+/// What an invented effect is called.
+pub(crate) const INVENTED: &str = "control";
+
 impl Broker {
     pub(crate) fn new(scenario: &Scenario) -> Broker {
         let effects = scenario.inboxes.iter().map(|inbox| inbox.effect.clone());
@@ -177,7 +180,7 @@ pub(crate) async fn listen() -> turmoil::Result {
     if World::with(|world| world.broker.borrow().control == Some(Control::Invent)) {
         World::with(|world| {
             world.log(What::Applied {
-                name: "control".into(),
+                name: INVENTED.into(),
                 key: "1".into(),
                 commit: None,
             })
