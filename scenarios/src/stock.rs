@@ -59,7 +59,8 @@ fn tokio_timeout() -> Scenario {
             let mut client = env.connect().await?;
             let id: i32 = env.job().parse()?;
             let tx = client.transaction().await?;
-            tx.execute("update invoice set paid = true where id = $1", &[&id]).await?;
+            tx.execute("update invoice set paid = true where id = $1", &[&id])
+                .await?;
             // Elapsed or cancelled here, COMMIT may be on its way: the connection's task sends it.
             timeout(PATIENCE, tx.commit()).await??;
             env.effect("receipt", env.job()).await?;
@@ -87,7 +88,8 @@ fn effect_after_commit() -> Scenario {
 
 /// What is known of an effect that follows the commit and is tried once.
 fn after_commit(scenario: Scenario) -> Scenario {
-    const WINDOW: &str = "the window between COMMIT and the effect: whatever ends the worker there loses the effect";
+    const WINDOW: &str =
+        "the window between COMMIT and the effect: whatever ends the worker there loses the effect";
     let lossy = [
         Class::Interrupt,
         Class::Kill,
@@ -96,9 +98,9 @@ fn after_commit(scenario: Scenario) -> Scenario {
         Class::Server,
         Class::Broker,
     ];
-    let scenario = lossy
-        .into_iter()
-        .fold(scenario, |scenario, class| scenario.expect(Some(class), [Fine, Lost], WINDOW));
+    let scenario = lossy.into_iter().fold(scenario, |scenario, class| {
+        scenario.expect(Some(class), [Fine, Lost], WINDOW)
+    });
     scenario.expect(
         Some(Class::Failover),
         [Fine, Phantom],
@@ -117,13 +119,18 @@ fn effect_before_commit() -> Scenario {
             let mut client = env.connect().await?;
             let id: i32 = env.job().parse()?;
             let tx = client.transaction().await?;
-            tx.execute("update invoice set paid = true where id = $1", &[&id]).await?;
+            tx.execute("update invoice set paid = true where id = $1", &[&id])
+                .await?;
             env.effect("receipt", env.job()).await?;
             tx.commit().await?;
             Ok(())
         })
         .owes("receipt", "select id from invoice where paid", Times::Once)
-        .expect(None, [Early], "the consumer may look for a row that is not there yet");
+        .expect(
+            None,
+            [Early],
+            "the consumer may look for a row that is not there yet",
+        );
     let always: [Verdict; 2] = [Early, Phantom];
     [
         Class::Interrupt,
@@ -135,7 +142,9 @@ fn effect_before_commit() -> Scenario {
         Class::Broker,
     ]
     .into_iter()
-    .fold(scenario, |scenario, class| scenario.expect(Some(class), always, TOO_SOON))
+    .fold(scenario, |scenario, class| {
+        scenario.expect(Some(class), always, TOO_SOON)
+    })
 }
 
 /// Through a pool, and handed out again until it is ok.
@@ -169,7 +178,11 @@ fn pooled() -> Scenario {
 async fn pay(client: &mut tokio_postgres::Client, job: &str) -> Result<(), Box<dyn Error>> {
     let id: i32 = job.parse()?;
     let tx = client.transaction().await?;
-    tx.execute("update invoice set paid = true where id = $1 and not paid", &[&id]).await?;
+    tx.execute(
+        "update invoice set paid = true where id = $1 and not paid",
+        &[&id],
+    )
+    .await?;
     tx.commit().await?;
     Ok(())
 }

@@ -65,6 +65,9 @@ fn answer(message: &[u8]) -> &'static [u8] {
         (b'C', _) => CLOSED,
         (b'S', _) => READY,
         (b'X', _) => &[],
-        (tag, _) => panic!("frontend message {:?} is not in the transaction", tag as char),
+        (tag, _) => panic!(
+            "frontend message {:?} is not in the transaction",
+            tag as char
+        ),
     }
 }

@@ -65,9 +65,9 @@ fn outbox_mark_first() -> Scenario {
     ];
     let scenario = outbox("outbox_mark_first", Mark::BeforePublishing)
         .source("the twin of outbox_inbox whose relay marks a row before it publishes it");
-    let scenario = lossy
-        .into_iter()
-        .fold(scenario, |scenario, class| scenario.expect(Some(class), [Fine, Lost], FORGOTTEN));
+    let scenario = lossy.into_iter().fold(scenario, |scenario, class| {
+        scenario.expect(Some(class), [Fine, Lost], FORGOTTEN)
+    });
     scenario.expect(
         Some(Class::Failover),
         [Fine, Phantom],
@@ -85,8 +85,16 @@ fn outbox(name: &str, mark: Mark) -> Scenario {
             let mut client = env.connect().await?;
             let id: i32 = env.job().parse()?;
             let tx = client.transaction().await?;
-            tx.execute("update invoice set paid = true where id = $1 and not paid", &[&id]).await?;
-            tx.execute("insert into outbox (key) values ($1) on conflict do nothing", &[&env.job()]).await?;
+            tx.execute(
+                "update invoice set paid = true where id = $1 and not paid",
+                &[&id],
+            )
+            .await?;
+            tx.execute(
+                "insert into outbox (key) values ($1) on conflict do nothing",
+                &[&env.job()],
+            )
+            .await?;
             tx.commit().await?;
             Ok(())
         })
@@ -110,7 +118,10 @@ fn outbox(name: &str, mark: Mark) -> Scenario {
 /// Publishes what is unsent, oldest first.
 async fn relay(env: &Env, client: &Client, mark: Mark) -> Result<(), Box<dyn std::error::Error>> {
     let sent = "update outbox set sent = true where id = $1";
-    for row in client.query("select id, key from outbox where not sent order by id", &[]).await? {
+    for row in client
+        .query("select id, key from outbox where not sent order by id", &[])
+        .await?
+    {
         let (id, key): (i32, String) = (row.get(0), row.get(1));
         match mark {
             Mark::AfterPublishing => {
@@ -130,9 +141,15 @@ async fn relay(env: &Env, client: &Client, mark: Mark) -> Result<(), Box<dyn std
 async fn consume(env: &Env, client: &mut Client) -> Result<(), Box<dyn std::error::Error>> {
     let message = env.receive("receipt").await?;
     let tx = client.transaction().await?;
-    let new = tx.execute("insert into inbox (key) values ($1) on conflict do nothing", &[&message.key()]).await?;
+    let new = tx
+        .execute(
+            "insert into inbox (key) values ($1) on conflict do nothing",
+            &[&message.key()],
+        )
+        .await?;
     if new == 1 {
-        tx.execute("insert into receipt (key) values ($1)", &[&message.key()]).await?;
+        tx.execute("insert into receipt (key) values ($1)", &[&message.key()])
+            .await?;
     }
     tx.commit().await?;
     message.ack().await?;
