@@ -576,8 +576,6 @@ pub struct TableConstraint {
     pub name: Option<Name>,
     /// What it demands.
     pub kind: ConstraintKind,
-    /// The column it was written at, for the default name of a CHECK.
-    pub column: Option<Name>,
 }
 
 /// What a constraint demands.

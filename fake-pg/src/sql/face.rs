@@ -12,7 +12,7 @@ use super::ast::{Command, Statement};
 use super::plan::{Binder, Plan};
 use super::settings::Settings;
 use super::{cache, execute as executor, parse};
-use crate::engine::{Catalog, Engine, Exec, Halt, Transaction};
+use crate::engine::{Catalog, Engine, Exec, Halt, LockMode, Pid, Table, Transaction};
 use crate::error::{PgError, SqlState};
 use crate::types::{Datum, Type};
 
@@ -119,6 +119,7 @@ fn prepare_for(
         version,
         params: binder.params()?,
         slots: binder.slots(),
+        locks: binder.locks(),
         columns,
         plan,
     });
@@ -134,6 +135,8 @@ pub struct Prepared {
     /// Of the schema.
     pub(super) version: u64,
     params: Vec<Type>,
+    /// The tables it uses, and how it locks them.
+    locks: Vec<(Arc<Table>, LockMode)>,
     /// How many subqueries and common table expressions there are.
     slots: (usize, usize),
     columns: Option<Vec<Column>>,
@@ -141,6 +144,16 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    fn run(&self, params: &[Datum], context: &mut Context<'_>) -> Result<Outcome, Halt> {
+        // Whoever asks for what is committed is no session, and waits for nobody.
+        if context.exec.tx.pid != Pid(0) {
+            for (table, mode) in &self.locks {
+                context.exec.lock_table(table, *mode, false)?;
+            }
+        }
+        executor::run(&self.statement, &self.plan, self.slots, params, context)
+    }
+
     /// The statement.
     pub fn statement(&self) -> &Arc<Statement> {
         &self.statement
@@ -166,7 +179,7 @@ pub fn execute(
     if context.exec.catalog().version() == prepared.version
         || matches!(prepared.plan, Plan::Utility)
     {
-        return executor::run(statement, &prepared.plan, prepared.slots, params, context);
+        return prepared.run(params, context);
     }
     // The schema has changed since: what was promised to the client must still hold.
     let catalog = context.exec.catalog().clone();
@@ -187,7 +200,7 @@ pub fn execute(
         )
         .into());
     }
-    executor::run(statement, &again.plan, again.slots, params, context)
+    again.run(params, context)
 }
 
 impl std::fmt::Display for CommandTag {

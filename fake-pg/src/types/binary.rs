@@ -20,6 +20,14 @@ pub fn write(ty: Type, datum: &Datum, out: &mut BytesMut) -> Result<(), PgError>
         Datum::Int8(value) => out.put_i64(*value),
         Datum::Float8(value) if ty == Type::Float4 => out.put_f32(*value as f32),
         Datum::Float8(value) => out.put_f64(*value),
+        // A position in the WAL is kept as it is shown: two halves in hexadecimal.
+        Datum::Text(text) if ty == Type::PgLsn => {
+            let half =
+                |part: Option<&str>| u32::from_str_radix(part.unwrap_or("0"), 16).unwrap_or(0);
+            let mut parts = text.split('/');
+            out.put_u32(half(parts.next()));
+            out.put_u32(half(parts.next()));
+        }
         Datum::Text(text) => out.put_slice(text.as_bytes()),
         Datum::Bytea(bytes) => out.put_slice(bytes),
         Datum::Timestamptz(at) => out.put_i64(at.0 - EPOCH),

@@ -106,17 +106,12 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
         table.columns.push(column);
         sequences.extend(sequence.map(|sequence| (place, sequence)));
     }
-    constraints(create, &mut table, &mut names)?;
+    constraints(create, &mut table, &mut names, &catalog)?;
     let definition = Arc::new(table.clone());
     let mut binder = Binder::new(&catalog, Vec::new());
     for (column, definition) in create.columns.iter().zip(&definition.columns) {
         if let Some((default, _)) = &column.default {
             check_default(&mut binder, default, definition)?;
-        }
-    }
-    for constraint in &create.constraints {
-        if let ConstraintKind::Check(expr, _) = &constraint.kind {
-            binder.check(&definition, expr)?;
         }
     }
     let table = exec.create_table(table)?;
@@ -258,14 +253,21 @@ fn constraints(
     create: &CreateTable,
     table: &mut Table,
     names: &mut Names<'_>,
+    catalog: &Catalog,
 ) -> Result<(), PgError> {
+    let columns_only = Arc::new(table.clone());
     let mut indexes = Vec::new();
     for constraint in &create.constraints {
         let (columns, primary) = match &constraint.kind {
             ConstraintKind::PrimaryKey(columns) => (columns, true),
             ConstraintKind::Unique(columns) => (columns, false),
-            ConstraintKind::Check(_, text) => {
-                let column = constraint.column.as_deref().unwrap_or("");
+            ConstraintKind::Check(expr, text) => {
+                // It is named after its column, if it is about one only.
+                let about = Binder::new(catalog, Vec::new()).check(&columns_only, expr)?;
+                let column = match about[..] {
+                    [column] => &*columns_only.columns[column].name,
+                    _ => "",
+                };
                 let name = match &constraint.name {
                     Some(name) => name.clone(),
                     None => names.choose(&table.name, column, "check"),

@@ -125,7 +125,11 @@ impl<'p> Run<'p, '_, '_> {
             }
             (SetOp::Union, false) => {
                 left.append(&mut right);
-                distinct(left)
+                // In the order of a sort, which is how PostgreSQL mostly does it.
+                left.into_iter()
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect()
             }
             (op, all) => {
                 // How often each row of the right side may still match.

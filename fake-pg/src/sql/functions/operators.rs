@@ -206,8 +206,8 @@ fn concatenation(left: Type, right: Type) -> Option<Found> {
             }
         }
         (_, array) if array.element().is_some() => None,
-        // One text is enough: the other is cast.
-        (l, r) if is_text(l) || is_text(r) || (l, r) == (Unknown, Unknown) => {
+        // One text is enough: the other is cast. What is unknown is text.
+        (l, r) if is_text(l) || is_text(r) || l == Unknown || r == Unknown => {
             Some((&CONCAT, (Text, Text), Text))
         }
         _ => None,

@@ -131,7 +131,6 @@ fn constraint(
         name: child(node, K::CONSTRAINT_NAME_CLAUSE)
             .and_then(|clause| child_name(&clause, K::CONSTRAINT_NAME)),
         kind,
-        column: column.cloned(),
     })
 }
 

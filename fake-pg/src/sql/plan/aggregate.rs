@@ -167,7 +167,7 @@ impl Binder<'_> {
 impl Scalar {
     /// Calls `visit` with every part, outermost first. What is inside of
     /// subqueries is their own.
-    pub(super) fn walk(&self, visit: &mut dyn FnMut(&Scalar)) {
+    pub(crate) fn walk(&self, visit: &mut dyn FnMut(&Scalar)) {
         visit(self);
         // Visiting changes nothing: the copy is what one traversal costs.
         let mut copy = self.clone();

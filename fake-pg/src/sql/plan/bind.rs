@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::coerce::{Context, varchar_typmod};
 use super::scope::Scope;
 use super::{Comparison, Scalar, Subquery, SubqueryKind, Typed, Unequal};
-use crate::engine::{Catalog, Relation};
+use crate::engine::{Catalog, LockMode, Relation, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Expr, Name, Query, TypeName};
 use crate::sql::functions;
@@ -26,6 +26,10 @@ pub(crate) struct Binder<'a> {
     pub(super) subqueries: usize,
     /// The outermost level that the expression at hand refers to.
     pub(super) outermost: usize,
+    /// Unknown constants of the next target list stay unknown.
+    pub(super) keep_unknown: bool,
+    /// The tables met, and how the statement must lock them.
+    pub(super) locks: Vec<(Arc<Table>, LockMode)>,
 }
 
 impl<'a> Binder<'a> {
@@ -39,6 +43,8 @@ impl<'a> Binder<'a> {
             cte_slots: 0,
             subqueries: 0,
             outermost: usize::MAX,
+            keep_unknown: false,
+            locks: Vec::new(),
         }
     }
 
@@ -60,6 +66,23 @@ impl<'a> Binder<'a> {
         Ok(types)
     }
 
+    /// The tables the statement uses, and how it must lock them as a whole.
+    pub(crate) fn locks(&mut self) -> Vec<(Arc<Table>, LockMode)> {
+        std::mem::take(&mut self.locks)
+    }
+
+    /// Notes that a table is used; of several ways the strongest counts.
+    pub(super) fn note_lock(&mut self, table: &Arc<Table>, mode: LockMode) {
+        match self
+            .locks
+            .iter_mut()
+            .find(|(other, _)| other.id == table.id)
+        {
+            Some((_, other)) => *other = mode.max(*other),
+            None => self.locks.push((table.clone(), mode)),
+        }
+    }
+
     /// How many slots for subqueries and common table expressions a run needs.
     pub(crate) fn slots(&self) -> (usize, usize) {
         (self.subqueries, self.cte_slots)
@@ -69,13 +92,13 @@ impl<'a> Binder<'a> {
     /// CHECK need it.
     pub(crate) fn over_table(
         &mut self,
-        table: Option<&Arc<crate::engine::Table>>,
+        table: Option<&Arc<Table>>,
         expr: &Expr,
     ) -> Result<(Scalar, Typed), PgError> {
         let mut scope = Scope::default();
         if let Some(table) = table {
             let columns = super::scope::table_columns(table);
-            scope.add(table.name.clone(), columns, None, None, 0)?;
+            scope.add(table.name.clone(), columns, None, None)?;
         }
         let outer = std::mem::replace(&mut self.scopes, vec![scope]);
         let bound = self.expr(expr);
@@ -90,10 +113,7 @@ impl<'a> Binder<'a> {
         to: Typed,
         column: &str,
     ) -> Result<(), PgError> {
-        let (scalar, from) = match (expr, to.ty) {
-            (Expr::Numeric(_), Type::Float8) => return Ok(()),
-            _ => self.over_table(None, expr)?,
-        };
+        let (scalar, from) = self.over_table(None, expr)?;
         // A default that draws on what is not there yet is bound when it is used.
         match self.coerce(scalar, from, to, Context::Assignment)? {
             Some(_) => Ok(()),
@@ -108,14 +128,16 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Checks the expression of a CHECK.
-    pub(crate) fn check(
-        &mut self,
-        table: &Arc<crate::engine::Table>,
-        expr: &Expr,
-    ) -> Result<(), PgError> {
+    /// Checks the expression of a CHECK, and tells which columns it is about.
+    pub(crate) fn check(&mut self, table: &Arc<Table>, expr: &Expr) -> Result<Vec<usize>, PgError> {
         let bound = self.over_table(Some(table), expr)?;
-        self.demand(bound, Type::Bool, "CHECK").map(drop)
+        let check = self.demand(bound, Type::Bool, "CHECK")?;
+        let mut columns = Vec::new();
+        check.walk(&mut |part| match part {
+            Scalar::Column(column) if !columns.contains(column) => columns.push(*column),
+            _ => {}
+        });
+        Ok(columns)
     }
 
     /// Binds an expression that must be boolean.
@@ -140,9 +162,11 @@ impl<'a> Binder<'a> {
                 Ok(value) => (Scalar::Const(Datum::Int4(value)), Type::Int4.into()),
                 Err(_) => (Scalar::Const(Datum::Int8(*value)), Type::Int8.into()),
             }),
-            Expr::Numeric(text) => Err(PgError::feature_not_supported(format_args!(
-                "type numeric (the constant {text})"
-            ))),
+            // It must become something else: there are no values of that type.
+            Expr::Numeric(text) => Ok((
+                Scalar::Const(Datum::Text(text.clone())),
+                Type::Numeric.into(),
+            )),
             Expr::String(text, _) => Ok((Scalar::Const(Datum::Text(text.clone())), unknown)),
             Expr::Param(number, _) => {
                 if self.params.len() <= *number {
@@ -325,6 +349,9 @@ impl<'a> Binder<'a> {
         scalar: Scalar,
         typed: Typed,
     ) -> Result<(Scalar, Typed), PgError> {
+        if typed.ty == Type::Numeric {
+            return Err(numeric());
+        }
         if typed.ty != Type::Unknown {
             return Ok((scalar, typed));
         }
@@ -518,12 +545,6 @@ impl<'a> Binder<'a> {
 
     fn cast(&mut self, inner: &Expr, name: &TypeName) -> Result<(Scalar, Typed), PgError> {
         let to = self.type_name(name)?;
-        if let Expr::Numeric(text) = inner
-            && matches!(to.ty, Type::Float8)
-        {
-            let value = crate::types::text::read(to.ty, text)?;
-            return Ok((Scalar::Const(value), to));
-        }
         if let (Expr::Array(items), Some(_)) = (inner, to.ty.element())
             && items.is_empty()
         {
@@ -643,6 +664,11 @@ impl<'a> Binder<'a> {
     fn call(&mut self, call: &crate::sql::ast::Call) -> Result<(Scalar, Typed), PgError> {
         functions::bind(self, call)
     }
+}
+
+/// 0A000 for what would be a numeric.
+pub(super) fn numeric() -> PgError {
+    PgError::feature_not_supported("type numeric")
 }
 
 fn one_column() -> PgError {

@@ -103,6 +103,9 @@ impl Binder<'_> {
                 _ => {}
             }
         }
+        if from.ty == Type::Numeric {
+            return numeric_constant(&scalar, to.ty, context).map(Some);
+        }
         if from.ty == to.ty {
             if to.typmod == -1 || to.typmod == from.typmod {
                 return Ok(Some(scalar));
@@ -158,7 +161,10 @@ impl Binder<'_> {
                 common = ty;
                 continue;
             }
-            let implicit = |from, to| allowed(from, to) == Some(Context::Implicit);
+            let implicit = |from, to| {
+                allowed(from, to) == Some(Context::Implicit)
+                    || (from, to) == (Type::Numeric, Type::Float8)
+            };
             if implicit(common, ty) && !implicit(ty, common) {
                 common = ty;
             } else if !implicit(ty, common) {
@@ -221,6 +227,33 @@ impl Binder<'_> {
                     format!("argument of {clause} must be type {to}, not type {ty}"),
                 )
             })
+    }
+}
+
+/// A constant such as `1.5` as the type it is to become.
+fn numeric_constant(scalar: &Scalar, to: Type, context: Context) -> Result<Scalar, PgError> {
+    let Scalar::Const(Datum::Text(digits)) = scalar else {
+        return Err(super::bind::numeric());
+    };
+    let integer = matches!(to, Type::Int2 | Type::Int4 | Type::Int8);
+    match to {
+        Type::Float8 => Ok(Scalar::Const(text::read(to, digits)?)),
+        _ if integer && context >= Context::Assignment => {
+            // numeric rounds halves away from zero.
+            let Datum::Float8(value) = text::read(Type::Float8, digits)? else {
+                return Err(super::bind::numeric());
+            };
+            let cast = Cast {
+                to,
+                typmod: -1,
+                explicit: true,
+            };
+            Ok(Scalar::Const(cast.apply(Datum::Float8(value.round()))?))
+        }
+        ty if is_text(ty) && context == Context::Explicit => {
+            Ok(Scalar::Const(Datum::Text(digits.clone())))
+        }
+        _ => Err(super::bind::numeric()),
     }
 }
 

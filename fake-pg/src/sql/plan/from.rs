@@ -10,7 +10,7 @@ use super::{
     Comparison, CtePlan, CteSource, Derived, FromNode, FromPlan, Lookup, QueryPlan, Scalar,
     ScanPlan, Typed,
 };
-use crate::engine::Table;
+use crate::engine::{LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
     self, Alias, Command, Expr, FromItem, JoinCondition, JoinKind, Name, QueryBody, SetOp, With,
@@ -239,8 +239,7 @@ impl Binder<'_> {
             }
             let columns = result_columns(&cte.columns);
             let width = columns.len();
-            let at = relation.at;
-            let place = self.scope().add(name.clone(), columns, None, alias, at)?;
+            let place = self.scope().add(name.clone(), columns, None, alias)?;
             return Ok(FromNode::Derived {
                 source: Derived::Cte(cte.slot),
                 offset: self.scope().relations[place].offset,
@@ -249,7 +248,7 @@ impl Binder<'_> {
             });
         }
         let table = self.table(relation)?;
-        self.scan(table, alias, relation.at)
+        self.scan(table, alias)
     }
 
     /// A table in FROM, or the target of UPDATE and DELETE.
@@ -257,11 +256,11 @@ impl Binder<'_> {
         &mut self,
         table: Arc<Table>,
         alias: Option<&Alias>,
-        at: u32,
     ) -> Result<FromNode, PgError> {
+        self.note_lock(&table, LockMode::AccessShare);
         let columns = table_columns(&table);
         let scope = self.scope();
-        let place = scope.add(table.name.clone(), columns, Some(table.clone()), alias, at)?;
+        let place = scope.add(table.name.clone(), columns, Some(table.clone()), alias)?;
         let relation = &scope.relations[place];
         Ok(FromNode::Scan(ScanPlan {
             table,
@@ -280,7 +279,7 @@ impl Binder<'_> {
     ) -> Result<FromNode, PgError> {
         let width = columns.len();
         let scope = self.scope();
-        let place = scope.add(alias.name.clone(), columns, None, Some(alias), 0)?;
+        let place = scope.add(alias.name.clone(), columns, None, Some(alias))?;
         Ok(FromNode::Derived {
             source,
             offset: scope.relations[place].offset,

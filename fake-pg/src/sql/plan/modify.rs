@@ -7,7 +7,7 @@ use super::coerce::Context;
 use super::from::Conditions;
 use super::scope::{Scope, table_columns};
 use super::{Action, ConflictPlan, InsertSource, ModifyPlan, Scalar, Typed};
-use crate::engine::{Identity, Table};
+use crate::engine::{Identity, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
     Alias, Assignment, ConflictTarget, Delete, Expr, FromItem, Insert, Name, OnConflict, QueryBody,
@@ -30,6 +30,7 @@ impl Binder<'_> {
 
     fn insert_in_reach(&mut self, insert: &Insert) -> Result<ModifyPlan, PgError> {
         let table = self.table(&insert.table)?;
+        self.note_lock(&table, LockMode::RowExclusive);
         let targets = insert_targets(&table, &insert.columns)?;
         let source = self.insert_source(insert, &table, &targets)?;
         let conflict = match &insert.on_conflict {
@@ -134,10 +135,6 @@ impl Binder<'_> {
         if matches!(expr, Expr::Default) {
             return self.default_of(table, column);
         }
-        let to = typed(table, column);
-        if let (Expr::Numeric(text), Type::Float8) = (expr, to.ty) {
-            return Ok(Scalar::Const(crate::types::text::read(to.ty, text)?));
-        }
         let (scalar, from) = self.expr(expr)?;
         self.assign(table, column, scalar, from)
     }
@@ -202,7 +199,6 @@ impl Binder<'_> {
             table_columns(table),
             None,
             alias.as_ref(),
-            0,
         )?;
         self.scopes.push(scope);
         let bound = self.targets(targets, &[]);
@@ -292,9 +288,8 @@ impl Binder<'_> {
                     table_columns(table),
                     None,
                     alias.as_ref(),
-                    0,
                 )?;
-                scope.add("excluded".into(), table_columns(table), None, None, 0)?;
+                scope.add("excluded".into(), table_columns(table), None, None)?;
                 scope.relations[1].qualified_only = true;
                 // Its columns are reached by name, those of the table without.
                 self.scopes.push(scope);
@@ -341,8 +336,7 @@ impl Binder<'_> {
                 return Err(PgError::new(
                     SqlState::SYNTAX_ERROR,
                     format!("multiple assignments to same column \"{name}\""),
-                )
-                .at(*at as usize));
+                ));
             }
             seen.push(column);
             if is_generated(table, column) && !matches!(value, Expr::Default) {
@@ -374,8 +368,9 @@ impl Binder<'_> {
 
     fn update_in_scope(&mut self, update: &Update) -> Result<ModifyPlan, PgError> {
         let table = self.table(&update.table)?;
+        self.note_lock(&table, LockMode::RowExclusive);
         let alias = update.alias.as_ref().map(alias_of);
-        let target = self.scan(table.clone(), alias.as_ref(), update.table.at)?;
+        let target = self.scan(table.clone(), alias.as_ref())?;
         let (others, conditions) = self.others(&update.from)?;
         let row = self.assignments(&update.set, &table)?;
         let filter = match &update.filter {
@@ -408,8 +403,9 @@ impl Binder<'_> {
 
     fn delete_in_scope(&mut self, delete: &Delete) -> Result<ModifyPlan, PgError> {
         let table = self.table(&delete.table)?;
+        self.note_lock(&table, LockMode::RowExclusive);
         let alias = delete.alias.as_ref().map(alias_of);
-        let target = self.scan(table.clone(), alias.as_ref(), delete.table.at)?;
+        let target = self.scan(table.clone(), alias.as_ref())?;
         let (others, conditions) = self.others(&delete.using)?;
         let filter = match &delete.filter {
             Some(filter) => Some(self.condition(filter, "WHERE")?),

@@ -21,7 +21,13 @@ impl Binder<'_> {
         }
         let found = functions::prefix_operator(op, typed.ty);
         let Some((function, result)) = found else {
-            return Err(PgError::undefined_operator(&format!("{op} {}", typed.ty)).at(at as usize));
+            if typed.ty == Type::Numeric {
+                return Err(super::bind::numeric());
+            }
+            let error = PgError::undefined_operator(&format!("{op} {}", typed.ty));
+            return Err(error.at(at as usize).with_hint(
+                "No operator matches the given name and argument type. You might need to add an explicit type cast.",
+            ));
         };
         Ok((Scalar::Call(function, vec![operand]), result.into()))
     }
@@ -38,6 +44,7 @@ impl Binder<'_> {
         }
         let left = self.expr(left)?;
         let right = self.expr(right)?;
+        let (left, right) = self.without_numeric(left, right)?;
         if let Some(comparison) = comparison(op) {
             let pair = self.comparable(op, left, right, at)?;
             return Ok((
@@ -48,6 +55,24 @@ impl Binder<'_> {
         self.operator(op, left, right, at)
     }
 
+    /// A numeric constant beside a float or an interval is a float.
+    fn without_numeric(&mut self, left: Bound, right: Bound) -> Result<(Bound, Bound), PgError> {
+        let float = Typed::from(Type::Float8);
+        let becomes_float = |ty| matches!(ty, Type::Float8 | Type::Interval);
+        Ok(match (left.1.ty, right.1.ty) {
+            (Type::Numeric, other) if becomes_float(other) => {
+                let cast = self.coerce(left.0, left.1, float, Context::Implicit)?;
+                ((cast.ok_or_else(super::bind::numeric)?, float), right)
+            }
+            (other, Type::Numeric) if becomes_float(other) => {
+                let cast = self.coerce(right.0, right.1, float, Context::Implicit)?;
+                (left, (cast.ok_or_else(super::bind::numeric)?, float))
+            }
+            (Type::Numeric, _) | (_, Type::Numeric) => return Err(super::bind::numeric()),
+            _ => (left, right),
+        })
+    }
+
     /// Casts two operands so that they can be compared.
     pub(super) fn comparable(
         &mut self,
@@ -56,6 +81,7 @@ impl Binder<'_> {
         right: Bound,
         at: u32,
     ) -> Result<(Scalar, Scalar), PgError> {
+        let (left, right) = self.without_numeric(left, right)?;
         let (left_type, right_type) = (left.1.ty, right.1.ty);
         let missing = || {
             PgError::undefined_operator(&format!("{left_type} {op} {right_type}")).at(at as usize)

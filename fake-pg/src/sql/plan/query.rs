@@ -10,6 +10,7 @@ use super::{
     Body, DistinctPlan, FromNode, LockPlan, QueryPlan, Scalar, SelectPlan, SetPlan, SortKey, Tail,
     Typed, ValuesPlan,
 };
+use crate::engine::LockMode;
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
     Command, Distinct, Expr, LockStrength, Locking, Name, OrderBy, Query, QueryBody, Select, SetOp,
@@ -180,8 +181,7 @@ impl Binder<'_> {
         right: &Query,
         query: &Query,
     ) -> Result<(Body, Vec<Column>), PgError> {
-        let left = self.query(left)?;
-        let right = self.query(right)?;
+        let (left, right) = (self.operand(left)?, self.operand(right)?);
         let name = match op {
             SetOp::Union => "UNION",
             SetOp::Intersect => "INTERSECT",
@@ -223,8 +223,31 @@ impl Binder<'_> {
         Ok((Body::SetOperation(Box::new(plan)), columns))
     }
 
+    /// A side of a set operation: its unknown constants take the other's types.
+    fn operand(&mut self, query: &Query) -> Result<QueryPlan, PgError> {
+        self.keep_unknown = true;
+        let plan = self.query(query);
+        self.keep_unknown = false;
+        plan
+    }
+
     /// Parentheses with clauses of their own: `(query) LIMIT 1`.
     fn nested(&mut self, inner: &Query, outer: &Query) -> Result<(Body, Vec<Column>), PgError> {
+        for (clause, twice) in [
+            (
+                "ORDER BY",
+                !inner.order_by.is_empty() && !outer.order_by.is_empty(),
+            ),
+            ("OFFSET", inner.offset.is_some() && outer.offset.is_some()),
+            ("LIMIT", inner.limit.is_some() && outer.limit.is_some()),
+        ] {
+            if twice {
+                return Err(PgError::new(
+                    SqlState::SYNTAX_ERROR,
+                    format!("multiple {clause} clauses not allowed"),
+                ));
+            }
+        }
         let plan = self.query(inner)?;
         let columns = plan.columns.clone();
         let width = columns.len();
@@ -279,6 +302,7 @@ impl Binder<'_> {
         query: &Query,
         into: &[Typed],
     ) -> Result<(SelectPlan, Vec<Column>), PgError> {
+        let keep_unknown = std::mem::take(&mut self.keep_unknown);
         let (root, conditions) = self.from_items(&select.from)?;
         let filter = match &select.filter {
             Some(filter) => Some(self.condition(filter, "WHERE")?),
@@ -289,7 +313,10 @@ impl Binder<'_> {
 
         self.scope().aggregates = Some(Vec::new());
         self.scope().clause = "";
-        let (mut targets, columns) = self.targets(&select.targets, into)?;
+        self.keep_unknown = keep_unknown;
+        let targets = self.targets(&select.targets, into);
+        self.keep_unknown = false;
+        let (mut targets, columns) = targets?;
         let mut having = match &select.having {
             Some(having) => {
                 let bound = self.expr(having)?;
@@ -381,6 +408,7 @@ impl Binder<'_> {
         targets: &[Target],
         into: &[Typed],
     ) -> Result<(Vec<Scalar>, Vec<Column>), PgError> {
+        let keep_unknown = std::mem::take(&mut self.keep_unknown);
         let mut scalars = Vec::with_capacity(targets.len());
         let mut columns = Vec::with_capacity(targets.len());
         for target in targets {
@@ -396,7 +424,12 @@ impl Binder<'_> {
                             (scalar, typed) = (cast, to);
                         }
                     }
-                    let (scalar, typed) = self.settle(scalar, typed)?;
+                    let (scalar, typed) = match scalar {
+                        Scalar::Const(_) if keep_unknown && typed.ty == Type::Unknown => {
+                            (scalar, typed)
+                        }
+                        scalar => self.settle(scalar, typed)?,
+                    };
                     let name = match alias {
                         Some(alias) => alias.clone(),
                         None => name_of(expr).1,
@@ -533,6 +566,7 @@ impl Binder<'_> {
         select: &Select,
     ) -> Result<Vec<LockPlan>, PgError> {
         let mut plans: Vec<LockPlan> = Vec::new();
+        let mut locked = Vec::new();
         for clause in clauses {
             let name = strength_name(clause.strength);
             let refuse = |with: &str| {
@@ -586,6 +620,7 @@ impl Binder<'_> {
                         format!("{name} cannot be applied to the nullable side of an outer join"),
                     ));
                 }
+                locked.push(table.clone());
                 let plan = LockPlan {
                     table: Arc::clone(table),
                     place: *place,
@@ -600,6 +635,9 @@ impl Binder<'_> {
                     None => plans.push(plan),
                 }
             }
+        }
+        for table in locked {
+            self.note_lock(&table, LockMode::RowShare);
         }
         Ok(plans)
     }
@@ -695,13 +733,12 @@ fn name_of(expr: &Expr) -> (u8, Name) {
             .last()
             .map_or_else(nameless, |name| (2, name.clone())),
         Expr::Cast(inner, ty) => match name_of(inner) {
-            (0, _) => ty
+            (0 | 1, _) => ty
                 .name
                 .last()
                 .map_or_else(nameless, |name| (1, name.clone())),
             sure => sure,
         },
-        Expr::Bool(_) => (1, "bool".into()),
         Expr::Case { otherwise, .. } => match otherwise.as_deref().map(name_of) {
             Some((sure @ 1.., name)) => (sure, name),
             _ => (1, "case".into()),

@@ -52,7 +52,6 @@ impl Scope {
         mut columns: Vec<ScopeColumn>,
         table: Option<Arc<Table>>,
         alias: Option<&Alias>,
-        at: u32,
     ) -> Result<usize, PgError> {
         let name = match alias {
             Some(alias) => alias.name.clone(),
@@ -75,7 +74,7 @@ impl Scope {
         }
         if !name.is_empty() && self.relations.iter().any(|relation| relation.name == name) {
             let message = format!("table name \"{name}\" specified more than once");
-            return Err(PgError::new(SqlState::DUPLICATE_ALIAS, message).at(at as usize));
+            return Err(PgError::new(SqlState::DUPLICATE_ALIAS, message));
         }
         let offset = self.width;
         self.width += columns.len();
