@@ -2,11 +2,13 @@
 
 use midcommit::Scenario;
 
-use crate::{remedy, stock};
+use crate::{blog, dj_atomic, remedy, stock};
 
 /// Every scenario there is: what breaks first, what helps last.
 pub fn catalogue() -> Vec<Scenario> {
     let mut all = stock::scenarios();
+    all.extend(dj_atomic::scenarios());
+    all.extend(blog::scenarios());
     all.extend(remedy::scenarios());
     all.into_iter().map(Scenario::strict).collect()
 }

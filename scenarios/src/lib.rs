@@ -5,7 +5,13 @@
 //! known of the real system, with its source, and the harness compares.
 
 mod catalogue;
-mod remedy;
 mod stock;
+mod python;
+mod driver;
+mod django;
+mod celery;
+mod dj_atomic;
+mod blog;
+mod remedy;
 
 pub use catalogue::catalogue;
