@@ -360,7 +360,8 @@ impl<'w> Stepper<'w> {
 }
 
 impl World {
-    /// Whether nothing can happen any more: no job, no daemon, no open connection, no message.
+    /// Whether nothing can happen any more: no job, no daemon, no open connection, no message, and
+    /// no transaction that a client has left behind: its COMMIT may be under way.
     fn is_idle(&self) -> bool {
         let daemons = self
             .setup
@@ -376,5 +377,6 @@ impl World {
                 .iter()
                 .all(|process| process.open_streams == 0 || process.ended)
             && self.broker.borrow().is_idle()
+            && self.servers.iter().all(Server::is_at_rest)
     }
 }

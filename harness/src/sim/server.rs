@@ -161,6 +161,12 @@ impl Server {
         }
     }
 
+    /// Whether no session is in a transaction.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let sessions = self.postmaster.borrow().sessions();
+        sessions.iter().all(|session| !session.in_transaction)
+    }
+
     /// Sessions and locks that nobody will ever give back, now that the run is over.
     pub(crate) fn log_leaks(&self, world: &World) {
         for session in self.postmaster.borrow().sessions() {
