@@ -71,6 +71,8 @@ fn dj_atomic(name: &str, driver: Driver, after: After) -> Scenario {
         .exceptions(&["SystemExit", "SoftTimeLimitExceeded"])
         // A cold shutdown.
         .stop_raises("SystemExit")
+        // Time for the second COMMIT as well.
+        .grace(Duration::from_secs(1))
         .dwell(CommitPoint::Deferred, DEFERRED);
     match after {
         After::Close => scenario,
