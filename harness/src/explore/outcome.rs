@@ -125,12 +125,13 @@ impl Exploration {
             .unwrap_or(Verdict::Ok)
     }
 
-    /// The counterexample that a report leads with: the least plan of the greatest verdict.
+    /// The counterexample that a report leads with: the least plan of the greatest verdict; of several,
+    /// that of the first class.
     pub fn counterexample(&self) -> Option<&Counterexample> {
         self.counterexamples.iter().rev().max_by_key(|example| {
             (
                 example.judgement.verdict,
-                std::cmp::Reverse(example.plan.faults.len()),
+                std::cmp::Reverse((example.plan.faults.len(), example.class)),
             )
         })
     }

@@ -49,7 +49,8 @@ impl Env {
         World::with(|world| world.workload.rollbacks.contains(&self.job))
     }
 
-    /// A stock tokio-postgres client of the server `pg`. Its connection runs as the task `connN`.
+    /// A stock tokio-postgres client of the server `pg`. Its connection runs as the task `connN`,
+    /// and what is committed on it counts as done by the job at hand.
     ///
     /// # Errors
     ///
@@ -115,7 +116,9 @@ impl Env {
     ///
     /// The host refuses, or there is no such server.
     pub async fn stream(&self, server: &str) -> io::Result<Stream> {
-        Stream::connect(self.process, server).await
+        // A daemon has no job.
+        let job = (!self.job.is_empty()).then(|| self.job.clone());
+        Stream::connect(self.process, job, server).await
     }
 
     /// Makes an effect: what the outside world sees. The key comes from the job, so that a

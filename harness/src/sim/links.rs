@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use crate::history::ProcessId;
@@ -21,9 +22,12 @@ pub(crate) struct Links {
 }
 
 /// One connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) process: ProcessId,
+    /// The job whose worker opened it: what is committed on it is that job's, even if COMMIT arrives
+    /// when the job has ended and the process is at the next one.
+    pub(crate) job: Option<Arc<str>>,
     pub(crate) server: usize,
     state: State,
 }
@@ -43,9 +47,16 @@ impl Links {
         }
     }
 
-    pub(crate) fn open(&mut self, client: SocketAddr, process: ProcessId, server: usize) {
+    pub(crate) fn open(
+        &mut self,
+        client: SocketAddr,
+        process: ProcessId,
+        job: Option<Arc<str>>,
+        server: usize,
+    ) {
         let link = Link {
             process,
+            job,
             server,
             state: State::Alive,
         };
@@ -54,7 +65,7 @@ impl Links {
 
     /// The connection from that address.
     pub(crate) fn get(&self, client: SocketAddr) -> Option<Link> {
-        self.links.get(&client).copied()
+        self.links.get(&client).cloned()
     }
 
     /// Nothing passes on this connection any more.

@@ -219,8 +219,10 @@ impl Server {
     fn note_author(&self, world: &World, commit: &CommitContext) {
         let client = self.clients.borrow().get(&commit.pid).copied();
         let link = client.and_then(|(client, _)| world.links.borrow().get(client));
-        let process = link.map(|link| link.process);
-        let job = process.and_then(|process| world.process(process, |p| p.job.clone()));
+        let (process, job) = match link {
+            Some(link) => (Some(link.process), link.job),
+            None => (None, None),
+        };
         self.authors
             .borrow_mut()
             .insert(commit.number.0, (process, job));

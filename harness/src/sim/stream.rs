@@ -9,6 +9,7 @@ use std::hash::Hasher;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
@@ -38,8 +39,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Connects a process to a server's host.
-    pub(crate) async fn connect(process: ProcessId, host: &str) -> io::Result<Stream> {
+    /// Connects a process, at a job if it takes any, to a server's host.
+    pub(crate) async fn connect(
+        process: ProcessId,
+        job: Option<Arc<str>>,
+        host: &str,
+    ) -> io::Result<Stream> {
         let server = World::with(|world| {
             world
                 .servers
@@ -70,7 +75,7 @@ impl Stream {
                 process.open_streams += 1;
                 process.connections
             });
-            world.links.borrow_mut().open(local, process, server);
+            world.links.borrow_mut().open(local, process, job, server);
             connection
         });
         Ok(Stream {
