@@ -58,7 +58,11 @@ fn is_authors(file: &str, name: &str) -> bool {
 /// The path from the crate's folder on.
 fn short(file: &str) -> &str {
     let folders = ["/src/", "/tests/", "/examples/", "/benches/"];
-    match folders.into_iter().filter_map(|folder| file.rfind(folder)).max() {
+    match folders
+        .into_iter()
+        .filter_map(|folder| file.rfind(folder))
+        .max()
+    {
         Some(at) => {
             let start = file[..at].rfind('/').map_or(0, |slash| slash + 1);
             &file[start..]
