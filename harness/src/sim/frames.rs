@@ -110,7 +110,7 @@ impl Requests {
                 let verb = verb_of(cstr(rest));
                 let canonical = self.statements.give(name, verb.clone(), 's');
                 write_message(out, b'P', &[&canonical, b"\0", rest]);
-                (Weight::Parse, Verb::Owned(format!("parse-{verb}")), false)
+                (Weight::Parse, parse_of(&verb), false)
             }
             b'B' => {
                 let portal = cstr(body);
@@ -227,6 +227,18 @@ fn count(counts: &mut Vec<(Verb, u32)>, verb: &Verb) -> u32 {
     }
 }
 
+/// Statements by their first word, and what parsing one is called.
+macro_rules! verbs {
+    ($($verb:literal)*) => { [$(($verb, concat!("parse-", $verb))),*] };
+}
+
+const VERBS: [(&str, &str); 29] = verbs![
+    "begin" "commit" "rollback" "savepoint" "release" "insert" "update" "delete" "select" "with"
+    "set" "show" "reset" "listen" "unlisten" "notify" "lock" "create" "drop" "alter" "truncate"
+    "copy" "discard" "values" "commit-prepared" "rollback-prepared" "rollback-to"
+    "prepare-transaction" "empty"
+];
+
 /// What a statement is called: its first word in lower case, by one name where it has several.
 fn verb_of(sql: &[u8]) -> Verb {
     let mut words = sql
@@ -235,54 +247,29 @@ fn verb_of(sql: &[u8]) -> Verb {
     let first = words.next().unwrap_or_default();
     let second = words.next().unwrap_or_default();
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-    const KNOWN: [&str; 24] = [
-        "begin",
-        "commit",
-        "rollback",
-        "savepoint",
-        "release",
-        "insert",
-        "update",
-        "delete",
-        "select",
-        "with",
-        "set",
-        "show",
-        "reset",
-        "listen",
-        "unlisten",
-        "notify",
-        "lock",
-        "create",
-        "drop",
-        "alter",
-        "truncate",
-        "copy",
-        "discard",
-        "values",
-    ];
-    let name = match () {
+    let commits = is(first, "commit") || is(first, "end");
+    Verb::Borrowed(match () {
         () if is(first, "start") => "begin",
-        () if (is(first, "commit") || is(first, "end")) && is(second, "prepared") => {
-            "commit-prepared"
-        }
-        () if is(first, "end") => "commit",
+        () if commits && is(second, "prepared") => "commit-prepared",
+        () if commits => "commit",
         () if is(first, "rollback") && is(second, "to") => "rollback-to",
         () if is(first, "rollback") && is(second, "prepared") => "rollback-prepared",
         () if is(first, "abort") => "rollback",
         () if is(first, "prepare") && is(second, "transaction") => "prepare-transaction",
-        () => match KNOWN.into_iter().find(|known| is(first, known)) {
-            Some(known) => known,
-            None if first.is_empty() => "empty",
-            None => {
-                let word = String::from_utf8_lossy(first).to_ascii_lowercase();
-                return Verb::Owned(
-                    word.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-"),
-                );
-            }
+        () if first.is_empty() => "empty",
+        () => match VERBS.into_iter().find(|(known, _)| is(first, known)) {
+            Some((known, _)) => known,
+            None => return Verb::Owned(String::from_utf8_lossy(first).to_ascii_lowercase()),
         },
-    };
-    Verb::Borrowed(name)
+    })
+}
+
+/// What parsing such a statement is called.
+fn parse_of(verb: &Verb) -> Verb {
+    match VERBS.into_iter().find(|(known, _)| known == verb) {
+        Some((_, parse)) => Verb::Borrowed(parse),
+        None => Verb::Owned(format!("parse-{verb}")),
+    }
 }
 
 /// Cuts a server's bytes into messages, and finds the ends of exchanges.

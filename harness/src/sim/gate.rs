@@ -19,7 +19,7 @@ use super::cursor::Here;
 use super::locate;
 use super::world::{Action, World};
 use crate::history::ProcessId;
-use crate::plan::{Kind, Phase, TaskName};
+use crate::plan::{Anchor, Kind, Phase, TaskName};
 
 /// How a gated future ended.
 #[derive(Debug)]
@@ -37,7 +37,9 @@ pub(crate) struct Gate<F> {
     future: Option<Pin<Box<F>>>,
     task: TaskName,
     process: ProcessId,
-    /// The process's anchor when this task last waited, and how often it has since.
+    /// The await point the task was last at: its process's last message then, and how often the
+    /// task has waited since that message.
+    anchor: Anchor,
     anchored: u32,
     offset: u32,
     /// Whether the task has waited: then the next poll resumes it.
@@ -54,6 +56,7 @@ impl<F: Future> Gate<F> {
             future: Some(Box::pin(future)),
             task,
             process,
+            anchor: Anchor::Start,
             anchored: 0,
             offset: 0,
             suspended: false,
@@ -61,18 +64,27 @@ impl<F: Future> Gate<F> {
         }
     }
 
+    /// The task waits: at the next await point from its process's last message.
+    fn advance(&mut self, world: &World) {
+        self.offset += 1;
+        world.process(self.process, |process| {
+            if self.anchored != process.anchored {
+                (self.anchored, self.offset) = (process.anchored, 1);
+                self.anchor.clone_from(&process.anchor);
+            }
+        });
+    }
+
     /// Shows the await point to the plan.
     fn visit(&mut self, world: &World, phase: Phase) -> Option<Kind> {
-        world.fold(u64::from(self.offset) << 8 | phase as u64);
-        let processes = world.processes.borrow();
+        world.fold((self.process as u64) << 40 | u64::from(self.offset) << 8 | phase as u64);
         let here = Here::Await {
             task: &self.task,
-            anchor: &processes[self.process].anchor,
+            anchor: &self.anchor,
             offset: self.offset,
             phase,
             root: self.task.child.is_none(),
         };
-        // The history is not the processes': both can be borrowed.
         world.visit(here).map(|fault| fault.kind)
     }
 
@@ -185,11 +197,7 @@ impl<F: Future> Future for Gate<F> {
             return polled;
         }
         gate.suspended = true;
-        let anchored = world.process(gate.process, |process| process.anchored);
-        if gate.anchored != anchored {
-            (gate.anchored, gate.offset) = (anchored, 0);
-        }
-        gate.offset += 1;
+        gate.advance(&world);
         if let Some(kind) = gate.visit(&world, Phase::Suspended) {
             if world.locating {
                 world.located.replace(locate::describe());
@@ -209,6 +217,14 @@ impl<F> Gate<F> {
         match &mut self.stall {
             Some(stall) => stall.as_mut().poll(cx).is_pending(),
             None => false,
+        }
+    }
+}
+
+impl<F> Drop for Gate<F> {
+    fn drop(&mut self) {
+        if let (Some(_), Some(world)) = (&self.stall, World::current()) {
+            world.stalled.set(world.stalled.get() - 1);
         }
     }
 }

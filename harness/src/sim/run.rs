@@ -208,7 +208,7 @@ impl<'w> Stepper<'w> {
         let actions = std::mem::take(&mut *self.world.actions.borrow_mut());
         for action in actions {
             match action {
-                Action::Kill(process) => self.end_process(process, true),
+                Action::Kill(process) => self.end_process(process),
                 Action::Deploy(process) => self.deploy(process),
                 Action::Crash { server, without } => {
                     self.sim.crash(&*self.world.servers[server].name);
@@ -234,11 +234,11 @@ impl<'w> Stepper<'w> {
     }
 
     /// Ends a killed process's host; it starts again unless a replacement has.
-    fn end_process(&mut self, process: usize, again: bool) {
-        let (host, job) = self.world.process(process, |p| {
+    fn end_process(&mut self, process: usize) {
+        let (host, job, replaced) = self.world.process(process, |p| {
             p.frozen = true;
             p.ended = true;
-            (p.host.clone(), p.job.take())
+            (p.host.clone(), p.job.take(), p.stopping)
         });
         self.sim.crash(&*host);
         if let Some(job) = job {
@@ -249,7 +249,7 @@ impl<'w> Stepper<'w> {
             });
             self.world.end_attempt(job, false);
         }
-        if again {
+        if !replaced {
             self.world
                 .later(self.tick * RESTART_TICKS, Timer::StartWorker(host));
         }
@@ -299,7 +299,7 @@ impl<'w> Stepper<'w> {
                             process,
                             killed: true,
                         });
-                        self.end_process(process, false);
+                        self.end_process(process);
                     }
                 }
                 Timer::Repair { process, server } => {
