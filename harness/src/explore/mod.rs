@@ -12,6 +12,8 @@ mod pairs;
 mod parallel;
 mod random;
 mod shrink;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use baseline::all_ok_jobs_commit;
 pub use outcome::{Cell, Certificate, Counterexample, CutCount, Exploration};
