@@ -58,7 +58,12 @@ fn a_commit_applied_twice_is_repeated() {
 
 #[test]
 fn a_kill_without_the_freeze_is_undead() {
-    check(receipts(), Sabotage::KillWithoutFreeze, Some(Class::Kill), Verdict::Undead);
+    check(
+        receipts(),
+        Sabotage::KillWithoutFreeze,
+        Some(Class::Kill),
+        Verdict::Undead,
+    );
 }
 
 #[test]
@@ -79,9 +84,12 @@ fn locks_given_back_before_visibility_duplicate_a_number() {
         .worker("worker", async |env: Env| {
             let mut client = env.connect().await?;
             let tx = client.transaction().await?;
-            let row = tx.query_one("update counter set n = n + 1 where id = 1 returning n", &[]).await?;
+            let row = tx
+                .query_one("update counter set n = n + 1 where id = 1 returning n", &[])
+                .await?;
             let n: i32 = row.get(0);
-            tx.execute("insert into ticket values ($1, $2)", &[&env.job(), &n]).await?;
+            tx.execute("insert into ticket values ($1, $2)", &[&env.job(), &n])
+                .await?;
             tx.commit().await?;
             env.effect("ticket", n).await?;
             Ok(())
@@ -105,7 +113,9 @@ fn a_lost_savepoint_owes_what_was_rolled_back() {
             let mut tx = client.transaction().await?;
             tx.execute("insert into item values (1)", &[]).await?;
             let savepoint = tx.savepoint("bonus").await?;
-            savepoint.execute("insert into item values (2)", &[]).await?;
+            savepoint
+                .execute("insert into item values (2)", &[])
+                .await?;
             savepoint.rollback().await?;
             tx.commit().await?;
             env.effect("item", 1).await?;
@@ -128,9 +138,11 @@ fn a_forgotten_row_lock_hands_a_row_out_twice() {
         .worker("worker", async |env: Env| {
             let mut client = env.connect().await?;
             let tx = client.transaction().await?;
-            let next = "select id from task where not done order by id limit 1 for update skip locked";
+            let next =
+                "select id from task where not done order by id limit 1 for update skip locked";
             let id: i32 = tx.query_one(next, &[]).await?.get(0);
-            tx.execute("update task set done = true where id = $1", &[&id]).await?;
+            tx.execute("update task set done = true where id = $1", &[&id])
+                .await?;
             tx.commit().await?;
             env.effect("task", id).await?;
             Ok(())

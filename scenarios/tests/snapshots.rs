@@ -14,7 +14,10 @@ static EXPLORED: LazyLock<Vec<Exploration>> = LazyLock::new(|| {
     let scenarios = midcommit_scenarios::catalogue();
     let explored = scenarios.into_iter().map(|scenario| {
         let name = scenario.name().to_owned();
-        explore(scenario).cases(0).run().unwrap_or_else(|error| panic!("{name}: {error}"))
+        explore(scenario)
+            .cases(0)
+            .run()
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
     });
     explored.collect()
 });
@@ -40,13 +43,17 @@ fn every_cell_of_the_catalogue_is_as_declared() {
             );
         }
         assert_eq!(exploration.certificate.unfired, [], "{name}");
-        assert_eq!(exploration.certificate.run, exploration.certificate.planned, "{name}");
+        assert_eq!(
+            exploration.certificate.run, exploration.certificate.planned,
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn the_catalogue() {
-    settings().bind(|| insta::assert_snapshot!("catalogue", catalogue_matrix(&EXPLORED).to_string()));
+    settings()
+        .bind(|| insta::assert_snapshot!("catalogue", catalogue_matrix(&EXPLORED).to_string()));
 }
 
 #[test]
@@ -60,13 +67,24 @@ fn one_timeline_for_each_way_a_scenario_fails() {
                 continue;
             }
             told.push(verdict);
-            let replayed = replay::replay(scenario, &example.plan).expect("a counterexample replays");
-            assert_eq!(replayed.history.hash(), example.hash, "{}: {}", scenario.name(), example.plan);
+            let replayed =
+                replay::replay(scenario, &example.plan).expect("a counterexample replays");
+            assert_eq!(
+                replayed.history.hash(),
+                example.hash,
+                "{}: {}",
+                scenario.name(),
+                example.plan
+            );
             assert_eq!(replayed.judgement, example.judgement);
             let finding = &example.judgement.findings[0];
             let timeline = Timeline::around(&replayed.history, &replayed.judgement);
-            let text = format!("plan: {}\n{verdict}: {}\n\n{timeline}", example.plan, finding.sentence);
-            settings().bind(|| insta::assert_snapshot!(format!("{}.{verdict}", scenario.name()), text));
+            let text = format!(
+                "plan: {}\n{verdict}: {}\n\n{timeline}",
+                example.plan, finding.sentence
+            );
+            settings()
+                .bind(|| insta::assert_snapshot!(format!("{}.{verdict}", scenario.name()), text));
         }
     }
 }

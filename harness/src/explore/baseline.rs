@@ -99,7 +99,7 @@ fn control(setup: &Arc<Setup>, plain: &Judgement) -> Result<(), ExploreError> {
         controls.push((Control::Double, Verdict::Duplicated));
     }
     if controls.is_empty() {
-        controls.push((Control::Invent, Verdict::Phantom));
+        controls.push((Control::Forget, Verdict::Undurable));
     }
     for (control, verdict) in controls {
         let setup = Arc::new(setup.with_control(control));

@@ -435,7 +435,7 @@ impl fmt::Display for ExploreError {
             ),
             ExploreError::ControlMissed(verdict) => write!(
                 f,
-                "a run in which an effect was tampered with was not called {verdict}: the scenario's queries cannot see its effects",
+                "a run that was tampered with was not called {verdict}: nothing the scenario promises would show it",
             ),
             ExploreError::NotDeterministic(why) => write!(f, "not deterministic: {why}"),
             ExploreError::Ungated(n) => write!(

@@ -85,7 +85,9 @@ fn raising_n_until_the_fault_no_longer_fires_ends_at_the_certificates_count() {
 fn a_commit_is_cut_three_ways_at_each_of_its_bytes_and_both_ends() {
     let exploration = explore(commit_only()).cases(0).run().unwrap();
     let cuts = exploration.certificate.cuts;
-    let [commit] = cuts.as_slice() else { panic!("{cuts:?}") };
+    let [commit] = cuts.as_slice() else {
+        panic!("{cuts:?}")
+    };
     assert_eq!(commit.exchange.to_string(), "conn1.commit.1.request+0");
     assert_eq!((commit.request_bytes, commit.reply_bytes), (26, 29));
     assert_eq!(commit.schedules, 3 * (26 + 29 + 2));
@@ -95,9 +97,22 @@ fn a_commit_is_cut_three_ways_at_each_of_its_bytes_and_both_ends() {
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let run = |threads| {
-        let exploration = explore(commit_only()).cases(32).threads(threads).run().unwrap();
-        let plans: Vec<_> = exploration.counterexamples.iter().map(|c| (c.plan.clone(), c.hash)).collect();
-        (exploration.cells, exploration.drawn, exploration.certificate, plans)
+        let exploration = explore(commit_only())
+            .cases(32)
+            .threads(threads)
+            .run()
+            .unwrap();
+        let plans: Vec<_> = exploration
+            .counterexamples
+            .iter()
+            .map(|c| (c.plan.clone(), c.hash))
+            .collect();
+        (
+            exploration.cells,
+            exploration.drawn,
+            exploration.certificate,
+            plans,
+        )
     };
     assert_eq!(run(1), run(3));
 }

@@ -38,7 +38,7 @@ pub(crate) struct Broker {
     acks: u32,
     /// Until then every arrival is refused.
     down_until: Duration,
-    /// What a control run does to the first effect that takes hold.
+    /// What a control run does.
     control: Option<Control>,
 }
 
@@ -55,12 +55,9 @@ pub(crate) enum Control {
     Drop,
     /// The first effect takes hold twice.
     Double,
-    /// An effect takes hold that nobody made.
-    Invent,
+    /// At the end, the server turns out to have lost its first commit.
+    Forget,
 }
-
-/// What an invented effect is called.
-pub(crate) const INVENTED: &str = "control";
 
 impl Broker {
     pub(crate) fn new(scenario: &Scenario) -> Broker {
@@ -98,7 +95,7 @@ impl World {
             .broker
             .borrow_mut()
             .control
-            .take_if(|c| *c != Control::Invent);
+            .take_if(|c| *c != Control::Forget);
         let times = match control {
             Some(Control::Drop) => 0,
             Some(Control::Double) => 2,
@@ -177,15 +174,6 @@ impl World {
 
 /// The root of the broker's host: accepts for ever.
 pub(crate) async fn listen() -> turmoil::Result {
-    if World::with(|world| world.broker.borrow().control == Some(Control::Invent)) {
-        World::with(|world| {
-            world.log(What::Applied {
-                name: INVENTED.into(),
-                key: "1".into(),
-                commit: None,
-            })
-        });
-    }
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     loop {
         let (tcp, _) = listener.accept().await?;

@@ -13,6 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rand_chacha::rand_core::Rng;
 use turmoil::Sim;
 
+use super::broker::Control;
 use super::cursor::{Cursor, Recorded, Step};
 use super::server::{self, Server};
 use super::setup::Setup;
@@ -354,6 +355,13 @@ impl<'w> Stepper<'w> {
         }
         for server in &world.servers {
             server.log_leaks(world);
+        }
+        if world.setup.control == Some(Control::Forget) {
+            world.log(What::ServerUp {
+                server: world.servers[0].name.clone(),
+                lost: vec![1],
+                failover: false,
+            });
         }
         world.log(What::Settled { at_limit });
     }
