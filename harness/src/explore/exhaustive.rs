@@ -11,7 +11,9 @@ use fake_pg::engine::CommitPoint;
 
 use super::outcome::CutCount;
 use crate::history::HistoryHash;
-use crate::plan::{Arrival, Class, Cut, Exchange, Fault, Kind, Phase, Point, Side, TaskName};
+use crate::plan::{
+    Arrival, Class, Cut, Exchange, Fault, Kind, PANIC, Phase, Point, Side, TaskName,
+};
 use crate::scenario::Scenario;
 use crate::sim::{Detail, Recorded};
 
@@ -21,8 +23,6 @@ pub(crate) const PARTITION: Duration = Duration::from_secs(1);
 pub(crate) const OUTAGE: Duration = Duration::from_millis(300);
 /// What a COMMIT fails with: the one error that every client must be ready for.
 pub(crate) const SERIALIZATION_FAILURE: &str = "40001";
-/// What an exception in plain Rust is called.
-pub(crate) const PANIC: &str = "panic";
 
 /// A single-fault schedule.
 #[derive(Clone, Debug)]

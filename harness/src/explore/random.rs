@@ -141,7 +141,7 @@ fn kinds(scenario: &Scenario, classes: &BTreeSet<Class>) -> Vec<Kind> {
     kinds.extend(scenario.delays.iter().copied().map(Kind::Delay));
     kinds.extend(scenario.stalls.iter().copied().map(Kind::Stall));
     match scenario.exceptions.is_empty() {
-        true => kinds.extend([Kind::Cancel, Kind::Raise(super::exhaustive::PANIC.into())]),
+        true => kinds.extend([Kind::Cancel, Kind::Raise(crate::plan::PANIC.into())]),
         false => kinds.extend(scenario.exceptions.iter().cloned().map(Kind::Raise)),
     }
     kinds.retain(|kind| classes.contains(&kind.class()));

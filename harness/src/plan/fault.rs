@@ -110,6 +110,9 @@ pub enum Kind {
     AckLost,
 }
 
+/// What an exception in plain Rust is called: the task unwinds.
+pub(crate) const PANIC: &str = "panic";
+
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cut {

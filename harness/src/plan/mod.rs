@@ -10,6 +10,7 @@
 mod fault;
 mod point;
 
+pub(crate) use fault::PANIC;
 pub use fault::{Class, Cut, Fault, Kind};
 pub(crate) use point::word;
 pub use point::{

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use crate::history::HistoryHash;
 use crate::plan::{
-    Anchor, Arrival, Cut, Exchange, Fault, Kind, Phase, Point, ProcessName, Side, TaskName,
+    Anchor, Arrival, Cut, Exchange, Fault, Kind, PANIC, Phase, Point, ProcessName, Side, TaskName,
 };
 use fake_pg::engine::CommitPoint;
 
@@ -308,7 +308,9 @@ impl Here<'_> {
         match self {
             Here::Await { root, .. } => match kind {
                 Kind::Cancel | Kind::Stall(_) | Kind::Kill => true,
-                Kind::Raise(_) | Kind::Deploy => *root,
+                // A modelled runtime's exceptions arise in its root task; any task can panic.
+                Kind::Raise(exception) => *root || &**exception == PANIC,
+                Kind::Deploy => *root,
                 _ => false,
             },
             Here::Boundary { .. } => matches!(kind, Kind::Raise(_)),

@@ -318,6 +318,8 @@ impl<'w> Stepper<'w> {
             || !world.actions.borrow().is_empty()
             || world.stalled.get() > 0;
         if pending {
+            // What a stall or a time-out held up has its chance when it is over.
+            world.touch(now);
             self.idle_ticks = 0;
             return false;
         }

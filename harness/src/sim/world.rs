@@ -233,6 +233,11 @@ impl World {
         self.history.borrow_mut().push(now, what);
     }
 
+    /// Something is under way: that, too, is progress.
+    pub(crate) fn touch(&self, now: Duration) {
+        self.progress.set(now);
+    }
+
     /// When something last happened.
     pub(crate) fn last_progress(&self) -> Duration {
         self.progress.get()
