@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::TcpStream;
 
@@ -102,7 +102,7 @@ impl Stream {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             let sent = std::task::ready!(Pin::new(&mut self.tcp).poll_write(cx, &self.unsent))?;
-            let _passed = self.unsent.split_to(sent);
+            self.unsent.advance(sent);
         }
         Poll::Ready(Ok(()))
     }

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -24,6 +25,9 @@ use super::cursor::Here;
 use super::frames::{Replies, Requests, Segment, Told};
 use super::world::{Action, World};
 use crate::plan::{Cut, Exchange, Fault, Kind, Point, Side};
+
+/// How much is taken from the network at a time.
+const CHUNK_BYTES: usize = 8192;
 
 /// A connection as its server sees it.
 pub(crate) struct Wire {
@@ -104,15 +108,18 @@ impl Wire {
             ready!(Pin::new(&mut *tcp).poll_read(cx, &mut ReadBuf::new(&mut [0])))?;
             self.held = false;
         }
-        let mut chunk = [0; 8192];
-        let arrived = ready!(tcp.poll_peek(cx, &mut ReadBuf::new(&mut chunk)))?;
+        // Left uninitialised: most polls find nothing, and would clear it for nothing.
+        let mut chunk = [MaybeUninit::uninit(); CHUNK_BYTES];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        let arrived = ready!(tcp.poll_peek(cx, &mut chunk))?;
         if arrived > 1 {
-            let mut taken = [0; 8192];
-            ready!(Pin::new(tcp).poll_read(cx, &mut ReadBuf::new(&mut taken[..arrived - 1])))?;
+            let mut taken = [MaybeUninit::uninit(); CHUNK_BYTES];
+            let mut taken = ReadBuf::uninit(&mut taken[..arrived - 1]);
+            ready!(Pin::new(tcp).poll_read(cx, &mut taken))?;
         }
         self.held = arrived > 0;
         let start = self.inbox.len();
-        if let Some(segment) = self.requests.feed(&chunk[..arrived], &mut self.inbox) {
+        if let Some(segment) = self.requests.feed(chunk.filled(), &mut self.inbox) {
             self.arrive(segment, start);
         }
         Poll::Ready(Ok(arrived))
@@ -312,7 +319,8 @@ impl AsyncRead for Wire {
             }
             if !wire.inbox.is_empty() {
                 let length = wire.inbox.len().min(buf.remaining());
-                buf.put_slice(&wire.inbox.split_to(length));
+                buf.put_slice(&wire.inbox[..length]);
+                wire.inbox.advance(length);
                 return Poll::Ready(Ok(()));
             }
             if let Some(delay) = &mut wire.request_delay {
