@@ -18,10 +18,10 @@ use tokio::sync::Notify;
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::cursor::Here;
-use super::world::World;
+use super::world::{Action, World};
 use crate::history::{CommitId, What};
 use crate::plan::{Arrival, Kind};
-use crate::scenario::{Sabotage, Scenario};
+use crate::scenario::{BROKER, Sabotage, Scenario};
 
 /// The port the broker listens on.
 pub(crate) const PORT: u16 = 5672;
@@ -38,6 +38,9 @@ pub(crate) struct Broker {
     acks: u32,
     /// Until then every arrival is refused.
     down_until: Duration,
+    /// Whether its host has been started, and who waits for that.
+    up: bool,
+    started: Rc<Notify>,
     /// What a control run does.
     control: Option<Control>,
 }
@@ -67,12 +70,25 @@ impl Broker {
             publishes: 0,
             acks: 0,
             down_until: Duration::ZERO,
+            up: false,
+            started: Rc::default(),
             control: None,
         }
     }
 
     pub(crate) fn set_control(&mut self, control: Option<Control>) {
         self.control = control;
+    }
+
+    /// Whether its host has been started.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Its host can be connected to from now on.
+    pub(crate) fn note_started(&mut self) {
+        self.up = true;
+        self.started.notify_waiters();
     }
 
     /// Whether messages wait for a consumer.
@@ -172,6 +188,22 @@ impl World {
     }
 }
 
+/// Connects to the broker, which is started first if nobody has asked for it so far.
+pub(crate) async fn connect() -> io::Result<TcpStream> {
+    let starting = World::with(|world| {
+        let broker = world.broker.borrow();
+        let starting = (!broker.up).then(|| broker.started.clone());
+        if starting.is_some() {
+            world.ask(Action::StartBroker);
+        }
+        starting
+    });
+    if let Some(started) = starting {
+        started.notified().await;
+    }
+    TcpStream::connect((BROKER, PORT)).await
+}
+
 /// The root of the broker's host: accepts for ever.
 pub(crate) async fn listen() -> turmoil::Result {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
@@ -269,5 +301,30 @@ pub(crate) async fn read_line(tcp: &mut TcpStream) -> io::Result<String> {
             line.pop();
             return String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{Order, Setup, run};
+
+    #[test]
+    fn a_broker_nobody_counts_on_comes_when_it_is_asked_for() {
+        let scenario = Scenario::new("unpromised")
+            .jobs([1, 2])
+            .worker("worker", async |env| {
+                Ok(env.effect("receipt", env.job()).await?)
+            })
+            .replicas(2)
+            .owes_nothing();
+        let setup = Setup::new(&scenario).unwrap();
+        assert!(!setup.expects_effects());
+        let history = run(&Arc::new(setup), &Order::default()).history;
+        let applied = history.events.iter().filter_map(|event| match &event.what {
+            What::Applied { key, .. } => Some(&**key),
+            _ => None,
+        });
+        assert_eq!(applied.collect::<Vec<_>>(), ["1", "2"]);
     }
 }

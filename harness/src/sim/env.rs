@@ -25,7 +25,7 @@ use super::stream::Stream;
 use super::world::World;
 use crate::history::{EffectOutcome, ProcessId, What};
 use crate::plan::{Exchange, Kind, TaskName, Verb};
-use crate::scenario::{BROKER, PRIMARY};
+use crate::scenario::PRIMARY;
 
 /// A worker's view of the world.
 #[derive(Clone, Debug)]
@@ -153,7 +153,7 @@ impl Env {
     }
 
     async fn publish(&self, name: &str, key: &str) -> EffectOutcome {
-        let Ok(mut tcp) = TcpStream::connect((BROKER, broker::PORT)).await else {
+        let Ok(mut tcp) = broker::connect().await else {
             return EffectOutcome::Refused;
         };
         let exchange = World::with(|world| {
@@ -187,7 +187,7 @@ impl Env {
     ///
     /// The broker is not to be reached, or has no queue of that name.
     pub async fn receive(&self, name: &str) -> io::Result<Message> {
-        let mut tcp = TcpStream::connect((BROKER, broker::PORT)).await?;
+        let mut tcp = broker::connect().await?;
         tcp.write_all(format!("consume {name}\n").as_bytes())
             .await?;
         let key = broker::read_line(&mut tcp).await?;

@@ -161,7 +161,9 @@ impl<'w> Stepper<'w> {
         for (index, server) in world.servers.iter().enumerate() {
             self.sim.host(&*server.name, move || server::listen(index));
         }
-        self.sim.host(BROKER, broker::listen);
+        if world.setup.expects_effects() {
+            self.start_broker();
+        }
         for (index, spec) in world.setup.scenario.workers.iter().enumerate() {
             let replicas = match workload.replicas {
                 Some(n) if spec.takes_jobs => n,
@@ -180,6 +182,14 @@ impl<'w> Stepper<'w> {
                     host.into(),
                 );
             }
+        }
+    }
+
+    fn start_broker(&mut self) {
+        // Two may have asked in the same tick.
+        if !self.world.broker.borrow().is_up() {
+            self.sim.host(BROKER, broker::listen);
+            self.world.broker.borrow_mut().note_started();
         }
     }
 
@@ -211,6 +221,7 @@ impl<'w> Stepper<'w> {
             match action {
                 Action::Kill(process) => self.end_process(process),
                 Action::Deploy(process) => self.deploy(process),
+                Action::StartBroker => self.start_broker(),
                 Action::Crash { server, without } => {
                     self.sim.crash(&*self.world.servers[server].name);
                     let timer = Timer::StartServer { server, without };

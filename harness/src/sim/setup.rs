@@ -61,6 +61,12 @@ impl Setup {
         self
     }
 
+    /// Whether the broker is there from the start. Every host costs something at every tick, so
+    /// where nothing is owed it comes when it is first asked for.
+    pub(crate) fn expects_effects(&self) -> bool {
+        !self.promises.owed.is_empty() || !self.scenario.inboxes.is_empty()
+    }
+
     /// What a stop signal raises in workers that model exceptions, unless they only watch for it.
     pub(crate) fn stop_exception(&self) -> Option<Arc<str>> {
         self.scenario.stop_exception.clone()

@@ -72,6 +72,8 @@ pub(crate) enum Action {
     Kill(ProcessId),
     /// Start a replacement, and kill the process when its grace is over.
     Deploy(ProcessId),
+    /// Start the broker's host: somebody has an effect after all.
+    StartBroker,
     /// End a frozen server's host; recover, without the commits from that number on if one is given.
     Crash { server: usize, without: Option<u64> },
     /// Separate a process's host from a server's, for so long.
