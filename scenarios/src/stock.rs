@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use midcommit::oracle::Verdict::{self, Duplicated, Early, Lost, Ok as Fine, Phantom};
+use midcommit::oracle::Verdict::{Duplicated, Early, Lost, Ok as Fine, Phantom};
 use midcommit::plan::Class;
 use midcommit::{Env, Redeliver::UntilOk, Scenario, Times};
 use tokio::time::timeout;
@@ -131,20 +131,27 @@ fn effect_before_commit() -> Scenario {
             [Early],
             "the consumer may look for a row that is not there yet",
         );
-    let always: [Verdict; 2] = [Early, Phantom];
-    [
+    let ended = [
         Class::Interrupt,
         Class::Kill,
         Class::Deploy,
         Class::Network,
         Class::Server,
-        Class::Failover,
-        Class::Broker,
-    ]
-    .into_iter()
-    .fold(scenario, |scenario, class| {
-        scenario.expect(Some(class), always, TOO_SOON)
-    })
+    ];
+    let scenario = ended.into_iter().fold(scenario, |scenario, class| {
+        scenario.expect(Some(class), [Early, Phantom], TOO_SOON)
+    });
+    scenario
+        .expect(
+            Some(Class::Failover),
+            [Phantom],
+            "each commit that a replica lacks had its effect before",
+        )
+        .expect(
+            Some(Class::Broker),
+            [Fine, Early, Phantom],
+            "a refused effect aborts the transaction, one whose answer is lost does so too late",
+        )
 }
 
 /// Through a pool, and handed out again until it is ok.

@@ -42,6 +42,8 @@ pub(crate) fn schedules(
 ) -> Vec<Schedule> {
     let exchanges = exchanges(points);
     let mut schedules = Vec::new();
+    // The writing commits of the primary so far.
+    let mut visible: Vec<u64> = Vec::new();
     for (index, recorded) in points.iter().enumerate() {
         let mut add = |kind: Kind, at: Point| {
             if wanted(kind.class()) {
@@ -66,6 +68,11 @@ pub(crate) fn schedules(
             Point::Commit { number, step, .. } => {
                 for kind in at_commit(*number, *step, &recorded.detail) {
                     add(kind, recorded.point.clone());
+                }
+                if matches!(recorded.detail, Detail::Commit { loses: true, .. })
+                    && !visible.contains(number)
+                {
+                    visible.push(*number);
                 }
             }
             Point::Wire {
@@ -106,9 +113,9 @@ pub(crate) fn schedules(
             Point::Broker { arrival, .. } => {
                 add(Kind::Down(OUTAGE), recorded.point.clone());
                 add(Kind::AckLost, recorded.point.clone());
-                if let (Arrival::Publish, Detail::LastCommit(Some(number))) =
-                    (arrival, &recorded.detail)
-                {
+                // A replica may lag by any number of commits.
+                let lacking = visible.iter().filter(|_| *arrival == Arrival::Publish);
+                for number in lacking {
                     add(Kind::Failover(*number), recorded.point.clone());
                 }
             }

@@ -46,7 +46,11 @@ impl Ledger {
                 }
             }
         }
-        ledger.recount(scenario, engine)?;
+        for (inbox, known) in scenario.inboxes.iter().zip(&mut ledger.applied) {
+            if inbox.server == *server {
+                *known = counted(engine, &inbox.sql)?;
+            }
+        }
         Ok(ledger)
     }
 
@@ -117,23 +121,24 @@ impl Ledger {
         Ok(())
     }
 
-    /// After a recovery: what the lost commits made owed is owed no more, and inboxes hold what they hold.
+    /// After a recovery: what the lost commits made owed is owed no more, and what inboxes have lost
+    /// is not applied any more. What they have gained is noted with the commit that brought it.
     pub(crate) fn recover(&mut self, world: &World, lost: &[u64], engine: &mut Engine) {
         for known in &mut self.owed {
             known.retain(|_, since| !lost.contains(since));
         }
-        if let Err(error) = self.recount(&world.setup.scenario, engine) {
-            world.fail(error);
-        }
-    }
-
-    fn recount(&mut self, scenario: &Scenario, engine: &mut Engine) -> Result<(), String> {
-        for (inbox, known) in scenario.inboxes.iter().zip(&mut self.applied) {
-            if inbox.server == self.server {
-                *known = counted(engine, &inbox.sql)?;
+        for (inbox, known) in world.setup.scenario.inboxes.iter().zip(&mut self.applied) {
+            if inbox.server != self.server {
+                continue;
+            }
+            match counted(engine, &inbox.sql) {
+                Ok(rows) => known.retain(|key, count| {
+                    *count = rows.get(key).copied().unwrap_or(0).min(*count);
+                    *count > 0
+                }),
+                Err(error) => world.fail(error),
             }
         }
-        Ok(())
     }
 }
 
