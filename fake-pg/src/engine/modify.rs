@@ -42,8 +42,8 @@ impl Exec<'_> {
         row: Row,
         arbiters: &[usize],
     ) -> Result<Inserted, Halt> {
+        // Measured on PostgreSQL 15: who finds a conflict has written nothing, and is given no xid.
         let conflict = self.effect(|exec| {
-            exec.tx.xid(exec.engine);
             for (place, index) in table.unique_indexes() {
                 if !arbiters.is_empty() && !arbiters.contains(&place) {
                     continue;
