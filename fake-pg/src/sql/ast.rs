@@ -165,7 +165,7 @@ pub struct TransactionModes {
     pub isolation: Option<IsolationLevel>,
     /// READ ONLY or READ WRITE.
     pub read_only: Option<bool>,
-    /// [NOT] DEFERRABLE.
+    /// `[NOT] DEFERRABLE`.
     pub deferrable: Option<bool>,
 }
 
@@ -340,7 +340,7 @@ pub enum FromItem {
 /// Joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinKind {
-    /// [INNER] JOIN and CROSS JOIN.
+    /// `[INNER] JOIN` and CROSS JOIN.
     Inner,
     /// LEFT.
     Left,
@@ -651,13 +651,13 @@ pub enum Expr {
     Or(Vec<Expr>),
     /// NOT.
     Not(Box<Expr>),
-    /// IS [NOT] NULL.
+    /// `IS [NOT] NULL`.
     IsNull(Box<Expr>, bool),
-    /// IS [NOT] TRUE, FALSE, UNKNOWN (`None`).
+    /// `IS [NOT] TRUE`, FALSE, UNKNOWN (`None`).
     IsBool(Box<Expr>, Option<bool>, bool),
-    /// IS [NOT] DISTINCT FROM.
+    /// `IS [NOT] DISTINCT FROM`.
     IsDistinct(Box<Expr>, Box<Expr>, bool, u32),
-    /// [NOT] BETWEEN [SYMMETRIC].
+    /// `[NOT] BETWEEN [SYMMETRIC]`.
     Between {
         /// What is compared.
         operand: Box<Expr>,
@@ -672,9 +672,9 @@ pub enum Expr {
         /// Where BETWEEN stands.
         at: u32,
     },
-    /// [NOT] IN (list).
+    /// `[NOT] IN (list)`.
     InList(Box<Expr>, Vec<Expr>, bool, u32),
-    /// [NOT] IN (query).
+    /// `[NOT] IN (query)`.
     InQuery(Box<Expr>, Box<Query>, bool, u32),
     /// `x op ANY (array)`, `x op ALL (array)`.
     Any {
@@ -702,7 +702,7 @@ pub enum Expr {
         /// Where the operator stands.
         at: u32,
     },
-    /// [NOT] LIKE, ILIKE.
+    /// `[NOT] LIKE`, ILIKE.
     Like {
         /// What is matched.
         operand: Box<Expr>,

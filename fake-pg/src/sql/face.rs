@@ -103,9 +103,9 @@ fn prepare_for(
     let mut binder = Binder::new(catalog, params);
     let plan = match &statement.command {
         Command::Query(query) => Plan::Query(binder.query(query)?),
-        Command::Insert(insert) => Plan::Modify(binder.insert(insert)?),
-        Command::Update(update) => Plan::Modify(binder.update(update)?),
-        Command::Delete(delete) => Plan::Modify(binder.delete(delete)?),
+        Command::Insert(insert) => Plan::Modify(Box::new(binder.insert(insert)?)),
+        Command::Update(update) => Plan::Modify(Box::new(binder.update(update)?)),
+        Command::Delete(delete) => Plan::Modify(Box::new(binder.delete(delete)?)),
         Command::Unsupported(what) => return Err(PgError::feature_not_supported(what)),
         _ => Plan::Utility,
     };

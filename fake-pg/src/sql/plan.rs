@@ -116,7 +116,7 @@ impl<T> PartialEq for Unequal<T> {
 #[derive(Debug)]
 pub(crate) enum Plan {
     Query(QueryPlan),
-    Modify(ModifyPlan),
+    Modify(Box<ModifyPlan>),
     /// Not optimised: run from its tree.
     Utility,
 }
@@ -139,7 +139,7 @@ pub(crate) struct CtePlan {
 #[derive(Debug)]
 pub(crate) enum CteSource {
     Query(QueryPlan),
-    Modify(ModifyPlan),
+    Modify(Box<ModifyPlan>),
     /// The part before UNION, the part after it, and whether it is UNION ALL.
     Recursive(Box<QueryPlan>, Box<QueryPlan>, bool),
 }
@@ -303,10 +303,12 @@ pub(crate) struct ModifyPlan {
     pub(crate) action: Action,
     /// CHECK constraints in order of name, over the new row.
     pub(crate) checks: Vec<(Arc<str>, Scalar)>,
-    /// RETURNING: the columns and their expressions, over the new row (INSERT)
-    /// or the joined row (UPDATE, DELETE).
-    pub(crate) returning: Option<(Vec<Scalar>, Vec<Column>)>,
+    /// Over the new row (INSERT) or the joined row (UPDATE, DELETE).
+    pub(crate) returning: Option<Returning>,
 }
+
+/// RETURNING: expressions and the columns they make.
+pub(crate) type Returning = (Vec<Scalar>, Vec<Column>);
 
 #[derive(Debug)]
 pub(crate) enum Action {

@@ -2,7 +2,7 @@
 //! the rest.
 //!
 //! Output is [`Datum`]'s `Display`; only what depends on the type as well as
-//! the value stands here, in [`write`].
+//! the value stands here, in [`write()`].
 
 use std::fmt::Write as _;
 use std::sync::Arc;

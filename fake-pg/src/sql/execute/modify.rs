@@ -67,8 +67,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             self.context.exec.insert(&plan.table, row.into())?;
             return Ok(1);
         };
-        let index = conflict.index;
-        let arbiters: &[usize] = index.as_ref().map_or(&[], std::slice::from_ref);
+        let arbiters = conflict.index.as_slice();
         let shared: crate::engine::Row = row.as_slice().into();
         loop {
             let exec = &mut self.context.exec;

@@ -100,7 +100,7 @@ pub(super) fn expr(tree: &Tree<'_>, node: &SyntaxNode) -> Expr {
 /// The first expression among a node's children.
 pub(super) fn child_expr(tree: &Tree<'_>, node: &SyntaxNode) -> Option<Expr> {
     node.children()
-        .find(|child| is_expr(child))
+        .find(is_expr)
         .map(|child| expr(tree, &child))
 }
 
@@ -121,14 +121,14 @@ fn flatten(tree: &Tree<'_>, node: &SyntaxNode, links: &mut Vec<Link>) {
     match node.kind() {
         K::BIN_EXPR | K::PREFIX_EXPR | K::POSTFIX_EXPR | K::BETWEEN_EXPR => {}
         K::CAST_EXPR if child(node, K::COLON_COLON).is_some() => {
-            if let Some(base) = node.children().find(|child| is_expr(child)) {
+            if let Some(base) = node.children().find(is_expr) {
                 flatten(tree, &base, links);
             }
             links.push(Link::Cast(node.clone()));
             return;
         }
         K::COLLATE => {
-            if let Some(base) = node.children().find(|child| is_expr(child)) {
+            if let Some(base) = node.children().find(is_expr) {
                 flatten(tree, &base, links);
             }
             links.push(Link::Collate);
@@ -143,12 +143,12 @@ fn flatten(tree: &Tree<'_>, node: &SyntaxNode, links: &mut Vec<Link>) {
     let mut seen_operand = false;
     let symmetric = child(node, K::SYMMETRIC).is_some();
     for element in node.children_with_tokens() {
-        if let Some(inner) = element.as_node() {
-            if is_expr(inner) {
-                flatten(tree, inner, links);
-                seen_operand = true;
-                continue;
-            }
+        if let Some(inner) = element.as_node()
+            && is_expr(inner)
+        {
+            flatten(tree, inner, links);
+            seen_operand = true;
+            continue;
         }
         let kind = element.kind();
         let at = match &element {

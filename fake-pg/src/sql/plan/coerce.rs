@@ -90,7 +90,7 @@ impl Binder<'_> {
                 Scalar::Const(Datum::Null) => return Ok(Some(scalar)),
                 Scalar::Const(datum) if to.ty == Type::Regclass => {
                     let name = datum.as_str().unwrap_or("");
-                    return self.regclass(name).map(|scalar| Some(scalar));
+                    return self.regclass(name).map(Some);
                 }
                 Scalar::Const(datum) => {
                     let cast = Cast {
@@ -289,7 +289,9 @@ impl Cast {
             (Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid, Datum::Float8(value)) => {
                 // rint() rounds half to even.
                 let rounded = value.round_ties_even();
-                if !(-9.223372036854775808e18..9.223372036854775808e18).contains(&rounded) {
+                // -2^63 is exact, and so is its negation; i64::MAX would be rounded up.
+                let end = -(i64::MIN as f64);
+                if !(-end..end).contains(&rounded) {
                     return Err(out_of_range());
                 }
                 self.to_integer(rounded as i64).ok_or_else(out_of_range)?

@@ -88,7 +88,7 @@ impl Binder<'_> {
                     let returning = plan.returning.as_ref();
                     let columns = returning.map_or(Vec::new(), |(_, columns)| columns.clone());
                     let readable = plan.returning.is_some();
-                    (CteSource::Modify(plan), columns, readable)
+                    (CteSource::Modify(Box::new(plan)), columns, readable)
                 }
             };
             if self.outermost < self.scopes.len() {
@@ -158,20 +158,20 @@ impl Binder<'_> {
     }
 
     /// Binds the items of FROM into the scope at hand, and joins them.
-    pub(super) fn from_items(
+    pub(super) fn bind_from(
         &mut self,
         items: &[FromItem],
     ) -> Result<(FromNode, Conditions), PgError> {
         let mut conditions = Conditions::default();
         let mut root = FromNode::Nothing;
         for item in items {
-            let node = self.from_item(item, &mut conditions)?;
+            let node = self.bind_from_item(item, &mut conditions)?;
             root = join(root, node);
         }
         Ok((root, conditions))
     }
 
-    fn from_item(
+    fn bind_from_item(
         &mut self,
         item: &FromItem,
         conditions: &mut Conditions,
@@ -339,10 +339,10 @@ impl Binder<'_> {
         let (start, tables) = (self.scope().width, self.scope().tables);
         let relations = self.scope().relations.len();
         let mut inner = Conditions::default();
-        let left = self.from_item(left, &mut inner)?;
+        let left = self.bind_from_item(left, &mut inner)?;
         let (middle, middle_tables) = (self.scope().width, self.scope().tables);
         let middle_relations = self.scope().relations.len();
-        let right = self.from_item(right, &mut inner)?;
+        let right = self.bind_from_item(right, &mut inner)?;
         let (end, end_tables) = (self.scope().width, self.scope().tables);
         let mut on = match condition {
             JoinCondition::None => Vec::new(),
@@ -562,12 +562,17 @@ impl References {
     }
 }
 
+/// Where the columns of one relation stand in the row.
+fn span(offset: usize, width: usize) -> Range<usize> {
+    offset..offset + width
+}
+
 /// The columns that a step has filled in.
 fn ranges(node: &FromNode) -> Vec<Range<usize>> {
     match node {
         FromNode::Nothing => Vec::new(),
-        FromNode::Scan(scan) => vec![scan.offset..scan.offset + scan.table.columns.len()],
-        FromNode::Derived { offset, width, .. } => vec![*offset..offset + width],
+        FromNode::Scan(scan) => vec![span(scan.offset, scan.table.columns.len())],
+        FromNode::Derived { offset, width, .. } => vec![span(*offset, *width)],
         FromNode::Join { left, right, .. } => [ranges(left), ranges(right)].concat(),
     }
 }
@@ -622,7 +627,7 @@ fn choose_indexes(node: &mut FromNode) {
             choose_indexes(right);
         }
         FromNode::Scan(scan) => {
-            let own = scan.offset..scan.offset + scan.table.columns.len();
+            let own = span(scan.offset, scan.table.columns.len());
             let key_for = |column: usize| {
                 scan.filter.iter().find_map(|condition| {
                     let Scalar::Compare(Comparison::Equal, pair) = condition else {

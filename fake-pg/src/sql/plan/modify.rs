@@ -6,14 +6,13 @@ use super::bind::Binder;
 use super::coerce::Context;
 use super::from::Conditions;
 use super::scope::{Scope, table_columns};
-use super::{Action, ConflictPlan, InsertSource, ModifyPlan, Scalar, Typed};
+use super::{Action, ConflictPlan, InsertSource, ModifyPlan, Returning, Scalar, Typed};
 use crate::engine::{Identity, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
     Alias, Assignment, ConflictTarget, Delete, Expr, FromItem, Insert, Name, OnConflict, QueryBody,
     Target, Update,
 };
-use crate::sql::face::Column;
 use crate::sql::parse;
 use crate::types::{Datum, Type};
 
@@ -185,7 +184,7 @@ impl Binder<'_> {
         targets: &[Target],
         table: &Arc<Table>,
         alias: Option<&Name>,
-    ) -> Result<Option<(Vec<Scalar>, Vec<Column>)>, PgError> {
+    ) -> Result<Option<Returning>, PgError> {
         if targets.is_empty() {
             return Ok(None);
         }
@@ -424,13 +423,10 @@ impl Binder<'_> {
     }
 
     fn others(&mut self, items: &[FromItem]) -> Result<(super::FromNode, Conditions), PgError> {
-        self.from_items(items)
+        self.bind_from(items)
     }
 
-    fn returning_of_join(
-        &mut self,
-        targets: &[Target],
-    ) -> Result<Option<(Vec<Scalar>, Vec<Column>)>, PgError> {
+    fn returning_of_join(&mut self, targets: &[Target]) -> Result<Option<Returning>, PgError> {
         if targets.is_empty() {
             return Ok(None);
         }

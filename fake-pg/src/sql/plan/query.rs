@@ -303,7 +303,7 @@ impl Binder<'_> {
         into: &[Typed],
     ) -> Result<(SelectPlan, Vec<Column>), PgError> {
         let keep_unknown = std::mem::take(&mut self.keep_unknown);
-        let (root, conditions) = self.from_items(&select.from)?;
+        let (root, conditions) = self.bind_from(&select.from)?;
         let filter = match &select.filter {
             Some(filter) => Some(self.condition(filter, "WHERE")?),
             None => None,
