@@ -104,15 +104,9 @@ fn control(setup: &Arc<Setup>, plain: &Judgement) -> Result<(), ExploreError> {
     for (control, verdict) in controls {
         let setup = Arc::new(setup.with_control(control));
         let judgement = judge(&sim::run(&setup, &Order::default()).history);
-        let count = |judgement: &Judgement| {
-            judgement
-                .findings
-                .iter()
-                .filter(|finding| finding.verdict == verdict)
-                .count()
-        };
-        // An effect that is lost even without a fault cannot be dropped.
-        if count(&judgement) == 0 || (count(plain) == 0 && judgement.findings == plain.findings) {
+        // Where even the run without faults is rejected, tampering may show in some other way.
+        let caught = !plain.is_ok() || judgement.findings.iter().any(|f| f.verdict == verdict);
+        if !caught || judgement.findings == plain.findings {
             return Err(ExploreError::ControlMissed(verdict));
         }
     }

@@ -71,8 +71,14 @@ fn unsupported(node: &SyntaxNode) -> Command {
         .take_while(|token| format!("{:?}", token.kind()).ends_with("_KW"))
         .map(|token| token.text().to_uppercase())
         .collect();
-    let known = match keywords.first().map(String::as_str) {
-        Some("CREATE" | "ALTER" | "DROP" | "SET" | "PREPARE" | "RESET") => 2,
+    let mut leading = keywords.iter().map(String::as_str);
+    let known = match (leading.next(), leading.next()) {
+        (Some("CREATE"), Some("OR")) => 4,
+        (
+            Some("CREATE" | "ALTER" | "DROP" | "REFRESH"),
+            Some("MATERIALIZED" | "FOREIGN" | "EVENT" | "TEXT" | "ACCESS" | "DEFAULT"),
+        ) => 3,
+        (Some("CREATE" | "ALTER" | "DROP" | "SET" | "PREPARE" | "RESET"), _) => 2,
         _ => 1,
     };
     Command::Unsupported(keywords[..known.min(keywords.len())].join(" ").into())
