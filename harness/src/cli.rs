@@ -2,7 +2,7 @@
 //!
 //! Answers go to standard output, progress and complaints to standard error,
 //! and the exit code says in one number what scripts want to know: see
-//! [`exit`]. `check` and `replay` report what is, expected or not; only the
+//! `exit`. `check` and `replay` report what is, expected or not; only the
 //! catalogue compares it with what is declared.
 
 mod args;

@@ -31,7 +31,7 @@ pub enum ReplayError {
     /// A fault did not fire: its point does not exist any more.
     Stale {
         /// The fault.
-        fault: Fault,
+        fault: Box<Fault>,
         /// Points that exist, nearest first.
         nearest: Vec<String>,
     },
@@ -102,7 +102,7 @@ pub(crate) fn accept(setup: &Arc<Setup>, plan: &Plan, run: Run) -> Result<Run, R
         None => Ok(run),
         Some(Step::Drawn { .. }) => Ok(run),
         Some(Step::Named(fault)) => Err(ReplayError::Stale {
-            fault: fault.clone(),
+            fault: Box::new(fault.clone()),
             nearest: nearest(setup, plan, fault),
         }),
     }

@@ -42,7 +42,14 @@ pub(crate) struct Server {
     writes: RefCell<Vec<u64>>,
     ledger: RefCell<Ledger>,
     /// Whose each COMMIT is: the process on the other end, and the job it was at.
-    authors: RefCell<BTreeMap<u64, (Option<ProcessId>, Option<Arc<str>>)>>,
+    authors: RefCell<BTreeMap<u64, Author>>,
+}
+
+/// Whose a COMMIT is, as far as the run knows.
+#[derive(Clone, Default)]
+struct Author {
+    process: Option<ProcessId>,
+    job: Option<Arc<str>>,
 }
 
 impl Server {
@@ -117,12 +124,8 @@ impl Server {
             .take_while(|entry| entry.number == number)
             .cloned()
             .collect();
-        let (process, job) = self
-            .authors
-            .borrow()
-            .get(&number.0)
-            .cloned()
-            .unwrap_or_default();
+        let author = self.authors.borrow().get(&number.0).cloned();
+        let Author { process, job } = author.unwrap_or_default();
         for entry in &entries {
             world.log(What::Committed {
                 commit: self.commit_id(number),
@@ -219,13 +222,11 @@ impl Server {
     fn note_author(&self, world: &World, commit: &CommitContext) {
         let client = self.clients.borrow().get(&commit.pid).copied();
         let link = client.and_then(|(client, _)| world.links.borrow().get(client));
-        let (process, job) = match link {
-            Some(link) => (Some(link.process), link.job),
-            None => (None, None),
-        };
-        self.authors
-            .borrow_mut()
-            .insert(commit.number.0, (process, job));
+        let author = link.map_or_else(Author::default, |link| Author {
+            process: Some(link.process),
+            job: link.job,
+        });
+        self.authors.borrow_mut().insert(commit.number.0, author);
     }
 
     /// Notes which client the next backend serves: pids are counted in the order of connections.
