@@ -4,14 +4,22 @@
 //! version only. It is immutable and shared; what a run needs to remember is
 //! `execute`'s. Binding is in the files of this folder.
 
-mod aggregate;
 mod bind;
-mod coerce;
-mod from;
-mod modify;
-mod operator;
-mod query;
 mod scope;
+mod query;
+mod with;
+mod select;
+mod targets;
+mod aggregate;
+mod from;
+mod pushdown;
+mod locking;
+mod modify;
+mod expr;
+mod subquery;
+mod operator;
+mod coerce;
+mod type_name;
 
 use std::sync::Arc;
 
@@ -352,6 +360,13 @@ impl Plan {
             Plan::Modify(modify) => modify.returning.as_ref().map(|(_, columns)| &columns[..]),
             Plan::Utility => None,
         }
+    }
+}
+
+impl QueryPlan {
+    /// The types of its columns.
+    fn types(&self) -> Vec<Type> {
+        self.columns.iter().map(|column| column.ty).collect()
     }
 }
 

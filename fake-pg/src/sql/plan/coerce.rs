@@ -233,7 +233,7 @@ impl Binder<'_> {
 /// A constant such as `1.5` as the type it is to become.
 fn numeric_constant(scalar: &Scalar, to: Type, context: Context) -> Result<Scalar, PgError> {
     let Scalar::Const(Datum::Text(digits)) = scalar else {
-        return Err(super::bind::numeric());
+        return Err(super::type_name::numeric());
     };
     let integer = matches!(to, Type::Int2 | Type::Int4 | Type::Int8);
     match to {
@@ -241,7 +241,7 @@ fn numeric_constant(scalar: &Scalar, to: Type, context: Context) -> Result<Scala
         _ if integer && context >= Context::Assignment => {
             // numeric rounds halves away from zero.
             let Datum::Float8(value) = text::read(Type::Float8, digits)? else {
-                return Err(super::bind::numeric());
+                return Err(super::type_name::numeric());
             };
             let cast = Cast {
                 to,
@@ -253,7 +253,7 @@ fn numeric_constant(scalar: &Scalar, to: Type, context: Context) -> Result<Scala
         ty if is_text(ty) && context == Context::Explicit => {
             Ok(Scalar::Const(Datum::Text(digits.clone())))
         }
-        _ => Err(super::bind::numeric()),
+        _ => Err(super::type_name::numeric()),
     }
 }
 

@@ -1,32 +1,20 @@
-//! FROM: tables, subqueries, functions, WITH, and joins of them; and which
-//! part of WHERE each step can decide.
+//! FROM: tables, subqueries, functions, names of WITH, and joins of them.
+//!
+//! Each item adds its columns to the scope at hand, from left to right, and
+//! what comes out is a tree of steps over one wide row. Conditions of inner
+//! joins are handed on with WHERE; which step decides them is `pushdown`'s.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::bind::Binder;
+use super::pushdown::{References, push, ranges, split};
 use super::scope::{Relation, ScopeColumn, result_columns, table_columns};
-use super::{
-    Comparison, CtePlan, CteSource, Derived, FromNode, FromPlan, Lookup, QueryPlan, Scalar,
-    ScanPlan, Typed,
-};
+use super::{Comparison, Derived, FromNode, Scalar, ScanPlan, Typed};
 use crate::engine::{LockMode, Table};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{
-    self, Alias, Command, Expr, FromItem, JoinCondition, JoinKind, Name, QueryBody, SetOp, With,
-};
-use crate::sql::face::Column;
+use crate::sql::ast::{self, Alias, Expr, FromItem, JoinCondition, JoinKind, Name};
 use crate::types::Type;
-
-/// A common table expression that names can refer to.
-#[derive(Debug, Clone)]
-pub(super) struct CteInReach {
-    name: Name,
-    slot: usize,
-    columns: Vec<Column>,
-    /// It has rows to offer: a modifying one needs RETURNING.
-    readable: bool,
-}
 
 impl Binder<'_> {
     /// Finds a table by the name a statement gives it.
@@ -58,103 +46,6 @@ impl Binder<'_> {
             ))),
             None => Err(missing()),
         }
-    }
-
-    /// Binds WITH and brings its names in reach; the caller takes them out again.
-    pub(super) fn with(&mut self, with: &With) -> Result<Vec<CtePlan>, PgError> {
-        let mut plans = Vec::with_capacity(with.tables.len());
-        for cte in &with.tables {
-            let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
-            let slot = self.cte_slots;
-            self.cte_slots += 1;
-            let (source, mut columns, readable) = match &cte.command {
-                Command::Query(query) if with.recursive && refers_to(query, &cte.name) => {
-                    let (source, columns) = self.recursive(cte, query, slot)?;
-                    (source, columns, true)
-                }
-                Command::Query(query) => {
-                    let plan = self.query(query)?;
-                    let columns = plan.columns.clone();
-                    (CteSource::Query(plan), columns, true)
-                }
-                command => {
-                    if !self.scopes.is_empty() {
-                        return Err(PgError::new(
-                            SqlState::FEATURE_NOT_SUPPORTED,
-                            "WITH clause containing a data-modifying statement must be at the top level",
-                        ));
-                    }
-                    let plan = self.modify(command)?;
-                    let returning = plan.returning.as_ref();
-                    let columns = returning.map_or(Vec::new(), |(_, columns)| columns.clone());
-                    let readable = plan.returning.is_some();
-                    (CteSource::Modify(Box::new(plan)), columns, readable)
-                }
-            };
-            if self.outermost < self.scopes.len() {
-                return Err(PgError::feature_not_supported(
-                    "a WITH query that refers to an enclosing query",
-                ));
-            }
-            self.outermost = outermost;
-            rename(&mut columns, &cte.columns, &cte.name)?;
-            self.ctes.push(CteInReach {
-                name: cte.name.clone(),
-                slot,
-                columns,
-                readable,
-            });
-            plans.push(CtePlan { slot, source });
-        }
-        Ok(plans)
-    }
-
-    fn recursive(
-        &mut self,
-        cte: &ast::Cte,
-        query: &ast::Query,
-        slot: usize,
-    ) -> Result<(CteSource, Vec<Column>), PgError> {
-        let QueryBody::SetOperation {
-            op: SetOp::Union,
-            all,
-            left,
-            right,
-        } = &query.body
-        else {
-            return Err(PgError::new(
-                "42P19".parse().unwrap_or(SqlState::SYNTAX_ERROR),
-                format!(
-                    "recursive query \"{}\" does not have the form non-recursive-term UNION [ALL] recursive-term",
-                    cte.name
-                ),
-            ));
-        };
-        if !query.order_by.is_empty() || query.limit.is_some() || query.offset.is_some() {
-            return Err(PgError::feature_not_supported(
-                "ORDER BY or LIMIT in a recursive query",
-            ));
-        }
-        let left = self.query(left)?;
-        let mut columns = left.columns.clone();
-        rename(&mut columns, &cte.columns, &cte.name)?;
-        self.ctes.push(CteInReach {
-            name: cte.name.clone(),
-            slot,
-            columns: columns.clone(),
-            readable: true,
-        });
-        let right = self.query(right);
-        self.ctes.pop();
-        let right = right?;
-        let types = |columns: &[Column]| -> Vec<Type> { columns.iter().map(|c| c.ty).collect() };
-        if types(&left.columns) != types(&right.columns) {
-            return Err(PgError::feature_not_supported(
-                "a recursive query whose terms differ in type",
-            ));
-        }
-        let source = CteSource::Recursive(Box::new(left), Box::new(right), *all);
-        Ok((source, columns))
     }
 
     /// Binds the items of FROM into the scope at hand, and joins them.
@@ -431,38 +322,6 @@ impl Binder<'_> {
         }
         Ok(on)
     }
-
-    /// Distributes WHERE and the conditions of inner joins over the steps that
-    /// can decide them, and finds the indexes that help.
-    pub(super) fn finish_from(
-        &mut self,
-        mut root: FromNode,
-        conditions: Conditions,
-        filter: Option<Scalar>,
-    ) -> FromPlan {
-        let mut recheck = conditions.inner;
-        recheck.extend(filter.into_iter().flat_map(split));
-        let mut last = Vec::new();
-        for condition in &recheck {
-            let refs = References::of(condition);
-            if refs.everything {
-                last.push(condition.clone());
-                continue;
-            }
-            if let Err(condition) = push(&mut root, condition.clone(), &refs, &[]) {
-                last.push(condition);
-            }
-        }
-        choose_indexes(&mut root);
-        let scope = self.scope();
-        FromPlan {
-            width: scope.width,
-            tables: scope.tables,
-            root,
-            recheck,
-            filter: last,
-        }
-    }
 }
 
 /// What joins demand of a row besides WHERE.
@@ -486,188 +345,5 @@ pub(super) fn join(left: FromNode, right: FromNode) -> FromNode {
             right_columns: 0..0,
             right_tables: 0..0,
         },
-    }
-}
-
-/// The parts of a conjunction.
-fn split(scalar: Scalar) -> Vec<Scalar> {
-    match scalar {
-        Scalar::And(parts) => parts.into_iter().flat_map(split).collect(),
-        other => vec![other],
-    }
-}
-
-fn rename(columns: &mut [Column], names: &[Name], of: &str) -> Result<(), PgError> {
-    if names.len() > columns.len() {
-        return Err(PgError::new(
-            SqlState::INVALID_COLUMN_REFERENCE,
-            format!(
-                "WITH query \"{of}\" has {} columns available but {} columns specified",
-                columns.len(),
-                names.len()
-            ),
-        ));
-    }
-    for (column, name) in columns.iter_mut().zip(names) {
-        column.name = name.clone();
-    }
-    Ok(())
-}
-
-/// Whether a query's right side reads from a name: then WITH RECURSIVE recurses.
-fn refers_to(query: &ast::Query, name: &str) -> bool {
-    fn in_item(item: &FromItem, name: &str) -> bool {
-        match item {
-            FromItem::Relation { relation, .. } => {
-                matches!(&relation.name[..], [own] if &**own == name)
-            }
-            FromItem::Subquery { query, .. } => refers_to(query, name),
-            FromItem::Join { left, right, .. } => in_item(left, name) || in_item(right, name),
-            FromItem::Function { .. } => false,
-        }
-    }
-    match &query.body {
-        QueryBody::Select(select) => select.from.iter().any(|item| in_item(item, name)),
-        QueryBody::SetOperation { left, right, .. } => {
-            refers_to(left, name) || refers_to(right, name)
-        }
-        QueryBody::Nested(inner) => refers_to(inner, name),
-        QueryBody::Values(_) => false,
-    }
-}
-
-/// Which columns of the row at hand an expression needs.
-#[derive(Debug, Default)]
-pub(super) struct References {
-    columns: Vec<usize>,
-    /// It must be decided last: it is volatile, or a subquery looks at the row.
-    everything: bool,
-}
-
-impl References {
-    pub(super) fn of(scalar: &Scalar) -> Self {
-        let mut refs = References::default();
-        scalar.walk(&mut |part| match part {
-            Scalar::Column(column) => refs.columns.push(*column),
-            Scalar::Subquery(subquery) if subquery.correlated => refs.everything = true,
-            Scalar::Call(function, _) if function.is_volatile() => refs.everything = true,
-            _ => {}
-        });
-        refs
-    }
-
-    fn within(&self, ranges: &[Range<usize>]) -> bool {
-        let inside = |column: &usize| ranges.iter().any(|range| range.contains(column));
-        self.columns.iter().all(inside)
-    }
-}
-
-/// Where the columns of one relation stand in the row.
-fn span(offset: usize, width: usize) -> Range<usize> {
-    offset..offset + width
-}
-
-/// The columns that a step has filled in.
-fn ranges(node: &FromNode) -> Vec<Range<usize>> {
-    match node {
-        FromNode::Nothing => Vec::new(),
-        FromNode::Scan(scan) => vec![span(scan.offset, scan.table.columns.len())],
-        FromNode::Derived { offset, width, .. } => vec![span(*offset, *width)],
-        FromNode::Join { left, right, .. } => [ranges(left), ranges(right)].concat(),
-    }
-}
-
-/// Hands a condition to the first step that can decide it; gives it back if
-/// there is none.
-fn push(
-    node: &mut FromNode,
-    condition: Scalar,
-    refs: &References,
-    before: &[Range<usize>],
-) -> Result<(), Scalar> {
-    if refs.everything {
-        return Err(condition);
-    }
-    let own = ranges(node);
-    let decides = refs.within(&[before, &own[..]].concat());
-    match node {
-        FromNode::Scan(ScanPlan { filter, .. }) | FromNode::Derived { filter, .. } if decides => {
-            filter.push(condition);
-            Ok(())
-        }
-        FromNode::Join {
-            left,
-            right,
-            outer: false,
-            on,
-            ..
-        } if decides => {
-            let condition = match push(left, condition, refs, before) {
-                Ok(()) => return Ok(()),
-                Err(condition) => condition,
-            };
-            let before = [before, &ranges(left)[..]].concat();
-            if let Err(condition) = push(right, condition, refs, &before) {
-                on.push(condition);
-            }
-            Ok(())
-        }
-        FromNode::Join { left, .. } if decides => push(left, condition, refs, before),
-        _ => Err(condition),
-    }
-}
-
-/// Finds, for each table, a unique index whose columns are all compared with
-/// what is known before the table is read.
-fn choose_indexes(node: &mut FromNode) {
-    match node {
-        FromNode::Nothing | FromNode::Derived { .. } => {}
-        FromNode::Join { left, right, .. } => {
-            choose_indexes(left);
-            choose_indexes(right);
-        }
-        FromNode::Scan(scan) => {
-            let own = span(scan.offset, scan.table.columns.len());
-            let key_for = |column: usize| {
-                scan.filter.iter().find_map(|condition| {
-                    let Scalar::Compare(Comparison::Equal, pair) = condition else {
-                        return None;
-                    };
-                    let (left, right) = &**pair;
-                    let known = |scalar: &Scalar| {
-                        let refs = References::of(scalar);
-                        !refs.everything && !refs.columns.iter().any(|column| own.contains(column))
-                    };
-                    match (left, right) {
-                        (Scalar::Column(c), other) if *c == column && known(other) => {
-                            Some(other.clone())
-                        }
-                        (other, Scalar::Column(c)) if *c == column && known(other) => {
-                            Some(other.clone())
-                        }
-                        _ => None,
-                    }
-                })
-            };
-            let lookup = scan.table.unique_indexes().find_map(|(place, index)| {
-                let key: Option<Vec<Scalar>> = index
-                    .columns
-                    .iter()
-                    .map(|column| key_for(scan.offset + column))
-                    .collect();
-                Some(Lookup {
-                    index: place,
-                    key: key?,
-                })
-            });
-            scan.lookup = lookup;
-        }
-    }
-}
-
-impl QueryPlan {
-    /// The types of its columns.
-    pub(super) fn types(&self) -> Vec<Type> {
-        self.columns.iter().map(|column| column.ty).collect()
     }
 }

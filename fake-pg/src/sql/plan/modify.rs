@@ -1,22 +1,36 @@
 //! INSERT, UPDATE, DELETE.
+//!
+//! What comes out makes whole rows of the table, generated and default columns
+//! filled in, and the checks they must pass. The table is locked as a writer's
+//! from the start. When rows are locked and constraints hold is `execute`'s.
 
 use std::sync::Arc;
 
 use super::bind::Binder;
 use super::coerce::Context;
-use super::from::Conditions;
+use super::from::{Conditions, join};
 use super::scope::{Scope, table_columns};
-use super::{Action, ConflictPlan, InsertSource, ModifyPlan, Returning, Scalar, Typed};
+use super::{Action, ConflictPlan, FromNode, InsertSource, ModifyPlan, Returning, Scalar, Typed};
 use crate::engine::{Identity, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
-    Alias, Assignment, ConflictTarget, Delete, Expr, FromItem, Insert, Name, OnConflict, QueryBody,
-    Target, Update,
+    Alias, Assignment, Command, ConflictTarget, Delete, Expr, FromItem, Insert, Name, OnConflict,
+    QueryBody, Target, Update,
 };
 use crate::sql::parse;
 use crate::types::{Datum, Type};
 
 impl Binder<'_> {
+    /// A statement inside WITH.
+    pub(super) fn modify(&mut self, command: &Command) -> Result<ModifyPlan, PgError> {
+        match command {
+            Command::Insert(insert) => self.insert(insert),
+            Command::Update(update) => self.update(update),
+            Command::Delete(delete) => self.delete(delete),
+            _ => Err(PgError::feature_not_supported("this statement in WITH")),
+        }
+    }
+
     pub(crate) fn insert(&mut self, insert: &Insert) -> Result<ModifyPlan, PgError> {
         let reach = self.ctes.len();
         let ctes = self.with(&insert.with)?;
@@ -422,7 +436,16 @@ impl Binder<'_> {
         })
     }
 
-    fn others(&mut self, items: &[FromItem]) -> Result<(super::FromNode, Conditions), PgError> {
+    /// FROM of UPDATE and USING of DELETE: the target's columns come first in
+    /// the row, but the others are read first, so that they find it by its key.
+    fn target_and_others(&mut self, target: FromNode, others: FromNode) -> FromNode {
+        match others {
+            FromNode::Nothing => target,
+            others => join(others, target),
+        }
+    }
+
+    fn others(&mut self, items: &[FromItem]) -> Result<(FromNode, Conditions), PgError> {
         self.bind_from(items)
     }
 

@@ -3,9 +3,10 @@
 //! An operand of unknown type takes the other's type; two of them are text
 //! (`oper_select_candidate`, rules 2 and 3, for the operators there are).
 
-use super::bind::{Binder, comparison};
+use super::bind::Binder;
 use super::coerce::{Context, is_text, number_rank};
-use super::{Scalar, Typed};
+use super::type_name::numeric;
+use super::{Comparison, Scalar, Typed};
 use crate::error::PgError;
 use crate::sql::ast::Expr;
 use crate::sql::functions;
@@ -22,7 +23,7 @@ impl Binder<'_> {
         let found = functions::prefix_operator(op, typed.ty);
         let Some((function, result)) = found else {
             if typed.ty == Type::Numeric {
-                return Err(super::bind::numeric());
+                return Err(numeric());
             }
             let error = PgError::undefined_operator(&format!("{op} {}", typed.ty));
             return Err(error.at(at as usize).with_hint(
@@ -62,13 +63,13 @@ impl Binder<'_> {
         Ok(match (left.1.ty, right.1.ty) {
             (Type::Numeric, other) if becomes_float(other) => {
                 let cast = self.coerce(left.0, left.1, float, Context::Implicit)?;
-                ((cast.ok_or_else(super::bind::numeric)?, float), right)
+                ((cast.ok_or_else(numeric)?, float), right)
             }
             (other, Type::Numeric) if becomes_float(other) => {
                 let cast = self.coerce(right.0, right.1, float, Context::Implicit)?;
-                (left, (cast.ok_or_else(super::bind::numeric)?, float))
+                (left, (cast.ok_or_else(numeric)?, float))
             }
-            (Type::Numeric, _) | (_, Type::Numeric) => return Err(super::bind::numeric()),
+            (Type::Numeric, _) | (_, Type::Numeric) => return Err(numeric()),
             _ => (left, right),
         })
     }
@@ -181,4 +182,17 @@ fn text_for(ty: Type) -> Type {
 
 fn is_number(ty: Type) -> bool {
     number_rank(ty).is_some() || matches!(ty, Type::Oid | Type::Regclass | Type::Xid8)
+}
+
+/// The comparison an operator makes, if it is one.
+pub(super) fn comparison(op: &str) -> Option<Comparison> {
+    Some(match op {
+        "=" => Comparison::Equal,
+        "<>" | "!=" => Comparison::NotEqual,
+        "<" => Comparison::Less,
+        "<=" => Comparison::LessOrEqual,
+        ">" => Comparison::Greater,
+        ">=" => Comparison::GreaterOrEqual,
+        _ => return None,
+    })
 }

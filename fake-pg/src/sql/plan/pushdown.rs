@@ -1,0 +1,182 @@
+//! Which step of FROM decides which part of WHERE, and by which index.
+//!
+//! A condition goes to the first step that has all of its columns, but never
+//! below the nullable side of an outer join, and one that is volatile or
+//! looks at the row through a subquery is decided last. The rows found do not
+//! depend on it, only how many are read. The steps themselves are `from`'s.
+
+use std::ops::Range;
+
+use super::from::Conditions;
+use super::{Binder, Comparison, FromNode, FromPlan, Lookup, Scalar, ScanPlan};
+
+impl Binder<'_> {
+    /// Distributes WHERE and the conditions of inner joins over the steps that
+    /// can decide them, and finds the indexes that help.
+    pub(super) fn finish_from(
+        &mut self,
+        mut root: FromNode,
+        conditions: Conditions,
+        filter: Option<Scalar>,
+    ) -> FromPlan {
+        let mut recheck = conditions.inner;
+        recheck.extend(filter.into_iter().flat_map(split));
+        let mut last = Vec::new();
+        for condition in &recheck {
+            let refs = References::of(condition);
+            if refs.everything {
+                last.push(condition.clone());
+                continue;
+            }
+            if let Err(condition) = push(&mut root, condition.clone(), &refs, &[]) {
+                last.push(condition);
+            }
+        }
+        choose_indexes(&mut root);
+        let scope = self.scope();
+        FromPlan {
+            width: scope.width,
+            tables: scope.tables,
+            root,
+            recheck,
+            filter: last,
+        }
+    }
+}
+
+/// The parts of a conjunction.
+pub(super) fn split(scalar: Scalar) -> Vec<Scalar> {
+    match scalar {
+        Scalar::And(parts) => parts.into_iter().flat_map(split).collect(),
+        other => vec![other],
+    }
+}
+
+/// Which columns of the row at hand an expression needs.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    columns: Vec<usize>,
+    /// It must be decided last: it is volatile, or a subquery looks at the row.
+    everything: bool,
+}
+
+impl References {
+    pub(super) fn of(scalar: &Scalar) -> Self {
+        let mut refs = References::default();
+        scalar.walk(&mut |part| match part {
+            Scalar::Column(column) => refs.columns.push(*column),
+            Scalar::Subquery(subquery) if subquery.correlated => refs.everything = true,
+            Scalar::Call(function, _) if function.is_volatile() => refs.everything = true,
+            _ => {}
+        });
+        refs
+    }
+
+    fn within(&self, ranges: &[Range<usize>]) -> bool {
+        let inside = |column: &usize| ranges.iter().any(|range| range.contains(column));
+        self.columns.iter().all(inside)
+    }
+}
+
+/// Where the columns of one relation stand in the row.
+fn span(offset: usize, width: usize) -> Range<usize> {
+    offset..offset + width
+}
+
+/// The columns that a step has filled in.
+pub(super) fn ranges(node: &FromNode) -> Vec<Range<usize>> {
+    match node {
+        FromNode::Nothing => Vec::new(),
+        FromNode::Scan(scan) => vec![span(scan.offset, scan.table.columns.len())],
+        FromNode::Derived { offset, width, .. } => vec![span(*offset, *width)],
+        FromNode::Join { left, right, .. } => [ranges(left), ranges(right)].concat(),
+    }
+}
+
+/// Hands a condition to the first step that can decide it; gives it back if
+/// there is none.
+pub(super) fn push(
+    node: &mut FromNode,
+    condition: Scalar,
+    refs: &References,
+    before: &[Range<usize>],
+) -> Result<(), Scalar> {
+    if refs.everything {
+        return Err(condition);
+    }
+    let own = ranges(node);
+    let decides = refs.within(&[before, &own[..]].concat());
+    match node {
+        FromNode::Scan(ScanPlan { filter, .. }) | FromNode::Derived { filter, .. } if decides => {
+            filter.push(condition);
+            Ok(())
+        }
+        FromNode::Join {
+            left,
+            right,
+            outer: false,
+            on,
+            ..
+        } if decides => {
+            let condition = match push(left, condition, refs, before) {
+                Ok(()) => return Ok(()),
+                Err(condition) => condition,
+            };
+            let before = [before, &ranges(left)[..]].concat();
+            if let Err(condition) = push(right, condition, refs, &before) {
+                on.push(condition);
+            }
+            Ok(())
+        }
+        FromNode::Join { left, .. } if decides => push(left, condition, refs, before),
+        _ => Err(condition),
+    }
+}
+
+/// Finds, for each table, a unique index whose columns are all compared with
+/// what is known before the table is read.
+fn choose_indexes(node: &mut FromNode) {
+    match node {
+        FromNode::Nothing | FromNode::Derived { .. } => {}
+        FromNode::Join { left, right, .. } => {
+            choose_indexes(left);
+            choose_indexes(right);
+        }
+        FromNode::Scan(scan) => {
+            let own = span(scan.offset, scan.table.columns.len());
+            let key_for = |column: usize| {
+                scan.filter.iter().find_map(|condition| {
+                    let Scalar::Compare(Comparison::Equal, pair) = condition else {
+                        return None;
+                    };
+                    let (left, right) = &**pair;
+                    let known = |scalar: &Scalar| {
+                        let refs = References::of(scalar);
+                        !refs.everything && !refs.columns.iter().any(|column| own.contains(column))
+                    };
+                    match (left, right) {
+                        (Scalar::Column(c), other) if *c == column && known(other) => {
+                            Some(other.clone())
+                        }
+                        (other, Scalar::Column(c)) if *c == column && known(other) => {
+                            Some(other.clone())
+                        }
+                        _ => None,
+                    }
+                })
+            };
+            let lookup = scan.table.unique_indexes().find_map(|(place, index)| {
+                let key: Option<Vec<Scalar>> = index
+                    .columns
+                    .iter()
+                    .map(|column| key_for(scan.offset + column))
+                    .collect();
+                Some(Lookup {
+                    index: place,
+                    key: key?,
+                })
+            });
+            scan.lookup = lookup;
+        }
+    }
+}

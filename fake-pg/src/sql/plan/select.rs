@@ -1,0 +1,158 @@
+//! SELECT: its clauses bound in the order that decides what they may name.
+//!
+//! FROM, WHERE and the row locks see rows; targets, HAVING and ORDER BY see
+//! groups if there are any. What is sorted after DISTINCT, or after a set is
+//! spread, is the result and not the row. WITH and LIMIT are `query`'s.
+
+use super::query::sort_key;
+use super::scope::Scope;
+use super::{Binder, Body, DistinctPlan, Scalar, SelectPlan, Tail, Typed};
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::{Distinct, Query, Select};
+use crate::sql::face::Column;
+use crate::types::Type;
+
+impl Binder<'_> {
+    pub(super) fn select(
+        &mut self,
+        select: &Select,
+        query: &Query,
+        into: &[Typed],
+    ) -> Result<(Body, Vec<Column>), PgError> {
+        self.scopes.push(Scope::default());
+        let bound = self.select_in_scope(select, query, into);
+        self.scopes.pop();
+        let (mut plan, columns) = bound?;
+        let (limit, offset) = self.limits(query)?;
+        plan.tail.limit = limit;
+        plan.tail.offset = offset;
+        Ok((Body::Select(Box::new(plan)), columns))
+    }
+
+    fn select_in_scope(
+        &mut self,
+        select: &Select,
+        query: &Query,
+        into: &[Typed],
+    ) -> Result<(SelectPlan, Vec<Column>), PgError> {
+        let keep_unknown = std::mem::take(&mut self.keep_unknown);
+        let (root, conditions) = self.bind_from(&select.from)?;
+        let filter = match &select.filter {
+            Some(filter) => Some(self.condition(filter, "WHERE")?),
+            None => None,
+        };
+        let locking = self.locking(&query.locking, &conditions.nullable, select)?;
+        let from = self.finish_from(root, conditions, filter);
+
+        self.scope().aggregates = Some(Vec::new());
+        self.scope().clause = "";
+        self.keep_unknown = keep_unknown;
+        let targets = self.targets(&select.targets, into);
+        self.keep_unknown = false;
+        let (mut targets, columns) = targets?;
+        let mut having = match &select.having {
+            Some(having) => {
+                let bound = self.expr(having)?;
+                Some(self.demand(bound, Type::Bool, "HAVING")?)
+            }
+            None => None,
+        };
+        let mut order = Vec::with_capacity(query.order_by.len());
+        for key in &query.order_by {
+            let by = self.sort_expr(&key.expr, &targets, &columns)?;
+            order.push(sort_key(by, key));
+        }
+        let mut distinct = match &select.distinct {
+            None => None,
+            Some(Distinct::Rows) => Some(DistinctPlan::Rows),
+            Some(Distinct::On(exprs)) => {
+                let mut on = Vec::with_capacity(exprs.len());
+                for expr in exprs {
+                    on.push(self.sort_expr(expr, &targets, &columns)?);
+                }
+                Some(DistinctPlan::On(on))
+            }
+        };
+        let aggregates = self.scope().aggregates.take().unwrap_or_default();
+        self.scope().clause = "GROUP BY";
+        let mut keys = Vec::with_capacity(select.group_by.len());
+        for expr in &select.group_by {
+            let key = self.group_key(expr, &targets, &columns)?;
+            keys.push(key);
+        }
+        let grouping = if aggregates.is_empty() && keys.is_empty() && having.is_none() {
+            None
+        } else {
+            let mut exprs: Vec<&mut Scalar> = targets.iter_mut().chain(&mut having).collect();
+            exprs.extend(order.iter_mut().map(|key| &mut key.by));
+            if let Some(DistinctPlan::On(on)) = &mut distinct {
+                exprs.extend(on);
+            }
+            Some(self.group(keys, aggregates, exprs)?)
+        };
+        let set = set_target(&targets)?;
+        // What is sorted after DISTINCT, or after sets are spread, is the result.
+        if set.is_some() || matches!(distinct, Some(DistinctPlan::Rows)) {
+            for key in &mut order {
+                let Some(place) = targets.iter().position(|target| *target == key.by) else {
+                    return Err(match set {
+                        Some(_) => PgError::feature_not_supported("this ORDER BY beside a set"),
+                        None => PgError::new(
+                            SqlState::INVALID_COLUMN_REFERENCE,
+                            "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+                        ),
+                    });
+                };
+                key.by = Scalar::Column(place);
+            }
+        }
+        if let Some(DistinctPlan::On(on)) = &distinct {
+            if set.is_some() {
+                return Err(PgError::feature_not_supported("DISTINCT ON beside a set"));
+            }
+            let leading = order.iter().take(on.len());
+            if leading.into_iter().any(|key| !on.contains(&key.by)) {
+                return Err(PgError::new(
+                    SqlState::INVALID_COLUMN_REFERENCE,
+                    "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+                ));
+            }
+        }
+        let plan = SelectPlan {
+            from,
+            grouping,
+            having,
+            targets,
+            set,
+            distinct,
+            tail: Tail {
+                order,
+                limit: None,
+                offset: None,
+            },
+            locking,
+        };
+        Ok((plan, columns))
+    }
+}
+
+/// The target that returns a set, of which there may be one.
+fn set_target(targets: &[Scalar]) -> Result<Option<usize>, PgError> {
+    let mut found = None;
+    for (place, target) in targets.iter().enumerate() {
+        let is_set = matches!(target, Scalar::Call(function, _) if function.set);
+        let mut sets = 0;
+        target.walk(&mut |part| {
+            sets += usize::from(matches!(part, Scalar::Call(function, _) if function.set));
+        });
+        if sets > usize::from(is_set) {
+            return Err(PgError::feature_not_supported("a set within an expression"));
+        }
+        if is_set && found.replace(place).is_some() {
+            return Err(PgError::feature_not_supported(
+                "several sets in one target list",
+            ));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,93 @@
+//! Subqueries within expressions: EXISTS, `IN (query)`, scalars, ARRAY(query).
+//!
+//! A subquery is bound in a scope of its own and remembers whether it looks
+//! at rows outside of it; when it is run, and how often, is `execute`'s.
+
+use std::sync::Arc;
+
+use super::operator::comparison;
+use super::{Binder, Scalar, Subquery, SubqueryKind, Typed, Unequal};
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::{Expr, Query};
+use crate::types::Type;
+
+impl Binder<'_> {
+    pub(super) fn in_query(
+        &mut self,
+        operand: &Expr,
+        op: &str,
+        query: &Query,
+        all: bool,
+        negated: bool,
+        at: u32,
+    ) -> Result<(Scalar, Typed), PgError> {
+        let Some(comparison) = comparison(op) else {
+            return Err(PgError::feature_not_supported(format_args!(
+                "{op} ANY (query)"
+            )));
+        };
+        let mut operands = Vec::new();
+        match operand {
+            Expr::Row(items) => {
+                for item in items {
+                    operands.push(self.expr(item)?);
+                }
+            }
+            single => operands.push(self.expr(single)?),
+        }
+        let mut subquery = self.subquery(query, SubqueryKind::Exists)?;
+        let columns = subquery.plan.0.columns.clone();
+        if columns.len() != operands.len() {
+            let few = match columns.len() < operands.len() {
+                true => "subquery has too few columns",
+                false => "subquery has too many columns",
+            };
+            return Err(PgError::new(SqlState::SYNTAX_ERROR, few).at(at as usize));
+        }
+        let mut bound = Vec::with_capacity(operands.len());
+        for (index, (operand, column)) in operands.into_iter().zip(&columns).enumerate() {
+            let (operand, column) =
+                self.comparable(op, operand, (Scalar::Column(index), column.ty.into()), at)?;
+            if column != Scalar::Column(index) {
+                return Err(PgError::feature_not_supported(
+                    "comparing with a subquery of another type",
+                ));
+            }
+            bound.push(operand);
+        }
+        subquery.kind = SubqueryKind::In {
+            operands: bound,
+            comparison,
+            all,
+            negated,
+        };
+        Ok((Scalar::Subquery(Box::new(subquery)), Type::Bool.into()))
+    }
+
+    /// Binds a subquery in its own scope.
+    pub(super) fn subquery(
+        &mut self,
+        query: &Query,
+        kind: SubqueryKind,
+    ) -> Result<Subquery, PgError> {
+        let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
+        let plan = self.query(query)?;
+        // Its own level, and those inside of it, are no correlation.
+        let correlated = self.outermost < self.scopes.len();
+        self.outermost = self.outermost.min(outermost);
+        self.subqueries += 1;
+        Ok(Subquery {
+            kind,
+            id: self.subqueries - 1,
+            correlated,
+            plan: Unequal(Arc::new(plan)),
+        })
+    }
+}
+
+pub(super) fn one_column() -> PgError {
+    PgError::new(
+        SqlState::SYNTAX_ERROR,
+        "subquery must return only one column",
+    )
+}

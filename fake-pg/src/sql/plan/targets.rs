@@ -1,0 +1,231 @@
+//! Target lists: `*` spread, columns named, ORDER BY and GROUP BY that refer
+//! to them.
+//!
+//! Names follow PostgreSQL's `FigureColname`. A column that is a table's own
+//! tells so to the client; anything else has no origin. Aggregates are left
+//! in place for `aggregate`.
+
+use super::coerce::Context;
+use super::scope::missing_from;
+use super::{Binder, Scalar, Typed};
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::{Expr, Name, QueryBody, Target};
+use crate::sql::face::Column;
+use crate::types::Type;
+
+impl Binder<'_> {
+    /// Binds a target list, stars spread.
+    pub(super) fn targets(
+        &mut self,
+        targets: &[Target],
+        into: &[Typed],
+    ) -> Result<(Vec<Scalar>, Vec<Column>), PgError> {
+        let keep_unknown = std::mem::take(&mut self.keep_unknown);
+        let mut scalars = Vec::with_capacity(targets.len());
+        let mut columns = Vec::with_capacity(targets.len());
+        for target in targets {
+            match target {
+                Target::Star(names, at) => self.star(names, *at, &mut scalars, &mut columns)?,
+                Target::Expr(expr, alias) => {
+                    let (mut scalar, mut typed) = self.expr(expr)?;
+                    if let (Type::Unknown, Some(to)) = (typed.ty, into.get(scalars.len())) {
+                        let to = Typed::from(to.ty);
+                        if let Some(cast) =
+                            self.coerce(scalar.clone(), typed, to, Context::Assignment)?
+                        {
+                            (scalar, typed) = (cast, to);
+                        }
+                    }
+                    let (scalar, typed) = match scalar {
+                        Scalar::Const(_) if keep_unknown && typed.ty == Type::Unknown => {
+                            (scalar, typed)
+                        }
+                        scalar => self.settle(scalar, typed)?,
+                    };
+                    let name = match alias {
+                        Some(alias) => alias.clone(),
+                        None => name_of(expr).1,
+                    };
+                    let mut column = plain_column(name, typed);
+                    if let Scalar::Column(index) = scalar
+                        && let Some((_, origin)) = self.scope().column(index)
+                    {
+                        (column.table, column.attnum) = origin.origin;
+                    }
+                    scalars.push(scalar);
+                    columns.push(column);
+                }
+            }
+        }
+        Ok((scalars, columns))
+    }
+
+    fn star(
+        &mut self,
+        names: &[Name],
+        at: u32,
+        scalars: &mut Vec<Scalar>,
+        columns: &mut Vec<Column>,
+    ) -> Result<(), PgError> {
+        let qualifier = names.last();
+        let scope = self.scope();
+        let mut found = false;
+        for relation in &scope.relations {
+            let wanted = match qualifier {
+                Some(qualifier) => relation.name == *qualifier,
+                None => !relation.qualified_only,
+            };
+            if !wanted {
+                continue;
+            }
+            found = true;
+            for (index, column) in relation.columns.iter().enumerate() {
+                if qualifier.is_none() && column.merged {
+                    continue;
+                }
+                scalars.push(Scalar::Column(relation.offset + index));
+                columns.push(Column {
+                    table: column.origin.0,
+                    attnum: column.origin.1,
+                    ..plain_column(column.name.clone(), column.typed)
+                });
+            }
+        }
+        match (found, qualifier) {
+            (true, _) => Ok(()),
+            (false, Some(qualifier)) => Err(missing_from(qualifier).at(at as usize)),
+            (false, None) => Err(PgError::new(
+                SqlState::SYNTAX_ERROR,
+                "SELECT * with no tables specified is not valid",
+            )
+            .at(at as usize)),
+        }
+    }
+
+    /// ORDER BY: a number, the name of a result, or any expression.
+    pub(super) fn sort_expr(
+        &mut self,
+        expr: &Expr,
+        targets: &[Scalar],
+        columns: &[Column],
+    ) -> Result<Scalar, PgError> {
+        match expr {
+            Expr::Integer(place) => {
+                let place = position(*place, targets.len(), "ORDER BY")?;
+                return Ok(targets[place].clone());
+            }
+            Expr::Column(names, at) if names.len() == 1 => {
+                let mut named = columns
+                    .iter()
+                    .zip(targets)
+                    .filter(|(column, _)| column.name == names[0])
+                    .map(|(_, target)| target);
+                if let Some(first) = named.next() {
+                    if named.any(|other| other != first) {
+                        let message = format!("ORDER BY \"{}\" is ambiguous", names[0]);
+                        return Err(
+                            PgError::new(SqlState::AMBIGUOUS_COLUMN, message).at(*at as usize)
+                        );
+                    }
+                    return Ok(first.clone());
+                }
+            }
+            _ => {}
+        }
+        let (scalar, typed) = self.settled(expr)?;
+        if matches!(typed.ty, Type::Json | Type::Void) {
+            return Err(PgError::new(
+                SqlState::UNDEFINED_FUNCTION,
+                format!(
+                    "could not identify an ordering operator for type {}",
+                    typed.ty
+                ),
+            )
+            .with_hint("Use an explicit ordering operator or modify the query."));
+        }
+        Ok(scalar)
+    }
+
+    /// GROUP BY: a number, an expression, or the name of a result that is no column.
+    pub(super) fn group_key(
+        &mut self,
+        expr: &Expr,
+        targets: &[Scalar],
+        columns: &[Column],
+    ) -> Result<Scalar, PgError> {
+        if let Expr::Integer(place) = expr {
+            let place = position(*place, targets.len(), "GROUP BY")?;
+            return Ok(targets[place].clone());
+        }
+        let bound = self.settled(expr);
+        match (bound, expr) {
+            (Ok((scalar, _)), _) => Ok(scalar),
+            (Err(error), Expr::Column(names, _)) if names.len() == 1 => {
+                let named = columns.iter().position(|column| column.name == names[0]);
+                match named {
+                    Some(place) => Ok(targets[place].clone()),
+                    None => Err(error),
+                }
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+pub(super) fn position(place: i64, width: usize, clause: &str) -> Result<usize, PgError> {
+    match usize::try_from(place) {
+        Ok(place @ 1..) if place <= width => Ok(place - 1),
+        _ => Err(PgError::new(
+            SqlState::INVALID_COLUMN_REFERENCE,
+            format!("{clause} position {place} is not in select list"),
+        )),
+    }
+}
+
+pub(super) fn plain_column(name: Name, typed: Typed) -> Column {
+    Column {
+        name,
+        ty: typed.ty,
+        typmod: typed.typmod,
+        table: 0,
+        attnum: 0,
+    }
+}
+
+/// The name of a column without an alias, and how sure it is
+/// (`FigureColnameInternal`).
+fn name_of(expr: &Expr) -> (u8, Name) {
+    let named = |name: &str| (2, Name::from(name));
+    let nameless = || (0, Name::from("?column?"));
+    match expr {
+        Expr::Column(names, _) => names.last().map_or_else(nameless, |name| (2, name.clone())),
+        Expr::Index(base, _) => name_of(base),
+        Expr::Call(call) => call
+            .name
+            .last()
+            .map_or_else(nameless, |name| (2, name.clone())),
+        Expr::Cast(inner, ty) => match name_of(inner) {
+            (0 | 1, _) => ty
+                .name
+                .last()
+                .map_or_else(nameless, |name| (1, name.clone())),
+            sure => sure,
+        },
+        Expr::Case { otherwise, .. } => match otherwise.as_deref().map(name_of) {
+            Some((sure @ 1.., name)) => (sure, name),
+            _ => (1, "case".into()),
+        },
+        Expr::Exists(_) => named("exists"),
+        Expr::Array(_) | Expr::ArrayQuery(_) => named("array"),
+        Expr::Row(_) => named("row"),
+        Expr::Subquery(query) => match &query.body {
+            QueryBody::Select(select) => match select.targets.first() {
+                Some(Target::Expr(_, Some(alias))) => (2, alias.clone()),
+                Some(Target::Expr(expr, None)) => name_of(expr),
+                _ => nameless(),
+            },
+            _ => nameless(),
+        },
+        _ => nameless(),
+    }
+}

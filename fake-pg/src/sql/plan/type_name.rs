@@ -1,0 +1,106 @@
+//! Names that stand for types and for OIDs of relations.
+//!
+//! A type that fake-pg has no values of is refused here with `0A000`, so no
+//! column and no cast ever has it. What a value must do to become of a type
+//! is `coerce`'s.
+
+use super::coerce::varchar_typmod;
+use super::{Binder, Scalar, Typed};
+use crate::engine::Relation;
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::{Name, TypeName};
+use crate::types::{Datum, Type};
+
+impl Binder<'_> {
+    /// The type a name stands for.
+    pub(crate) fn type_name(&self, name: &TypeName) -> Result<Typed, PgError> {
+        let found = match &name.name[..] {
+            [single] => find_type(single),
+            [schema, single] if &**schema == "pg_catalog" => find_type(single),
+            _ => None,
+        };
+        let shown = name.name.join(".");
+        let Some(ty) = found else {
+            return Err(PgError::new(
+                SqlState::UNDEFINED_OBJECT,
+                format!("type \"{shown}\" does not exist"),
+            )
+            .at(name.at as usize));
+        };
+        if matches!(
+            ty,
+            Type::Float4 | Type::Bpchar | Type::Date | Type::Timestamp | Type::Numeric
+        ) {
+            return Err(PgError::feature_not_supported(format_args!("type {ty}")));
+        }
+        let typmod = match (&name.modifiers[..], ty) {
+            ([], _) => -1,
+            ([length], Type::Varchar) if (1..=10_485_760).contains(length) => {
+                varchar_typmod(*length)
+            }
+            ([length], Type::Varchar) => {
+                let message = match length {
+                    ..=0 => "length for type varchar must be at least 1",
+                    _ => "length for type varchar cannot exceed 10485760",
+                };
+                return Err(PgError::new(SqlState::INVALID_PARAMETER_VALUE, message));
+            }
+            _ => {
+                return Err(PgError::feature_not_supported(format_args!(
+                    "a modifier of type {ty}"
+                )));
+            }
+        };
+        if !name.array {
+            return Ok(Typed { ty, typmod });
+        }
+        Ok(Typed {
+            ty: array_of(ty)?,
+            typmod,
+        })
+    }
+
+    /// `'t'::regclass`: the OID of a relation, looked up now.
+    pub(super) fn regclass(&self, name: &str) -> Result<Scalar, PgError> {
+        if let Ok(oid) = name.parse::<u32>() {
+            return Ok(Scalar::Const(Datum::Int8(oid.into())));
+        }
+        let plain = name.strip_prefix("public.").unwrap_or(name);
+        let folded: Name = match plain
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+        {
+            Some(quoted) => quoted.replace("\"\"", "\"").into(),
+            None => plain.to_lowercase().into(),
+        };
+        let oid = match self.catalog.relation(&folded) {
+            Some(Relation::Table(table)) => table.id.0,
+            Some(Relation::Sequence(sequence)) => sequence.id.0,
+            Some(Relation::Index(..)) => {
+                return Err(PgError::feature_not_supported("the regclass of an index"));
+            }
+            None => return Err(PgError::undefined_table(&folded)),
+        };
+        Ok(Scalar::Const(Datum::Int8(oid.into())))
+    }
+}
+
+/// 0A000 for what would be a numeric.
+pub(super) fn numeric() -> PgError {
+    PgError::feature_not_supported("type numeric")
+}
+
+/// A type by its name in the catalog.
+pub(super) fn find_type(name: &str) -> Option<Type> {
+    let by_name = Type::ALL.iter().find(|ty| ty.name() == name);
+    by_name
+        .copied()
+        .filter(|ty| !matches!(ty, Type::Unknown | Type::Record))
+}
+
+/// The array type over an element.
+pub(super) fn array_of(element: Type) -> Result<Type, PgError> {
+    element
+        .array()
+        .ok_or_else(|| PgError::feature_not_supported(format_args!("arrays of {element}")))
+}
