@@ -48,3 +48,8 @@ fn a_departed_clients_statement_still_commits() {
 fn settings_follow_transactions_and_limit_waits() {
     check(include_str!("scripts/settings.script"));
 }
+
+#[test]
+fn a_conflict_that_does_nothing_assigns_no_xid() {
+    check(include_str!("scripts/conflict.script"));
+}
