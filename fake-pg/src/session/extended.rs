@@ -454,7 +454,7 @@ fn parameters(bind: &Bind<'_>, types: &[Type]) -> Result<Vec<Datum>, PgError> {
                 each => each[place],
             };
             match Format::from_code(format)? {
-                Format::Binary => binary::read(ty, bytes),
+                Format::Binary => binary::read(ty, bytes, place + 1),
                 Format::Text => match std::str::from_utf8(bytes) {
                     Ok(value) => text::read(ty, value),
                     Err(error) => Err(binary::invalid_encoding(&bytes[error.valid_up_to()..])),

@@ -9,6 +9,12 @@ use crate::error::{PgError, SqlState};
 /// Microseconds from 1970, our epoch, to 2000, the wire's.
 const EPOCH: i64 = 946_684_800_000_000;
 
+/// `MIN_TIMESTAMP` and `END_TIMESTAMP`: from 4714 BC to the end of 294276.
+const TIMESTAMPS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+
+/// `MaxArraySize`: as many elements as fit an allocation.
+const ARRAY_LEN_MAX: i32 = 134_217_727;
+
 /// Writes a value that is not NULL.
 pub fn write(ty: Type, datum: &Datum, out: &mut BytesMut) -> Result<(), PgError> {
     match datum {
@@ -74,57 +80,56 @@ fn write_sized(ty: Type, datum: &Datum, out: &mut BytesMut) -> Result<(), PgErro
     Ok(())
 }
 
-/// Reads a value that is not NULL.
-pub fn read(ty: Type, bytes: &[u8]) -> Result<Datum, PgError> {
-    let wrong = || {
-        PgError::new(
-            SqlState::INVALID_BINARY_REPRESENTATION,
-            "incorrect binary data format",
-        )
-    };
+/// Reads the parameter `$place`, which is not NULL.
+pub fn read(ty: Type, bytes: &[u8], place: usize) -> Result<Datum, PgError> {
+    let mut rest = bytes;
+    let datum = receive(ty, &mut rest)?;
+    if !rest.is_empty() {
+        return Err(wrong(format!(
+            "incorrect binary data format in bind parameter {place}"
+        )));
+    }
+    Ok(datum)
+}
+
+/// Takes a value off a message; whether anything may be left is the caller's to say.
+fn receive(ty: Type, rest: &mut &[u8]) -> Result<Datum, PgError> {
     Ok(match ty {
-        Type::Bool => Datum::Bool(fixed::<1>(bytes)?[0] != 0),
-        Type::Int2 => Datum::Int2(i16::from_be_bytes(fixed(bytes)?)),
-        Type::Int4 => Datum::Int4(i32::from_be_bytes(fixed(bytes)?)),
-        Type::Int8 | Type::Xid8 => Datum::Int8(i64::from_be_bytes(fixed(bytes)?)),
-        Type::Oid | Type::Regclass => Datum::Int8(u32::from_be_bytes(fixed(bytes)?).into()),
-        Type::Float8 => Datum::Float8(f64::from_be_bytes(fixed(bytes)?)),
-        Type::Text | Type::Varchar | Type::Name | Type::Unknown => Datum::text(utf8(bytes)?),
-        Type::Bytea => Datum::Bytea(bytes.into()),
-        Type::Timestamptz => Datum::Timestamptz(Timestamp(
-            i64::from_be_bytes(fixed(bytes)?)
-                .checked_add(EPOCH)
-                .ok_or_else(wrong)?,
-        )),
-        Type::Interval => {
-            let all: [u8; 16] = fixed(bytes)?;
-            let (micros, rest) = all.split_at(8);
-            let (days, months) = rest.split_at(4);
-            Datum::Interval(Interval {
-                micros: i64::from_be_bytes(fixed(micros)?),
-                days: i32::from_be_bytes(fixed(days)?),
-                months: i32::from_be_bytes(fixed(months)?),
-            })
-        }
-        Type::Uuid => Datum::Uuid(fixed(bytes)?),
+        Type::Bool => match take::<1>(rest) {
+            Ok([value]) => Datum::Bool(value != 0),
+            Err(_) => return Err(too_short("no data left in message")),
+        },
+        Type::Int2 => Datum::Int2(i16::from_be_bytes(take(rest)?)),
+        Type::Int4 => Datum::Int4(i32::from_be_bytes(take(rest)?)),
+        Type::Int8 | Type::Xid8 => Datum::Int8(i64::from_be_bytes(take(rest)?)),
+        Type::Oid | Type::Regclass => Datum::Int8(u32::from_be_bytes(take(rest)?).into()),
+        Type::Float8 => Datum::Float8(f64::from_be_bytes(take(rest)?)),
+        Type::Text | Type::Varchar | Type::Name | Type::Unknown => Datum::text(utf8(all(rest))?),
+        Type::Bytea => Datum::Bytea(all(rest).into()),
+        Type::Timestamptz => Datum::Timestamptz(timestamp(i64::from_be_bytes(take(rest)?))?),
+        Type::Interval => Datum::Interval(Interval {
+            micros: i64::from_be_bytes(take(rest)?),
+            days: i32::from_be_bytes(take(rest)?),
+            months: i32::from_be_bytes(take(rest)?),
+        }),
+        Type::Uuid => Datum::Uuid(take(rest)?),
         Type::Json => {
-            let text = utf8(bytes)?;
+            let text = utf8(all(rest))?;
             json::validate(text)?;
             Datum::Json(text.into())
         }
-        Type::Jsonb => match bytes.split_first() {
-            Some((1, text)) => Datum::Json(json::normalize(utf8(text)?)?.into()),
-            Some((version, _)) => {
+        Type::Jsonb => match take(rest)? {
+            [1] => Datum::Json(json::normalize(utf8(all(rest))?)?.into()),
+            [version] => {
                 return Err(PgError::new(
                     SqlState::INTERNAL_ERROR,
                     format!("unsupported jsonb version number {version}"),
                 ));
             }
-            None => return Err(too_short()),
         },
         Type::Void => Datum::Void,
         _ => match ty.element() {
-            Some(element) => Datum::Array(array(element, bytes)?.into()),
+            Some(element) => Datum::Array(array(element, rest)?.into()),
             None => {
                 return Err(PgError::feature_not_supported(format_args!(
                     "type {}",
@@ -135,15 +140,40 @@ pub fn read(ty: Type, bytes: &[u8]) -> Result<Datum, PgError> {
     })
 }
 
-fn array(element: Type, bytes: &[u8]) -> Result<Vec<Datum>, PgError> {
-    let mut rest = bytes;
-    let dimensions = take_i32(&mut rest)?;
-    let _has_nulls = take_i32(&mut rest)?;
-    let oid = take_i32(&mut rest)? as u32;
+fn timestamp(micros: i64) -> Result<Timestamp, PgError> {
+    let infinite = |name| {
+        Err(PgError::feature_not_supported(format_args!(
+            "the timestamp '{name}'"
+        )))
+    };
+    match micros {
+        i64::MAX => return infinite("infinity"),
+        i64::MIN => return infinite("-infinity"),
+        _ => {}
+    }
+    let valid = TIMESTAMPS.contains(&micros).then_some(micros);
+    let ours = valid.and_then(|micros| micros.checked_add(EPOCH));
+    ours.map(Timestamp)
+        .ok_or_else(|| PgError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range"))
+}
+
+fn array(element: Type, rest: &mut &[u8]) -> Result<Vec<Datum>, PgError> {
+    let dimensions = i32::from_be_bytes(take(rest)?);
+    if dimensions < 0 {
+        return Err(wrong(format!("invalid number of dimensions: {dimensions}")));
+    }
+    if !matches!(i32::from_be_bytes(take(rest)?), 0 | 1) {
+        return Err(wrong("invalid array flags".into()));
+    }
+    let oid = u32::from_be_bytes(take(rest)?);
     if oid != element.oid() {
+        let sent = Type::from_oid(oid).map_or("???", Type::sql_name);
         return Err(PgError::new(
             SqlState::DATATYPE_MISMATCH,
-            "wrong element type",
+            format!(
+                "binary data has array element type {oid} ({sent}) instead of expected {} ({element})",
+                element.oid()
+            ),
         ));
     }
     match dimensions {
@@ -155,48 +185,52 @@ fn array(element: Type, bytes: &[u8]) -> Result<Vec<Datum>, PgError> {
             ));
         }
     }
-    let len = take_i32(&mut rest)?;
-    let _lower_bound = take_i32(&mut rest)?;
+    let len = i32::from_be_bytes(take(rest)?);
+    let _lower_bound = i32::from_be_bytes(take(rest)?);
+    if !(0..=ARRAY_LEN_MAX).contains(&len) {
+        return Err(PgError::new(
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+            format!("array size exceeds the maximum allowed ({ARRAY_LEN_MAX})"),
+        ));
+    }
     let mut items = Vec::new();
-    for _ in 0..len {
-        let size = take_i32(&mut rest)?;
-        if size < 0 {
+    for number in 1..=len {
+        let size = i32::from_be_bytes(take(rest)?);
+        let Ok(size) = usize::try_from(size) else {
             items.push(Datum::Null);
             continue;
+        };
+        let Some((mut item, tail)) = rest.split_at_checked(size) else {
+            return Err(wrong("insufficient data left in message".into()));
+        };
+        *rest = tail;
+        items.push(receive(element, &mut item)?);
+        if !item.is_empty() {
+            return Err(wrong(format!(
+                "improper binary format in array element {number}"
+            )));
         }
-        if rest.len() < size as usize {
-            return Err(too_short());
-        }
-        let (item, tail) = rest.split_at(size as usize);
-        items.push(read(element, item)?);
-        rest = tail;
     }
     Ok(items)
 }
 
-fn take_i32(rest: &mut &[u8]) -> Result<i32, PgError> {
-    let (head, tail) = rest.split_first_chunk::<4>().ok_or_else(too_short)?;
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], PgError> {
+    let short = || too_short("insufficient data left in message");
+    let (head, tail) = rest.split_first_chunk().ok_or_else(short)?;
     *rest = tail;
-    Ok(i32::from_be_bytes(*head))
+    Ok(*head)
 }
 
-fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], PgError> {
-    if bytes.len() < N {
-        return Err(too_short());
-    }
-    bytes.try_into().map_err(|_| {
-        PgError::new(
-            SqlState::INVALID_BINARY_REPRESENTATION,
-            "incorrect binary data format",
-        )
-    })
+fn all<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    std::mem::take(rest)
 }
 
-fn too_short() -> PgError {
-    PgError::new(
-        SqlState::PROTOCOL_VIOLATION,
-        "insufficient data left in message",
-    )
+fn wrong(message: String) -> PgError {
+    PgError::new(SqlState::INVALID_BINARY_REPRESENTATION, message)
+}
+
+fn too_short(message: &str) -> PgError {
+    PgError::new(SqlState::PROTOCOL_VIOLATION, message)
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, PgError> {
