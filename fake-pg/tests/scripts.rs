@@ -53,3 +53,8 @@ fn settings_follow_transactions_and_limit_waits() {
 fn a_conflict_that_does_nothing_assigns_no_xid() {
     check(include_str!("scripts/conflict.script"));
 }
+
+#[test]
+fn a_failing_commit_is_told_where_it_happens() {
+    check(include_str!("scripts/failing_commit.script"));
+}

@@ -7,13 +7,15 @@
 //!
 //! Messages: `Q sql`, `P [name=]sql`, `B [portal]/[statement] [values…]`, `D S name`, `D P name`,
 //! `E [portal] [rows]`, `C S name`, `C P name`, `S`, `H`, `X`; `ext sql` is `P sql | B | E`.
-//! Deeds: `cancel`, `terminate`, `eof` on a session; `wait 100ms`, `crash`, `commits` on `server`.
+//! Deeds: `cancel`, `terminate`, `eof` on a session; `wait 100ms`, `crash`, `fail 23505` on `server`:
+//! the next COMMIT fails with that code when its deferred constraints are checked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bytes::BytesMut;
-use fake_pg::engine::{Engine, Pid, Timestamp};
+use fake_pg::engine::{CommitPoint, Engine, Pid, Timestamp};
+use fake_pg::error::SqlState;
 use fake_pg::session::{CommitAction, Next, Session};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::IsNull;
@@ -61,6 +63,8 @@ struct Server {
     now: i64,
     clients: BTreeMap<String, Client>,
     pids: i32,
+    /// What the next COMMIT fails with.
+    failure: Option<SqlState>,
 }
 
 struct Client {
@@ -94,6 +98,7 @@ impl Server {
                     .values_mut()
                     .for_each(|client| client.woken = true);
             }
+            ("fail", code) => self.failure = Some(code.parse().expect("an SQLSTATE")),
             ("crash", "") => {
                 self.clients.clear();
                 let recovery = self.engine.crash();
@@ -151,6 +156,10 @@ impl Server {
                     .advance(&mut self.engine, Timestamp(self.now))
                 {
                     Next::Write => client.session.take_output(&mut client.replies),
+                    Next::Commit(_, CommitPoint::Deferred) => {
+                        let failure = self.failure.take().map(CommitAction::Fail);
+                        client.session.resume(failure.unwrap_or(CommitAction::GoOn));
+                    }
                     Next::Commit(..) => client.session.resume(CommitAction::GoOn),
                     Next::Read => break,
                     Next::Wait(wait) => {
