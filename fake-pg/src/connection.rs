@@ -19,7 +19,9 @@ use crate::postmaster::{Postmaster, Pump};
 
 /// How much one read takes in before the session gets to see it.
 const READ_MAX: usize = 1 << 20;
-/// How much is asked from the stream at a time.
+/// How much is asked from the stream at first.
+const READ_FIRST: usize = 1 << 10;
+/// How much is asked from it when there is more.
 const READ_CHUNK: usize = 8 << 10;
 
 /// Serves one client until either side ends the session.
@@ -176,7 +178,11 @@ fn poll_available<S: AsyncRead + Unpin>(
 ) -> Poll<bool> {
     let before = inbox.len();
     while inbox.len() < READ_MAX {
-        inbox.reserve(READ_CHUNK);
+        // Most requests are short: only one that goes on is worth a large buffer.
+        inbox.reserve(match inbox.is_empty() {
+            true => READ_FIRST,
+            false => READ_CHUNK,
+        });
         let read = std::pin::pin!(stream.read_buf(inbox)).poll(context);
         match read {
             Poll::Pending if inbox.len() == before => return Poll::Pending,

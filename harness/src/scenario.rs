@@ -154,7 +154,7 @@ impl Scenario {
             }],
             jobs: Vec::new(),
             redeliver: Redeliver::Never,
-            redelivery_delay: Duration::from_millis(20),
+            redelivery_delay: Duration::from_millis(10),
             workers: Vec::new(),
             promises: Vec::new(),
             inboxes: Vec::new(),

@@ -57,6 +57,9 @@ pub enum Next {
     Close,
 }
 
+/// Room for the replies that most exchanges need.
+const OUTPUT_FIRST: usize = 1 << 10;
+
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
@@ -126,7 +129,7 @@ impl Session {
             pid,
             key,
             input: BytesMut::new(),
-            output: BytesMut::new(),
+            output: BytesMut::with_capacity(OUTPUT_FIRST),
             due: 0,
             ended: false,
             lost: false,

@@ -1,10 +1,11 @@
 //! What the session writes: errors, notices, rows, ReadyForQuery.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, BytesMut};
 
 use super::{Session, Work};
 use crate::error::{PgError, Severity, SqlState};
-use crate::sql::settings::REPORTED;
 use crate::sql::{Column, CommandTag};
 use crate::types::{Datum, binary, text};
 use crate::wire::backend::{self, Field, Presence};
@@ -82,16 +83,15 @@ impl Session {
         if self.settings.is_same(&self.reported) {
             return;
         }
-        for name in REPORTED {
-            let before = self.reported.show(name).filter(|_| self.let_in);
-            let now = match *name {
-                "session_authorization" => Some(self.user.to_string()),
-                name => self.settings.show(name),
+        let before = self.reported.reported();
+        for ((name, now), (_, before)) in self.settings.reported().zip(before) {
+            let now = match name {
+                "session_authorization" => Cow::Borrowed(&*self.user),
+                _ => now,
             };
-            if before != now
-                && let Some(value) = now
-            {
-                backend::parameter_status(&mut self.output, name, &value);
+            // Whoever is being let in has been told nothing yet.
+            if !self.let_in || now != before {
+                backend::parameter_status(&mut self.output, name, &now);
             }
         }
         self.reported = self.settings.clone();

@@ -5,8 +5,9 @@
 //! names and values are checked here. A setting that PostgreSQL has and fake-pg
 //! lacks is refused with `0A000` unless it changes nothing a client can see.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::error::{PgError, SqlState};
@@ -103,7 +104,7 @@ const KNOWN: &[Known] = &[
 
 /// The settings the server reports by ParameterStatus, in the order of
 /// PostgreSQL 15's start-up: by name, in any case.
-pub const REPORTED: &[&str] = &[
+const REPORTED: &[&str] = &[
     "application_name",
     "client_encoding",
     "DateStyle",
@@ -118,6 +119,10 @@ pub const REPORTED: &[&str] = &[
     "standard_conforming_strings",
     "TimeZone",
 ];
+
+/// What is known of these: looked up once.
+static REPORTED_KNOWN: LazyLock<Vec<&'static Known>> =
+    LazyLock::new(|| REPORTED.iter().filter_map(|name| find(name)).collect());
 
 /// Values that differ from the defaults, keyed by the folded name.
 type Values = Arc<BTreeMap<String, String>>;
@@ -214,11 +219,22 @@ impl Settings {
         let Some(known) = find(name) else {
             return self.state.now.get(&name.to_lowercase()).cloned();
         };
+        Some(self.shown(known).into_owned())
+    }
+
+    /// The settings that clients are told of, as SHOW shows them.
+    pub fn reported(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        REPORTED_KNOWN
+            .iter()
+            .map(|known| (known.name, self.shown(known)))
+    }
+
+    fn shown(&self, known: &Known) -> Cow<'_, str> {
         let raw = self.raw(known);
-        Some(match known.kind {
-            Kind::Time => show_time(raw),
-            _ => raw.to_string(),
-        })
+        match known.kind {
+            Kind::Time => Cow::Owned(show_time(raw)),
+            _ => Cow::Borrowed(raw),
+        }
     }
 
     fn raw(&self, known: &Known) -> &str {

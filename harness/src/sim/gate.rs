@@ -52,6 +52,7 @@ struct Raised(Arc<str>);
 
 impl<F: Future> Gate<F> {
     pub(crate) fn new(process: ProcessId, task: TaskName, future: F) -> Gate<F> {
+        World::with(|world| world.tasks.set(world.tasks.get() + 1));
         Gate {
             future: Some(Box::pin(future)),
             task,
@@ -223,7 +224,11 @@ impl<F> Gate<F> {
 
 impl<F> Drop for Gate<F> {
     fn drop(&mut self) {
-        if let (Some(_), Some(world)) = (&self.stall, World::current()) {
+        let Some(world) = World::current() else {
+            return;
+        };
+        world.tasks.set(world.tasks.get() - 1);
+        if self.stall.is_some() {
             world.stalled.set(world.stalled.get() - 1);
         }
     }

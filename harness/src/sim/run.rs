@@ -24,10 +24,8 @@ use crate::plan::{Fault, Plan, Workload};
 use crate::scenario::BROKER;
 use crate::seed::Seed;
 
-/// How long a killed process, or a crashed server, stays down.
+/// How long a crashed server stays down.
 const RESTART_TICKS: u32 = 2;
-/// After the last job, closed connections have so many ticks to be noticed.
-const DRAIN_TICKS: u32 = 3;
 /// On a schedule with a seed, messages take up to so many ticks.
 const LATENCY_TICKS_MAX: u32 = 3;
 
@@ -118,9 +116,6 @@ struct Stepper<'w> {
     tick: Duration,
     /// Replacements started so far: each gets a host of its own.
     replacements: usize,
-    healed: bool,
-    /// Since when nothing can happen any more, in ticks.
-    idle_ticks: u32,
 }
 
 impl<'w> Stepper<'w> {
@@ -149,8 +144,6 @@ impl<'w> Stepper<'w> {
             sim: builder.build(),
             tick: scenario.tick,
             replacements: 0,
-            healed: false,
-            idle_ticks: 0,
         };
         stepper.add_hosts(&order.workload);
         stepper
@@ -245,14 +238,18 @@ impl<'w> Stepper<'w> {
         }
     }
 
-    /// Ends a killed process's host; it starts again unless a replacement has.
+    /// Ends a killed process: its sockets close at once, and as under a supervisor without back-off
+    /// its next life begins, unless a replacement has been started.
     fn end_process(&mut self, process: usize) {
         let (host, job, replaced) = self.world.process(process, |p| {
             p.frozen = true;
             p.ended = true;
             (p.host.clone(), p.job.take(), p.stopping)
         });
-        self.sim.crash(&*host);
+        match replaced {
+            true => self.sim.crash(&*host),
+            false => self.sim.bounce(&*host),
+        }
         if let Some(job) = job {
             self.world.log(What::Info {
                 process,
@@ -260,10 +257,6 @@ impl<'w> Stepper<'w> {
                 reason: "killed".into(),
             });
             self.world.end_attempt(job, false);
-        }
-        if !replaced {
-            self.world
-                .later(self.tick * RESTART_TICKS, Timer::StartWorker(host));
         }
     }
 
@@ -298,7 +291,6 @@ impl<'w> Stepper<'w> {
             let Some((_, timer)) = timer else { return };
             match timer {
                 Timer::Redeliver(job) => self.world.return_job(job),
-                Timer::StartWorker(host) => self.sim.bounce(&*host),
                 Timer::StartServer { server, without } => {
                     self.world.servers[server].restart(without);
                     self.sim.bounce(&*self.world.servers[server].name);
@@ -331,22 +323,15 @@ impl<'w> Stepper<'w> {
         if pending {
             // What a stall or a time-out held up has its chance when it is over.
             world.touch(now);
-            self.idle_ticks = 0;
             return false;
         }
         let quiet = now - world.last_progress() >= world.setup.scenario.quiet;
-        self.idle_ticks = if world.is_idle() {
-            self.idle_ticks + 1
-        } else {
-            0
-        };
-        if !quiet && self.idle_ticks < DRAIN_TICKS {
+        if !quiet && !world.is_idle() {
             return false;
         }
         if world.links.borrow().any_silent() {
             world.log(What::Healed);
             world.links.borrow_mut().heal();
-            self.healed = true;
             return false;
         }
         // A job that is still under way may yet move: only the limit ends it.
@@ -381,23 +366,13 @@ impl<'w> Stepper<'w> {
 }
 
 impl World {
-    /// Whether nothing can happen any more: no job, no daemon, no open connection, no message, and
-    /// no transaction that a client has left behind: its COMMIT may be under way.
+    /// Whether nothing can happen any more: no job, no daemon, no task, no session, no message.
     fn is_idle(&self) -> bool {
-        let daemons = self
-            .setup
-            .scenario
-            .workers
-            .iter()
-            .any(|worker| !worker.takes_jobs);
-        !daemons
-            && self.jobs.borrow().outstanding == 0
-            && self
-                .processes
-                .borrow()
-                .iter()
-                .all(|process| process.open_streams == 0 || process.ended)
+        let workers = &self.setup.scenario.workers;
+        self.jobs.borrow().outstanding == 0
+            && self.tasks.get() == 0
+            && workers.iter().all(|worker| worker.takes_jobs)
             && self.broker.borrow().is_idle()
-            && self.servers.iter().all(Server::is_at_rest)
+            && self.servers.iter().all(Server::is_deserted)
     }
 }

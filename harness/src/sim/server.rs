@@ -164,10 +164,9 @@ impl Server {
         }
     }
 
-    /// Whether no session is in a transaction.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        let sessions = self.postmaster.borrow().sessions();
-        sessions.iter().all(|session| !session.in_transaction)
+    /// Whether nobody is connected, not even a client that has gone and was not missed yet.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.postmaster.borrow().sessions().is_empty()
     }
 
     /// Sessions and locks that nobody will ever give back, now that the run is over.

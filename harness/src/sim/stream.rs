@@ -72,7 +72,6 @@ impl Stream {
         let connection = World::with(|world| {
             let connection = world.process(process, |process| {
                 process.connections += 1;
-                process.open_streams += 1;
                 process.connections
             });
             world.links.borrow_mut().open(local, process, job, server);
@@ -256,14 +255,6 @@ impl AsyncWrite for Stream {
         }
         std::task::ready!(stream.poll_send(cx))?;
         Pin::new(&mut stream.tcp).poll_shutdown(cx)
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some(world) = World::current() {
-            world.process(self.process, |process| process.open_streams -= 1);
-        }
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) failure: RefCell<Option<String>>,
     /// Tasks seen that no gate holds.
     pub(crate) ungated: Cell<usize>,
+    /// How many gated tasks there are.
+    pub(crate) tasks: Cell<usize>,
     /// How many tasks are stalled.
     pub(crate) stalled: Cell<usize>,
     /// The process whose task is being polled.
@@ -89,8 +91,6 @@ pub(crate) enum Action {
 pub(crate) enum Timer {
     /// A job is handed out again.
     Redeliver(Arc<str>),
-    /// A worker's host starts again.
-    StartWorker(Rc<str>),
     /// A server's host starts again.
     StartServer { server: usize, without: Option<u64> },
     /// A process that was told to stop is killed.
@@ -111,7 +111,6 @@ pub(crate) struct Process {
     /// Changes with the anchor: await points are counted from it.
     pub(crate) anchored: u32,
     pub(crate) connections: u32,
-    pub(crate) open_streams: u32,
     pub(crate) effects: u32,
     pub(crate) children: BTreeMap<Arc<str>, u32>,
     pub(crate) boundaries: BTreeMap<Arc<str>, u32>,
@@ -176,6 +175,7 @@ impl World {
             timers_set: Cell::new(0),
             failure: RefCell::default(),
             ungated: Cell::new(0),
+            tasks: Cell::new(0),
             stalled: Cell::new(0),
             polling: Cell::new(None),
             locating,
@@ -210,9 +210,14 @@ impl World {
     /// Outside a run: a handle has left its simulation, for another thread or a later time.
     #[track_caller]
     pub(crate) fn with<T>(f: impl FnOnce(&World) -> T) -> T {
-        let world = World::current()
-            .expect("an Env or one of its connections is used outside the simulation it came from");
-        f(&world)
+        CURRENT.with_borrow(|world| match world {
+            Some(world) => f(world),
+            None => {
+                panic!(
+                    "an Env or one of its connections is used outside the simulation it came from"
+                )
+            }
+        })
     }
 
     /// Simulated time since the run began.
@@ -311,7 +316,6 @@ impl World {
             anchor: Anchor::Start,
             anchored: 0,
             connections: 0,
-            open_streams: 0,
             effects: 0,
             children: BTreeMap::new(),
             boundaries: BTreeMap::new(),
