@@ -192,12 +192,13 @@ impl<'a> Explore<'a> {
         .len())
     }
 
-    /// Calls `work` for each schedule of a stage on all threads.
+    /// Calls `work` for each schedule of a stage on all threads, each with a setup of its own.
     fn map<T: Send>(
         &self,
         stage: &'static str,
+        setup: &Setup,
         n: usize,
-        work: impl Fn(usize) -> T + Sync,
+        work: impl Fn(&Arc<Setup>, usize) -> T + Sync,
     ) -> Vec<T> {
         let tell = |done| {
             (self.progress)(Progress {
@@ -206,7 +207,8 @@ impl<'a> Explore<'a> {
                 stage,
             });
         };
-        parallel::map(self.threads, n, work, &tell)
+        let equip = || Arc::new(setup.unshared());
+        parallel::map(self.threads, n, equip, work, &tell)
     }
 
     fn run_singles(
@@ -217,9 +219,9 @@ impl<'a> Explore<'a> {
         certificate: &mut Certificate,
     ) -> Result<(), ExploreError> {
         let runs = singles.len() * self.repeat;
-        let outcomes = self.map("single faults", runs, |i| {
+        let outcomes = self.map("single faults", &baseline.setup, runs, |setup, i| {
             let schedule = &singles[i % singles.len()];
-            run_single(&baseline.setup, schedule, i % RERUN_EVERY == 0)
+            run_single(setup, schedule, i % RERUN_EVERY == 0)
         });
         certificate.run_twice = runs.div_ceil(RERUN_EVERY);
         for (schedule, outcome) in singles.iter().cycle().zip(outcomes) {
@@ -247,7 +249,7 @@ impl<'a> Explore<'a> {
         let plans: Vec<Plan> = (0..SEEDS)
             .map(|i| baseline::seeded(self.seed.child("schedule", i as u64)))
             .collect();
-        let outcomes = self.map("seeds", SEEDS, |i| run_plan(setup, &plans[i]));
+        let outcomes = self.map("seeds", setup, SEEDS, |setup, i| run_plan(setup, &plans[i]));
         for (plan, outcome) in plans.iter().zip(outcomes) {
             let (judgement, hash) = outcome?;
             found.add(None, false, plan, &judgement, hash);

@@ -25,7 +25,9 @@ pub(crate) fn run(
         .iter()
         .filter(|first| is_near_an_end(first, singles))
         .collect();
-    let outcomes = explore.map("pairs", firsts.len(), |i| after(explore, setup, firsts[i]));
+    let outcomes = explore.map("pairs", setup, firsts.len(), |setup, i| {
+        after(explore, setup, firsts[i])
+    });
     for (first, outcome) in firsts.iter().zip(outcomes) {
         for (plan, judgement, hash) in outcome? {
             found.add_pair(first.fault.kind.class(), &plan, &judgement, hash);

@@ -11,11 +11,18 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Calls `work` for `0..n` on so many threads, and `done` now and then with how many are through.
-pub(crate) fn map<T, W>(threads: usize, n: usize, work: W, done: &(dyn Fn(usize) + Sync)) -> Vec<T>
+/// Calls `work` for `0..n` on so many threads, each with what `equip` gives it for itself, and
+/// `done` now and then with how many are through.
+pub(crate) fn map<T, E, W>(
+    threads: usize,
+    n: usize,
+    equip: impl Fn() -> E + Sync,
+    work: W,
+    done: &(dyn Fn(usize) + Sync),
+) -> Vec<T>
 where
     T: Send,
-    W: Fn(usize) -> T + Sync,
+    W: Fn(&E, usize) -> T + Sync,
 {
     /// How many a thread takes at a time: few enough that the last ones finish together.
     const BATCH: usize = 8;
@@ -23,6 +30,7 @@ where
     let through = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(n));
     let worker = || {
+        let equipment = equip();
         let mut mine = Vec::new();
         loop {
             let start = next.fetch_add(BATCH, Ordering::Relaxed);
@@ -30,7 +38,7 @@ where
                 break;
             }
             let end = (start + BATCH).min(n);
-            mine.extend((start..end).map(|i| (i, work(i))));
+            mine.extend((start..end).map(|i| (i, work(&equipment, i))));
             done(through.fetch_add(end - start, Ordering::Relaxed) + (end - start));
         }
         results
@@ -60,8 +68,8 @@ mod tests {
     fn results_stand_in_order_on_any_number_of_threads() {
         for threads in [1, 2, 7] {
             assert_eq!(
-                map(threads, 100, |i| i * i, &|_| {}),
-                (0..100).map(|i| i * i).collect::<Vec<_>>()
+                map(threads, 100, || 2, |two, i| two * i, &|_| {}),
+                (0..100).map(|i| 2 * i).collect::<Vec<_>>()
             );
         }
     }

@@ -171,12 +171,8 @@ pub(crate) fn run(
         return Ok(());
     }
     let strategy = orders(&explore.scenario, &explore.classes);
-    let outcomes = explore.map("drawn plans", explore.cases, |i| {
-        draw(
-            &baseline.setup,
-            &strategy,
-            explore.seed.child("case", i as u64),
-        )
+    let outcomes = explore.map("drawn plans", &baseline.setup, explore.cases, |setup, i| {
+        draw(setup, &strategy, explore.seed.child("case", i as u64))
     });
     for outcome in outcomes {
         let (judgement, failure) = outcome?;

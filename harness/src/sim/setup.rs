@@ -47,6 +47,17 @@ impl Setup {
         })
     }
 
+    /// The same for a thread of its own: engines that several threads clone slow each other down.
+    pub(crate) fn unshared(&self) -> Setup {
+        let engines = self.engines.iter();
+        Setup {
+            engines: engines
+                .map(|(engine, ledger)| (engine.unshared(), ledger.clone()))
+                .collect(),
+            ..self.clone()
+        }
+    }
+
     /// The same, with a control that the oracles must catch.
     pub(crate) fn with_control(&self, control: Control) -> Setup {
         Setup {
