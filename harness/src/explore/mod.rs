@@ -44,7 +44,7 @@ const CASES: usize = 256;
 /// An exploration to be started: what to try, and how much of it.
 ///
 /// ```no_run
-/// # fn receipts() -> midcommit::Scenario { unimplemented!() }
+/// # fn receipts() -> midcommit::Scenario { midcommit::Scenario::new("receipts") }
 /// let matrix = midcommit::explore(receipts()).cases(1000).matrix();
 /// ```
 pub struct Explore<'a> {
