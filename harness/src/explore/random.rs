@@ -19,7 +19,7 @@ use super::exhaustive::Schedule;
 use super::shrink;
 use super::{Explore, ExploreError, Findings};
 use crate::history::HistoryHash;
-use crate::oracle::{Judgement, judge};
+use crate::oracle::{Judgement, Verdict, judge};
 use crate::plan::{Class, Kind, Plan, Workload};
 use crate::scenario::Scenario;
 use crate::seed::Seed;
@@ -171,26 +171,27 @@ pub(crate) fn run(
         return Ok(());
     }
     let strategy = orders(&explore.scenario, &explore.classes);
-    let outcomes = explore.map("drawn plans", &baseline.setup, explore.cases, |setup, i| {
-        draw(setup, &strategy, explore.seed.child("case", i as u64))
+    let cases = explore.cases;
+    let outcomes = explore.map("drawn plans", &baseline.setup, cases, |setup, i| {
+        let seed = explore.seed.child("case", i as u64);
+        draw(setup, &strategy, seed, |verdict| found.is_known(verdict))
     });
     for outcome in outcomes {
         let (judgement, failure) = outcome?;
         found.drawn.count(judgement.verdict);
-        if let Some((plan, judgement, hash)) = failure
-            && !found.is_known(judgement.verdict)
-        {
+        if let Some((plan, judgement, hash)) = failure {
             found.keep(None, true, &plan, &judgement, hash);
         }
     }
     Ok(())
 }
 
-/// Draws one case, and shrinks it if it fails.
+/// Draws one case, and shrinks it if it fails in a way that no plan with fewer faults is known for.
 fn draw(
     setup: &Arc<Setup>,
     strategy: &impl Strategy<Value = Order>,
     seed: Seed,
+    is_known: impl Fn(Verdict) -> bool,
 ) -> Result<(Judgement, Option<Failure>), ExploreError> {
     let mut bytes = [0; 32];
     seed.stream("proptest").fill_bytes(&mut bytes);
@@ -204,10 +205,10 @@ fn draw(
         .new_tree(&mut runner)
         .map_err(|reason| ExploreError::Unusable(reason.to_string()))?;
     let (judgement, mut plan) = judge_drawn(setup, &tree.current())?;
-    if judgement.is_ok() {
+    let verdict = judgement.verdict;
+    if judgement.is_ok() || is_known(verdict) {
         return Ok((judgement, None));
     }
-    let verdict = judgement.verdict;
     for _ in 0..SHRINKS_MAX {
         if !tree.simplify() {
             break;
