@@ -21,9 +21,16 @@ fn every_kept_plan_still_earns_its_verdict() {
         let scenario = catalogue.iter().find(|known| known.name() == scenario);
         let scenario = scenario.unwrap_or_else(|| panic!("{name}: no such scenario"));
         let text = fs::read_to_string(&path).expect("it can be read");
-        let plan: Plan = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
-        let replayed_plan = replay(scenario, &plan).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(replayed_plan.judgement.verdict.name(), verdict, "{name}: {plan}");
+        let plan: Plan = text
+            .parse()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let replayed_plan =
+            replay(scenario, &plan).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            replayed_plan.judgement.verdict.name(),
+            verdict,
+            "{name}: {plan}"
+        );
         replayed += 1;
     }
     assert!(replayed > 0, "no plan in {}", folder.display());

@@ -28,7 +28,7 @@ use exhaustive::Schedule;
 
 use crate::history::HistoryHash;
 use crate::oracle::{Judgement, Verdict, judge};
-use crate::plan::{Class, Plan, Point};
+use crate::plan::{Class, Fault, Plan, Point};
 use crate::replay::{self, ReplayError};
 use crate::scenario::Scenario;
 use crate::seed::Seed;
@@ -168,6 +168,10 @@ impl<'a> Explore<'a> {
         }
         certificate.drawn = self.cases;
         random::run(&self, &baseline, &singles, &mut found)?;
+        // In the order of the matrix, whatever order the points had.
+        found
+            .counterexamples
+            .sort_by_key(|example| (example.drawn, example.class));
         Ok(Exploration {
             seed: self.seed,
             cells: found.cells,
@@ -372,19 +376,23 @@ impl Findings {
         judgement: &Judgement,
         hash: HistoryHash,
     ) {
-        let known = self.counterexamples.iter().any(|known| {
+        let example = Counterexample {
+            class,
+            drawn,
+            plan: plan.clone(),
+            judgement: judgement.clone(),
+            hash,
+        };
+        let known = self.counterexamples.iter_mut().find(|known| {
             known.class == class
                 && known.drawn == drawn
                 && known.judgement.verdict == judgement.verdict
         });
-        if !known {
-            self.counterexamples.push(Counterexample {
-                class,
-                drawn,
-                plan: plan.clone(),
-                judgement: judgement.clone(),
-                hash,
-            });
+        match known {
+            // Of plans as small as each other, one that strikes the worker's own task reads best.
+            Some(known) if children_struck(plan) < children_struck(&known.plan) => *known = example,
+            Some(_) => {}
+            None => self.counterexamples.push(example),
         }
     }
 
@@ -394,6 +402,13 @@ impl Findings {
             .values()
             .any(|cell| cell.verdicts.contains_key(&verdict))
     }
+}
+
+/// How many of a plan's faults strike tasks that a worker has spawned.
+fn children_struck(plan: &Plan) -> usize {
+    let strikes_child =
+        |fault: &&Fault| matches!(&fault.at, Point::Await { task, .. } if task.child.is_some());
+    plan.faults.iter().filter(strikes_child).count()
 }
 
 /// Why an exploration proves nothing.
