@@ -291,6 +291,8 @@ impl<'w> Stepper<'w> {
             let Some((_, timer)) = timer else { return };
             match timer {
                 Timer::Redeliver(job) => self.world.return_job(job),
+                // The connection has a clock of its own.
+                Timer::EndDelay => {}
                 Timer::StartServer { server, without } => {
                     self.world.servers[server].restart(without);
                     self.sim.bounce(&*self.world.servers[server].name);
@@ -321,7 +323,7 @@ impl<'w> Stepper<'w> {
             || !world.actions.borrow().is_empty()
             || world.stalled.get() > 0;
         if pending {
-            // What a stall or a time-out held up has its chance when it is over.
+            // What a stall, a delay or a time-out held up has its chance when it is over.
             world.touch(now);
             return false;
         }

@@ -15,6 +15,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,7 +24,7 @@ use turmoil::net::TcpStream;
 
 use super::cursor::Here;
 use super::frames::{Replies, Requests, Segment, Told};
-use super::world::{Action, World};
+use super::world::{Action, Timer, World};
 use crate::plan::{Cut, Exchange, Fault, Kind, Point, Side};
 
 /// How much is taken from the network at a time.
@@ -156,7 +157,7 @@ impl Wire {
             None => {
                 if let Kind::Delay(time) = fault.kind {
                     self.delayed = self.inbox.split_off(start + byte_of(&fault) as usize);
-                    self.request_delay = Some(Box::pin(tokio::time::sleep(time)));
+                    self.request_delay = Some(delay(time));
                 }
             }
         }
@@ -294,6 +295,12 @@ impl Wire {
     }
 }
 
+/// A delay, which the run waits for: what is held back has its chance when it is over.
+fn delay(time: Duration) -> Pin<Box<Sleep>> {
+    World::with(|world| world.later(time, Timer::EndDelay));
+    Box::pin(tokio::time::sleep(time))
+}
+
 /// The byte a fault on the wire strikes after.
 fn byte_of(fault: &Fault) -> u32 {
     match fault.at {
@@ -374,7 +381,7 @@ impl AsyncWrite for Wire {
                 Some(cut) => wire.cut(cut, cx),
                 None => {
                     if let Kind::Delay(time) = kind {
-                        wire.reply_delay = Some(Box::pin(tokio::time::sleep(time)));
+                        wire.reply_delay = Some(delay(time));
                     }
                     wire.outbox.extend_from_slice(&bytes[at..]);
                     // The delay's clock starts now, and wakes whoever serves this connection.

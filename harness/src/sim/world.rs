@@ -95,6 +95,8 @@ pub(crate) enum Timer {
     StartServer { server: usize, without: Option<u64> },
     /// A process that was told to stop is killed.
     EndGrace(ProcessId),
+    /// What a delay held back passes now.
+    EndDelay,
     /// A link is whole again.
     Repair { process: ProcessId, server: usize },
 }

@@ -1,0 +1,34 @@
+//! When a run may end, and what a plan may ask: seen from outside, on plans given as text.
+
+use std::time::Duration;
+
+use midcommit::oracle::Verdict;
+use midcommit::plan::Plan;
+use midcommit::replay::{Replay, ReplayError};
+use midcommit::{Env, Scenario, Times};
+
+fn replay(scenario: &Scenario, plan: &str) -> Result<Replay, ReplayError> {
+    let plan: Plan = plan.parse().unwrap();
+    midcommit::replay::replay(scenario, &plan)
+}
+
+fn notes() -> Scenario {
+    Scenario::new("notes")
+        .schema("create table note (id int primary key)")
+        .owes("note", "select id from note", Times::Once)
+        .settle(Duration::from_millis(500), Duration::from_secs(10))
+}
+
+/// The worker gives up long before the delayed INSERT arrives, and nothing else is under way by then.
+#[test]
+fn a_run_waits_for_what_a_delay_holds_back() {
+    let scenario = notes().jobs([1]).worker("worker", async |env: Env| {
+        let client = env.connect().await?;
+        let insert = client.execute("insert into note values (1)", &[]);
+        tokio::time::timeout(Duration::from_millis(100), insert).await??;
+        env.effect("note", env.job()).await?;
+        Ok(())
+    });
+    let replay = replay(&scenario, "delay.2s@conn1.insert.1.request+0").unwrap();
+    assert_eq!(replay.judgement.verdict, Verdict::Lost);
+}
