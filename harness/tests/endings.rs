@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use midcommit::oracle::Verdict;
-use midcommit::plan::Plan;
+use midcommit::plan::{Class, Plan};
 use midcommit::replay::{Replay, ReplayError};
-use midcommit::{Env, Scenario, Times};
+use midcommit::{Env, Redeliver::UntilOk, Scenario, Times, explore};
 
 fn replay(scenario: &Scenario, plan: &str) -> Result<Replay, ReplayError> {
     let plan: Plan = plan.parse().unwrap();
@@ -31,4 +31,33 @@ fn a_run_waits_for_what_a_delay_holds_back() {
     });
     let replay = replay(&scenario, "delay.2s@conn1.insert.1.request+0").unwrap();
     assert_eq!(replay.judgement.verdict, Verdict::Lost);
+}
+
+/// No single fault of the plain run leads there: only a job that is asked to roll back does.
+#[test]
+fn what_fails_without_any_fault_under_another_workload_is_told() {
+    let scenario = notes()
+        .jobs([1])
+        .redeliver(UntilOk)
+        .worker("worker", async |env: Env| {
+            let mut client = env.connect().await?;
+            let tx = client.transaction().await?;
+            tx.execute("insert into note values (1) on conflict do nothing", &[])
+                .await?;
+            match env.rolls_back() {
+                true => tx.rollback().await?,
+                false => tx.commit().await?,
+            }
+            env.effect("note", env.job()).await?;
+            Ok(())
+        })
+        .faults([Class::Broker]);
+    let exploration = explore(scenario).cases(64).run().unwrap();
+    let told: Vec<_> = exploration
+        .counterexamples
+        .iter()
+        .filter(|example| example.judgement.verdict == Verdict::Phantom)
+        .map(|example| example.plan.to_string())
+        .collect();
+    assert_eq!(told, ["rollback.1"]);
 }

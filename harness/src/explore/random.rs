@@ -224,10 +224,7 @@ fn draw(
             }
         }
     }
-    let plan = shrink::least(setup, plan, verdict)?;
-    if plan.faults.len() < 2 || shrink::has_failing_part(setup, &plan)? {
-        return Ok((judgement, None));
-    }
+    let plan = shrink::least_failing(setup, plan, verdict)?;
     let least = shrink::outcome(setup, &plan)?;
     Ok((
         judgement,

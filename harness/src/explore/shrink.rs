@@ -44,14 +44,31 @@ pub(crate) fn least(
     }
 }
 
-/// Whether some plan that lacks one of the faults fails too, in whatever way.
-pub(crate) fn has_failing_part(setup: &Arc<Setup>, plan: &Plan) -> Result<bool, ExploreError> {
+/// The least part of a plan that fails, in whatever way: no part of it that lacks a fault does. Its
+/// workload or its seed may be what a single fault needs, or even no fault at all.
+pub(crate) fn least_failing(
+    setup: &Arc<Setup>,
+    plan: Plan,
+    verdict: Verdict,
+) -> Result<Plan, ExploreError> {
+    let mut least = self::least(setup, plan, verdict)?;
+    while let Some((part, verdict)) = failing_part(setup, &least)? {
+        least = self::least(setup, part, verdict)?;
+    }
+    Ok(least)
+}
+
+/// A plan that lacks one of the faults and fails too.
+fn failing_part(setup: &Arc<Setup>, plan: &Plan) -> Result<Option<(Plan, Verdict)>, ExploreError> {
     for part in without_one(plan) {
-        if outcome(setup, &part)?.is_some_and(|(judgement, _)| !judgement.is_ok()) {
-            return Ok(true);
+        match outcome(setup, &part)? {
+            Some((judgement, _)) if !judgement.is_ok() => {
+                return Ok(Some((part, judgement.verdict)));
+            }
+            _ => {}
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 fn without_one(plan: &Plan) -> impl Iterator<Item = Plan> {
