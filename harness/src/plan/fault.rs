@@ -8,6 +8,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fake_pg::engine::CommitPoint;
+
 use super::point::{Point, word};
 
 /// The classes of fault: the columns of the matrix.
@@ -158,9 +160,14 @@ impl Kind {
             Kind::Cut(_) | Kind::Delay(_) | Kind::Partition(_) => {
                 (matches!(point, Point::Wire { .. }), "a wire point")
             }
-            Kind::Crash | Kind::CancelBackend | Kind::TerminateBackend | Kind::SqlState(_) => {
+            Kind::Crash | Kind::CancelBackend | Kind::TerminateBackend => {
                 (matches!(point, Point::Commit { .. }), "a commit point")
             }
+            // Behind them an error would be a panic of the server: that is `crash`.
+            Kind::SqlState(_) => (
+                matches!(point, Point::Commit { step, .. } if *step <= CommitPoint::Deferred),
+                "the commit point received or deferred",
+            ),
             Kind::Failover(_) => (
                 matches!(point, Point::Commit { .. } | Point::Broker { .. }),
                 "a commit point or a point of the broker",

@@ -145,6 +145,12 @@ mod tests {
             "kill@pg.commit.1.flushed".parse::<Plan>().unwrap_err(),
             "`kill` needs an await point, and pg.commit.1.flushed is none"
         );
+        assert_eq!(
+            "sqlstate.40001@pg.commit.1.flushed"
+                .parse::<Plan>()
+                .unwrap_err(),
+            "`sqlstate.40001` needs the commit point received or deferred, and pg.commit.1.flushed is none"
+        );
     }
 
     #[test]
