@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::history::History;
 use crate::oracle::{Judgement, judge};
-use crate::plan::{Fault, Plan};
+use crate::plan::{Fault, Plan, Workload};
 use crate::scenario::Scenario;
 use crate::sim::{self, Order, Run, Setup, Step};
 
@@ -65,12 +65,44 @@ impl std::error::Error for ReplayError {}
 ///
 /// The plan is stale, or the scenario cannot be run.
 pub fn replay(scenario: &Scenario, plan: &Plan) -> Result<Replay, ReplayError> {
+    possible(scenario, &plan.workload).map_err(ReplayError::Unusable)?;
     let setup = Setup::new(scenario).map_err(ReplayError::Unusable)?;
     // Whether a job that ends ok must have committed, the fault-free run says.
     let baseline = sim::run(&Arc::new(setup.clone()), &Order::default());
     let setup =
         Arc::new(setup.with_ok_commits(crate::explore::all_ok_jobs_commit(&baseline.history)));
     replay_in(&setup, plan, true)
+}
+
+/// Whether a scenario can do what a plan changes about its workload: a run of no job, or without
+/// anyone to do it, would say nothing.
+fn possible(scenario: &Scenario, workload: &Workload) -> Result<(), String> {
+    const REPLICAS_MAX: usize = 64;
+    let known = scenario.jobs.len();
+    if let Some(jobs) = workload.jobs
+        && !(1..=known).contains(&jobs)
+    {
+        return Err(format!(
+            "stale plan: jobs.{jobs}, but the scenario's jobs count {known}"
+        ));
+    }
+    if let Some(replicas) = workload.replicas
+        && !(1..=REPLICAS_MAX).contains(&replicas)
+    {
+        return Err(format!(
+            "replicas.{replicas}: there must be 1 to {REPLICAS_MAX}"
+        ));
+    }
+    match workload
+        .rollbacks
+        .iter()
+        .find(|job| !scenario.jobs.contains(job))
+    {
+        Some(job) => Err(format!(
+            "stale plan: rollback.{job}, but there is no such job"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The same, of a scenario made ready.

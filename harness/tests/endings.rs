@@ -61,3 +61,39 @@ fn what_fails_without_any_fault_under_another_workload_is_told() {
         .collect();
     assert_eq!(told, ["rollback.1"]);
 }
+
+fn paid() -> Scenario {
+    notes()
+        .jobs([1, 2])
+        .redeliver(UntilOk)
+        .worker("worker", async |env: Env| {
+            let client = env.connect().await?;
+            let id: i32 = env.job().parse()?;
+            tokio::time::sleep(Duration::from_millis(100) * (id as u32 - 1)).await;
+            let insert = "insert into note values ($1) on conflict do nothing";
+            client.execute(insert, &[&id]).await?;
+            env.effect("log", env.job()).await?;
+            env.effect("note", env.job()).await?;
+            Ok(())
+        })
+}
+
+/// Each of these would be a run that says nothing.
+#[test]
+fn a_workload_that_cannot_be_is_refused() {
+    for plan in [
+        "jobs.0",
+        "jobs.3",
+        "replicas.0",
+        "replicas.65",
+        "rollback.9",
+    ] {
+        let refused = replay(&paid(), plan);
+        assert!(
+            matches!(&refused, Err(ReplayError::Unusable(why)) if why.contains(plan)),
+            "{plan}: {refused:?}"
+        );
+    }
+    let plan = "jobs.1,replicas.2,rollback.2";
+    assert_eq!(replay(&paid(), plan).unwrap().plan.to_string(), plan);
+}
