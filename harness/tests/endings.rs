@@ -97,3 +97,10 @@ fn a_workload_that_cannot_be_is_refused() {
     let plan = "jobs.1,replicas.2,rollback.2";
     assert_eq!(replay(&paid(), plan).unwrap().plan.to_string(), plan);
 }
+
+/// The log is written first, so a control that dropped or doubled it would show nothing.
+#[test]
+fn controls_tamper_with_what_is_promised() {
+    let explored = explore(paid()).faults([]).cases(0).run();
+    assert!(explored.unwrap().certificate.control_caught);
+}

@@ -19,7 +19,7 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use super::cursor::Here;
 use super::world::{Action, World};
-use crate::history::{CommitId, What};
+use crate::history::{CommitId, Times, What};
 use crate::plan::{Arrival, Kind};
 use crate::scenario::{BROKER, Sabotage, Scenario};
 
@@ -107,11 +107,20 @@ enum Fate {
 impl World {
     /// An effect takes hold, unless a control run has it otherwise.
     pub(crate) fn apply(&self, name: &Arc<str>, key: &Arc<str>, commit: Option<CommitId>) {
-        let control = self
-            .broker
-            .borrow_mut()
-            .control
-            .take_if(|c| *c != Control::Forget);
+        // What nobody has promised anything about would not show it.
+        let promised = self
+            .setup
+            .promises
+            .owed
+            .iter()
+            .find(|(owed, _)| owed == name);
+        let control = self.broker.borrow_mut().control.take_if(|control| {
+            promised.is_some_and(|(_, times)| match control {
+                Control::Drop => *times != Times::AtMostOnce,
+                Control::Double => *times != Times::AtLeastOnce,
+                Control::Forget => false,
+            })
+        });
         let times = match control {
             Some(Control::Drop) => 0,
             Some(Control::Double) => 2,
