@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fake_pg::engine::CommitPoint;
+use midcommit::history::What;
 use midcommit::oracle::Verdict;
 use midcommit::plan::{Class, Plan};
 use midcommit::replay::{Replay, ReplayError};
@@ -103,4 +105,31 @@ fn a_workload_that_cannot_be_is_refused() {
 fn controls_tamper_with_what_is_promised() {
     let explored = explore(paid()).faults([]).cases(0).run();
     assert!(explored.unwrap().certificate.control_caught);
+}
+
+/// Whether the two first commits are written down, where each waits behind its flush and the server
+/// is ended while the second one does.
+#[track_caller]
+fn check_both_are_seen(plan: &str) {
+    let scenario = paid()
+        .replicas(2)
+        .dwell(CommitPoint::Flushed, Duration::from_millis(200));
+    let history = replay(&scenario, plan).unwrap().history;
+    let is_seen = |wanted: u64| {
+        history.events.iter().any(|event| {
+            matches!(&event.what, What::Committed { commit, .. } if commit.number == wanted)
+        })
+    };
+    assert!(is_seen(1) && is_seen(2));
+}
+
+#[test]
+fn every_commit_that_a_recovery_completes_is_written_down() {
+    check_both_are_seen("crash@pg.commit.2.flushed");
+}
+
+/// The broker ends the server from outside: its sessions must not finish anything as they go.
+#[test]
+fn what_a_fail_over_completes_is_written_down() {
+    check_both_are_seen("failover.9@broker.publish.1");
 }

@@ -118,9 +118,11 @@ impl Server {
 
     /// A commit became visible: logs it with whose it was, and what it makes owed.
     fn note_visible(&self, world: &World, number: CommitNumber, engine: &mut Engine) {
-        // One entry, unless the server applies a COMMIT twice.
+        // One entry, unless the server applies a COMMIT twice. It is the newest, unless a recovery
+        // has completed several.
         let log = engine.commits().iter().rev();
         let entries: Vec<Committed> = log
+            .skip_while(|entry| entry.number != number)
             .take_while(|entry| entry.number == number)
             .cloned()
             .collect();
@@ -309,6 +311,11 @@ impl World {
     pub(crate) fn crash_server(&self, server: usize, without: Option<u64>) {
         let host = &self.servers[server];
         host.frozen.set(true);
+        // Else its sessions would finish their COMMITs as they are dropped. Borrowed if it is its own
+        // hook that ends it, which then says so by itself.
+        if let Ok(mut postmaster) = host.postmaster.try_borrow_mut() {
+            postmaster.go_down();
+        }
         self.log(What::ServerDown(host.name.clone()));
         self.ask(Action::Crash { server, without });
     }
