@@ -309,6 +309,12 @@ impl<'w> Stepper<'w> {
                     }
                 }
                 Timer::Repair { process, server } => {
+                    // A connection whose last packet of the handshake was under way when the hosts
+                    // were parted has lost what it sent first.
+                    self.world
+                        .links
+                        .borrow_mut()
+                        .silence_between(process, server);
                     let host = self.world.process(process, |p| p.host.clone());
                     self.sim.repair(&*host, &*self.world.servers[server].name);
                 }
