@@ -8,9 +8,9 @@
 pub mod seed;
 pub mod plan;
 pub mod history;
+mod sim;
 pub mod oracle;
 pub mod scenario;
-mod sim;
 pub mod replay;
 pub mod explore;
 pub mod report;
@@ -20,8 +20,11 @@ pub mod cli;
 pub use check::check;
 pub use explore::{explore, plans};
 pub use history::Times;
-pub use scenario::{Redeliver, Sabotage, Scenario};
-pub use sim::{ConnectError, EffectError, Env, Exception, Message, StopToken, Stream, spawn};
+pub use scenario::Scenario;
+pub use sim::{
+    ConnectError, EffectError, Env, Exception, Message, Redeliver, Sabotage, StopToken, Stream,
+    WorkerResult, spawn,
+};
 
 #[cfg(test)]
 mod script;

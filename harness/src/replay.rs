@@ -66,7 +66,7 @@ impl std::error::Error for ReplayError {}
 /// The plan is stale, or the scenario cannot be run.
 pub fn replay(scenario: &Scenario, plan: &Plan) -> Result<Replay, ReplayError> {
     possible(scenario, &plan.workload).map_err(ReplayError::Unusable)?;
-    let setup = Setup::new(scenario).map_err(ReplayError::Unusable)?;
+    let setup = Setup::new(&scenario.system).map_err(ReplayError::Unusable)?;
     // Whether a job that ends ok must have committed, the fault-free run says.
     let baseline = sim::run(&Arc::new(setup.clone()), &Order::default());
     let setup =
@@ -78,7 +78,7 @@ pub fn replay(scenario: &Scenario, plan: &Plan) -> Result<Replay, ReplayError> {
 /// anyone to do it, would say nothing.
 fn possible(scenario: &Scenario, workload: &Workload) -> Result<(), String> {
     const REPLICAS_MAX: usize = 64;
-    let known = scenario.jobs.len();
+    let known = scenario.system.jobs.len();
     if let Some(jobs) = workload.jobs
         && !(1..=known).contains(&jobs)
     {
@@ -96,7 +96,7 @@ fn possible(scenario: &Scenario, workload: &Workload) -> Result<(), String> {
     match workload
         .rollbacks
         .iter()
-        .find(|job| !scenario.jobs.contains(job))
+        .find(|job| !scenario.system.jobs.contains(job))
     {
         Some(job) => Err(format!(
             "stale plan: rollback.{job}, but there is no such job"

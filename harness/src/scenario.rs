@@ -3,11 +3,8 @@
 //! A scenario is data plus the workers' code. It is shared by all threads that
 //! explore it, and changes nothing while they do.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +13,9 @@ use fake_pg::engine::CommitPoint;
 use crate::history::Times;
 use crate::oracle::Verdict;
 use crate::plan::Class;
-use crate::sim::Env;
-
-/// What a worker's future ends with.
-pub type WorkerResult = Result<(), Box<dyn Error>>;
-
-/// A worker's code: from what it is handed to its future.
-pub(crate) type Work =
-    Arc<dyn Fn(Env) -> Pin<Box<dyn Future<Output = WorkerResult>>> + Send + Sync>;
+use crate::sim::{
+    BROKER, Env, Inbox, Promise, Redeliver, Sabotage, ServerSpec, System, WorkerResult, WorkerSpec,
+};
 
 /// A system under test: what runs, against which schema, and what must come true.
 ///
@@ -50,61 +42,14 @@ pub(crate) type Work =
 pub struct Scenario {
     pub(crate) name: Arc<str>,
     pub(crate) source: String,
-    pub(crate) servers: Vec<ServerSpec>,
-    pub(crate) jobs: Vec<Arc<str>>,
-    pub(crate) redeliver: Redeliver,
-    pub(crate) redelivery_delay: Duration,
-    pub(crate) workers: Vec<WorkerSpec>,
-    pub(crate) promises: Vec<Promise>,
-    pub(crate) inboxes: Vec<Inbox>,
+    /// What runs.
+    pub(crate) system: System,
     pub(crate) owes_nothing: bool,
-    pub(crate) repeatable: bool,
     pub(crate) classes: BTreeSet<Class>,
-    pub(crate) exceptions: Vec<Arc<str>>,
-    pub(crate) stop_exception: Option<Arc<str>>,
     pub(crate) stalls: Vec<Duration>,
     pub(crate) delays: Vec<Duration>,
-    pub(crate) grace: Duration,
-    pub(crate) quiet: Duration,
-    pub(crate) limit: Duration,
-    pub(crate) tick: Duration,
-    pub(crate) dwells: BTreeMap<CommitPoint, Duration>,
     pub(crate) expected: Vec<Expectation>,
     pub(crate) strict: bool,
-    pub(crate) sabotage: Option<Sabotage>,
-}
-
-/// A server and what it starts with.
-#[derive(Clone)]
-pub(crate) struct ServerSpec {
-    pub(crate) name: Arc<str>,
-    pub(crate) schema: String,
-}
-
-/// A kind of process.
-#[derive(Clone)]
-pub(crate) struct WorkerSpec {
-    pub(crate) name: Arc<str>,
-    pub(crate) work: Work,
-    pub(crate) takes_jobs: bool,
-    pub(crate) replicas: usize,
-}
-
-/// An effect that commits make owed.
-#[derive(Clone)]
-pub(crate) struct Promise {
-    pub(crate) effect: Arc<str>,
-    /// Each row's first column is a key; without a query, only messages in the WAL count.
-    pub(crate) sql: Option<Arc<str>>,
-    pub(crate) times: Times,
-}
-
-/// Where a consumer keeps what it has applied.
-#[derive(Clone)]
-pub(crate) struct Inbox {
-    pub(crate) effect: Arc<str>,
-    pub(crate) server: Arc<str>,
-    pub(crate) sql: Arc<str>,
 }
 
 /// The verdicts a class of fault is known to give, and why.
@@ -118,26 +63,6 @@ pub struct Expectation {
     pub why: &'static str,
 }
 
-/// What becomes of a job whose worker did not return `Ok`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redeliver {
-    /// It was handed out once; that was it.
-    Never,
-    /// It is handed out again after a kill, a cancel or an `Err`.
-    UntilOk,
-}
-
-/// A bug planted in the server or in the harness, to see that the harness notices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sabotage {
-    /// A bug of the server.
-    Server(fake_pg::engine::Sabotage),
-    /// A kill that lets the rest of the tick run.
-    KillWithoutFreeze,
-    /// A broker that never sends its acknowledgements, and says nothing.
-    BrokerDropsAcks,
-}
-
 impl Scenario {
     /// A scenario without anything in it yet.
     ///
@@ -148,31 +73,13 @@ impl Scenario {
         Scenario {
             name: plain(name, "a scenario"),
             source: String::new(),
-            servers: vec![ServerSpec {
-                name: PRIMARY.into(),
-                schema: String::new(),
-            }],
-            jobs: Vec::new(),
-            redeliver: Redeliver::Never,
-            redelivery_delay: Duration::from_millis(10),
-            workers: Vec::new(),
-            promises: Vec::new(),
-            inboxes: Vec::new(),
+            system: System::default(),
             owes_nothing: false,
-            repeatable: false,
             classes: Class::ALL.into(),
-            exceptions: Vec::new(),
-            stop_exception: None,
             stalls: vec![Duration::from_secs(2)],
             delays: vec![Duration::from_millis(700)],
-            grace: Duration::from_millis(100),
-            quiet: Duration::from_secs(1),
-            limit: Duration::from_secs(30),
-            tick: Duration::from_millis(10),
-            dwells: BTreeMap::new(),
             expected: Vec::new(),
             strict: false,
-            sabotage: None,
         }
     }
 
@@ -184,7 +91,7 @@ impl Scenario {
 
     /// The script that the server `pg` has run before the workers start.
     pub fn schema(mut self, sql: &str) -> Self {
-        self.servers[0].schema = sql.to_owned();
+        self.system.servers[0].schema = sql.to_owned();
         self
     }
 
@@ -196,7 +103,7 @@ impl Scenario {
     /// If the name is taken or not plain.
     pub fn server(mut self, name: &str, schema: &str) -> Self {
         let name = self.free_name(name, "a server");
-        self.servers.push(ServerSpec {
+        self.system.servers.push(ServerSpec {
             name,
             schema: schema.to_owned(),
         });
@@ -209,7 +116,7 @@ impl Scenario {
     ///
     /// If a key is not plain.
     pub fn jobs<J: fmt::Display>(mut self, jobs: impl IntoIterator<Item = J>) -> Self {
-        self.jobs = jobs
+        self.system.jobs = jobs
             .into_iter()
             .map(|job| plain(&job.to_string(), "a job's key"))
             .collect();
@@ -218,7 +125,7 @@ impl Scenario {
 
     /// What becomes of a job whose worker did not return `Ok`. Without this: nothing.
     pub fn redeliver(mut self, redeliver: Redeliver) -> Self {
-        self.redeliver = redeliver;
+        self.system.redeliver = redeliver;
         self
     }
 
@@ -252,7 +159,7 @@ impl Scenario {
     {
         let name = self.free_name(name, "a worker");
         let work = Arc::new(work);
-        self.workers.push(WorkerSpec {
+        self.system.workers.push(WorkerSpec {
             name,
             work: Arc::new(move |env| {
                 let work = work.clone();
@@ -271,7 +178,7 @@ impl Scenario {
     /// If no worker has been declared, or `n` is 0.
     pub fn replicas(mut self, n: usize) -> Self {
         assert!(n > 0, "a worker needs at least one replica");
-        let worker = self.workers.last_mut();
+        let worker = self.system.workers.last_mut();
         worker
             .expect("replicas(n) follows the worker it is about")
             .replicas = n;
@@ -281,7 +188,7 @@ impl Scenario {
     /// After each commit on `pg`, every new value in the first column of `sql` is a key for which
     /// `effect` is owed. So is KEY after `pg_logical_emit_message(true, 'midcommit', 'EFFECT:KEY')`.
     pub fn owes(mut self, effect: &str, sql: &str, times: Times) -> Self {
-        self.promises.push(Promise {
+        self.system.promises.push(Promise {
             effect: effect.into(),
             sql: Some(sql.into()),
             times,
@@ -291,7 +198,7 @@ impl Scenario {
 
     /// `effect` is owed by nothing but messages in the WAL: see [`Scenario::owes`].
     pub fn owes_by_message(mut self, effect: &str, times: Times) -> Self {
-        self.promises.push(Promise {
+        self.system.promises.push(Promise {
             effect: effect.into(),
             sql: None,
             times,
@@ -308,7 +215,7 @@ impl Scenario {
     /// `effect` goes to a consumer ([`Env::receive`]): it counts as applied once for each row of
     /// `sql` on `server` (key in the first column) that a commit there has made visible.
     pub fn applied_in(mut self, server: &str, effect: &str, sql: &str) -> Self {
-        self.inboxes.push(Inbox {
+        self.system.inboxes.push(Inbox {
             effect: effect.into(),
             server: server.into(),
             sql: sql.into(),
@@ -318,7 +225,7 @@ impl Scenario {
 
     /// One job may make several writing commits; without this that is `repeated`.
     pub fn repeatable(mut self) -> Self {
-        self.repeatable = true;
+        self.system.repeatable = true;
         self
     }
 
@@ -331,7 +238,7 @@ impl Scenario {
     /// The workers model a runtime with asynchronous exceptions: these are raised at their
     /// boundaries, and where they wait, instead of dropping or unwinding their futures.
     pub fn exceptions(mut self, names: &[&str]) -> Self {
-        self.exceptions = names
+        self.system.exceptions = names
             .iter()
             .map(|name| plain(name, "an exception"))
             .collect();
@@ -341,7 +248,7 @@ impl Scenario {
     /// A deploy's stop signal raises this exception, as a cold shutdown does. Without this, a
     /// worker learns of it by its [`StopToken`](crate::StopToken) only.
     pub fn stop_raises(mut self, exception: &str) -> Self {
-        self.stop_exception = Some(plain(exception, "an exception"));
+        self.system.stop_exception = Some(plain(exception, "an exception"));
         self
     }
 
@@ -359,27 +266,27 @@ impl Scenario {
 
     /// The time between stop signal and SIGKILL in a deploy. Without this: 100 ms.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.system.grace = grace;
         self
     }
 
     /// When a run is over: nothing happened for `quiet` (at least the longest lease or time-out),
     /// or `limit` has passed. Without this: 1 s, and 30 s.
     pub fn settle(mut self, quiet: Duration, limit: Duration) -> Self {
-        (self.quiet, self.limit) = (quiet, limit);
+        (self.system.quiet, self.system.limit) = (quiet, limit);
         self
     }
 
     /// The simulation's step, whole milliseconds; messages take one on the plain schedule.
     /// Without this: 10 ms.
     pub fn tick(mut self, tick: Duration) -> Self {
-        self.tick = tick;
+        self.system.tick = tick;
         self
     }
 
     /// Every COMMIT that writes stays at `point` for so long.
     pub fn dwell(mut self, point: CommitPoint, time: Duration) -> Self {
-        self.dwells.insert(point, time);
+        self.system.dwells.insert(point, time);
         self
     }
 
@@ -406,7 +313,7 @@ impl Scenario {
 
     /// Plants a bug, to see that the harness notices.
     pub fn sabotage(mut self, sabotage: Sabotage) -> Self {
-        self.sabotage = Some(sabotage);
+        self.system.sabotage = Some(sabotage);
         self
     }
 
@@ -431,8 +338,16 @@ impl Scenario {
     }
 
     fn free_name(&self, name: &str, what: &str) -> Arc<str> {
-        let taken = self.servers.iter().any(|server| &*server.name == name)
-            || self.workers.iter().any(|worker| &*worker.name == name)
+        let taken = self
+            .system
+            .servers
+            .iter()
+            .any(|server| &*server.name == name)
+            || self
+                .system
+                .workers
+                .iter()
+                .any(|worker| &*worker.name == name)
             || name == BROKER
             || name
                 .strip_prefix("conn")
@@ -452,11 +367,6 @@ impl fmt::Debug for Scenario {
             .finish_non_exhaustive()
     }
 }
-
-/// The host name of the server that everything is owed by.
-pub(crate) const PRIMARY: &str = "pg";
-/// The host name of the broker.
-pub(crate) const BROKER: &str = "broker";
 
 /// Checks that a name can stand in a plan.
 fn plain(name: &str, what: &str) -> Arc<str> {

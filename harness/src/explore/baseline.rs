@@ -27,7 +27,7 @@ pub(crate) struct Baseline {
 
 /// Runs the scenario without faults, twice, and against its controls.
 pub(crate) fn baseline(scenario: &Scenario) -> Result<Baseline, ExploreError> {
-    let setup = Setup::new(scenario).map_err(ExploreError::Unusable)?;
+    let setup = Setup::new(&scenario.system).map_err(ExploreError::Unusable)?;
     let order = Order {
         record: true,
         ..Order::default()

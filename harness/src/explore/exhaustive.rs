@@ -61,7 +61,7 @@ pub(crate) fn schedules(
                 }
             }
             Point::Boundary { .. } => {
-                for exception in &scenario.exceptions {
+                for exception in &scenario.system.exceptions {
                     add(Kind::Raise(exception.clone()), recorded.point.clone());
                 }
             }
@@ -126,11 +126,12 @@ pub(crate) fn schedules(
 
 fn at_await(scenario: &Scenario, task: &TaskName, phase: Phase) -> Vec<Kind> {
     let root = task.child.is_none();
-    let modelled = !scenario.exceptions.is_empty();
+    let modelled = !scenario.system.exceptions.is_empty();
     let stalls = scenario.stalls.iter().copied().map(Kind::Stall);
     let mut kinds: Vec<Kind> = match modelled {
         // A runtime with asynchronous exceptions has no futures that could be dropped.
         true if root => scenario
+            .system
             .exceptions
             .iter()
             .cloned()

@@ -100,7 +100,7 @@ fn orders(scenario: &Scenario, classes: &BTreeSet<Class>) -> impl Strategy<Value
 }
 
 fn workloads(scenario: &Scenario) -> impl Strategy<Value = Workload> + use<> {
-    let jobs = scenario.jobs.clone();
+    let jobs = scenario.system.jobs.clone();
     let count = jobs.len();
     let fewer = (1..=count.max(1)).prop_map(move |n| (n < count).then_some(n));
     let replicas = prop_oneof![4 => Just(None), 1 => Just(Some(2))];
@@ -140,9 +140,9 @@ fn kinds(scenario: &Scenario, classes: &BTreeSet<Class>) -> Vec<Kind> {
     kinds.push(Kind::AckLost);
     kinds.extend(scenario.delays.iter().copied().map(Kind::Delay));
     kinds.extend(scenario.stalls.iter().copied().map(Kind::Stall));
-    match scenario.exceptions.is_empty() {
+    match scenario.system.exceptions.is_empty() {
         true => kinds.extend([Kind::Cancel, Kind::Raise(crate::plan::PANIC.into())]),
-        false => kinds.extend(scenario.exceptions.iter().cloned().map(Kind::Raise)),
+        false => kinds.extend(scenario.system.exceptions.iter().cloned().map(Kind::Raise)),
     }
     kinds.retain(|kind| classes.contains(&kind.class()));
     kinds

@@ -18,10 +18,10 @@ use tokio::sync::Notify;
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::cursor::Here;
+use super::system::{BROKER, Sabotage, System};
 use super::world::{Action, World};
 use crate::history::{CommitId, Times, What};
 use crate::plan::{Arrival, Kind};
-use crate::scenario::{BROKER, Sabotage, Scenario};
 
 /// The port the broker listens on.
 pub(crate) const PORT: u16 = 5672;
@@ -63,8 +63,8 @@ pub(crate) enum Control {
 }
 
 impl Broker {
-    pub(crate) fn new(scenario: &Scenario) -> Broker {
-        let effects = scenario.inboxes.iter().map(|inbox| inbox.effect.clone());
+    pub(crate) fn new(system: &System) -> Broker {
+        let effects = system.inboxes.iter().map(|inbox| inbox.effect.clone());
         Broker {
             queues: effects.map(|effect| (effect, Queue::default())).collect(),
             publishes: 0,
@@ -245,7 +245,7 @@ async fn take_in(mut tcp: TcpStream, name: &Arc<str>, key: &Arc<str>) -> io::Res
         }
         (
             fate,
-            world.setup.scenario.sabotage == Some(Sabotage::BrokerDropsAcks),
+            world.setup.system.sabotage == Some(Sabotage::BrokerDropsAcks),
         )
     });
     if silent {
@@ -316,6 +316,7 @@ pub(crate) async fn read_line(tcp: &mut TcpStream) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Scenario;
     use crate::sim::{Order, Setup, run};
 
     #[test]
@@ -327,7 +328,7 @@ mod tests {
             })
             .replicas(2)
             .owes_nothing();
-        let setup = Setup::new(&scenario).unwrap();
+        let setup = Setup::new(&scenario.system).unwrap();
         assert!(!setup.expects_effects());
         let history = run(&Arc::new(setup), &Order::default()).history;
         let applied = history.events.iter().filter_map(|event| match &event.what {

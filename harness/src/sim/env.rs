@@ -22,10 +22,10 @@ use super::broker;
 use super::cursor::Here;
 use super::gate::{Child, Gate};
 use super::stream::Stream;
+use super::system::PRIMARY;
 use super::world::World;
 use crate::history::{EffectOutcome, ProcessId, What};
 use crate::plan::{Exchange, Kind, TaskName, Verb};
-use crate::scenario::PRIMARY;
 
 /// A worker's view of the world.
 #[derive(Clone, Debug)]

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use fake_pg::engine::Engine;
 
+use super::system::{Inbox, PRIMARY, Promise, System};
 use super::world::World;
 use crate::history::{CommitId, What};
-use crate::scenario::{Inbox, PRIMARY, Promise, Scenario};
 
 /// One server's account of effects.
 #[derive(Clone, Default)]
@@ -30,23 +30,23 @@ impl Ledger {
     ///
     /// A query of the scenario's fails, with the query and the server's words.
     pub(crate) fn open(
-        scenario: &Scenario,
+        system: &System,
         server: &Arc<str>,
         engine: &mut Engine,
     ) -> Result<Ledger, String> {
         let mut ledger = Ledger {
             server: server.clone(),
-            owed: vec![BTreeMap::new(); scenario.promises.len()],
-            applied: vec![BTreeMap::new(); scenario.inboxes.len()],
+            owed: vec![BTreeMap::new(); system.promises.len()],
+            applied: vec![BTreeMap::new(); system.inboxes.len()],
         };
         if &**server == PRIMARY {
-            for (Promise { sql, .. }, known) in scenario.promises.iter().zip(&mut ledger.owed) {
+            for (Promise { sql, .. }, known) in system.promises.iter().zip(&mut ledger.owed) {
                 if let Some(sql) = sql {
                     known.extend(keys(engine, sql)?.into_iter().map(|key| (key, 0)));
                 }
             }
         }
-        for (inbox, known) in scenario.inboxes.iter().zip(&mut ledger.applied) {
+        for (inbox, known) in system.inboxes.iter().zip(&mut ledger.applied) {
             if inbox.server == *server {
                 *known = counted(engine, &inbox.sql)?;
             }
@@ -67,7 +67,7 @@ impl Ledger {
             return Ok(());
         }
         for (Promise { effect, sql, .. }, known) in
-            world.setup.scenario.promises.iter().zip(&mut self.owed)
+            world.setup.system.promises.iter().zip(&mut self.owed)
         {
             let Some(sql) = sql else { continue };
             for key in keys(engine, sql)? {
@@ -101,7 +101,7 @@ impl Ledger {
                 sql,
             },
             known,
-        ) in world.setup.scenario.inboxes.iter().zip(&mut self.applied)
+        ) in world.setup.system.inboxes.iter().zip(&mut self.applied)
         {
             if *server != self.server {
                 continue;
@@ -127,7 +127,7 @@ impl Ledger {
         for known in &mut self.owed {
             known.retain(|_, since| !lost.contains(since));
         }
-        for (inbox, known) in world.setup.scenario.inboxes.iter().zip(&mut self.applied) {
+        for (inbox, known) in world.setup.system.inboxes.iter().zip(&mut self.applied) {
             if inbox.server != self.server {
                 continue;
             }

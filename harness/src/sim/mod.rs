@@ -7,6 +7,7 @@
 //! a fault strikes; [`run`] steps all hosts and does between steps what faults ask for. What
 //! they share is the [`world`].
 
+mod system;
 mod setup;
 mod run;
 mod world;
@@ -29,3 +30,5 @@ pub use env::{ConnectError, EffectError, Env, Exception, Message, StopToken, spa
 pub(crate) use run::{Order, Run, run};
 pub(crate) use setup::Setup;
 pub use stream::Stream;
+pub(crate) use system::{BROKER, Inbox, Promise, ServerSpec, System, WorkerSpec};
+pub use system::{Redeliver, Sabotage, WorkerResult};

@@ -17,11 +17,11 @@ use super::broker::Control;
 use super::cursor::{Cursor, Recorded, Step};
 use super::server::{self, Server};
 use super::setup::Setup;
+use super::system::BROKER;
 use super::world::{Action, Slot, Timer, World};
 use super::{broker, worker};
 use crate::history::{History, HistoryHash, What};
 use crate::plan::{Fault, Plan, Workload};
-use crate::scenario::BROKER;
 use crate::seed::Seed;
 
 /// How long a crashed server stays down.
@@ -71,12 +71,7 @@ pub(crate) struct Run {
 
 /// Runs an order to its end.
 pub(crate) fn run(setup: &Arc<Setup>, order: &Order) -> Run {
-    let servers = setup
-        .scenario
-        .servers
-        .iter()
-        .zip(&setup.engines)
-        .enumerate();
+    let servers = setup.system.servers.iter().zip(&setup.engines).enumerate();
     let servers = servers
         .map(|(index, (spec, (engine, ledger)))| {
             Server::new(index, spec.name.clone(), engine.clone(), ledger.clone())
@@ -120,19 +115,19 @@ struct Stepper<'w> {
 
 impl<'w> Stepper<'w> {
     fn new(world: &'w Rc<World>, order: &Order) -> Stepper<'w> {
-        let scenario = &world.setup.scenario;
+        let system = &world.setup.system;
         let mut builder = turmoil::Builder::new();
         let plain = order.seed == Seed(0);
         let latency_max = if plain {
-            scenario.tick
+            system.tick
         } else {
-            scenario.tick * LATENCY_TICKS_MAX
+            system.tick * LATENCY_TICKS_MAX
         };
         builder
             .rng_seed(order.seed.stream("network").next_u64())
             .epoch(UNIX_EPOCH)
-            .tick_duration(scenario.tick)
-            .min_message_latency(scenario.tick)
+            .tick_duration(system.tick)
+            .min_message_latency(system.tick)
             .max_message_latency(latency_max)
             // Runs end by their own limit; the simulator's must never come first.
             .simulation_duration(Duration::MAX / 4);
@@ -142,7 +137,7 @@ impl<'w> Stepper<'w> {
         let mut stepper = Stepper {
             world,
             sim: builder.build(),
-            tick: scenario.tick,
+            tick: system.tick,
             replacements: 0,
         };
         stepper.add_hosts(&order.workload);
@@ -157,7 +152,7 @@ impl<'w> Stepper<'w> {
         if world.setup.expects_effects() {
             self.start_broker();
         }
-        for (index, spec) in world.setup.scenario.workers.iter().enumerate() {
+        for (index, spec) in world.setup.system.workers.iter().enumerate() {
             let replicas = match workload.replicas {
                 Some(n) if spec.takes_jobs => n,
                 _ => spec.replicas,
@@ -193,7 +188,7 @@ impl<'w> Stepper<'w> {
     }
 
     fn run(&mut self) {
-        let limit = self.world.setup.scenario.limit;
+        let limit = self.world.setup.system.limit;
         loop {
             self.sim.step().expect("no root of ours returns an error");
             let now = self.sim.elapsed();
@@ -272,9 +267,9 @@ impl<'w> Stepper<'w> {
             self.world.signal(process, exception);
         }
         self.world
-            .later(self.world.setup.scenario.grace, Timer::EndGrace(process));
+            .later(self.world.setup.system.grace, Timer::EndGrace(process));
         self.replacements += 1;
-        let worker = &self.world.setup.scenario.workers[slot.worker].name;
+        let worker = &self.world.setup.system.workers[slot.worker].name;
         let host = format!("{worker}-deployed-{}", self.replacements);
         self.add_worker(slot, host.into());
     }
@@ -333,7 +328,7 @@ impl<'w> Stepper<'w> {
             world.touch(now);
             return false;
         }
-        let quiet = now - world.last_progress() >= world.setup.scenario.quiet;
+        let quiet = now - world.last_progress() >= world.setup.system.quiet;
         if !quiet && !world.is_idle() {
             return false;
         }
@@ -376,7 +371,7 @@ impl<'w> Stepper<'w> {
 impl World {
     /// Whether nothing can happen any more: no job, no daemon, no task, no session, no message.
     fn is_idle(&self) -> bool {
-        let workers = &self.setup.scenario.workers;
+        let workers = &self.setup.system.workers;
         self.jobs.borrow().outstanding == 0
             && self.tasks.get() == 0
             && workers.iter().all(|worker| worker.takes_jobs)

@@ -18,11 +18,11 @@ use turmoil::net::TcpListener;
 
 use super::cursor::Here;
 use super::ledger::Ledger;
+use super::system::PRIMARY;
 use super::wire::Wire;
 use super::world::{Action, World};
 use crate::history::{CommitId, ProcessId, What};
 use crate::plan::Kind;
-use crate::scenario::PRIMARY;
 
 /// The port all servers listen on.
 pub(crate) const PORT: u16 = 5432;
@@ -282,7 +282,7 @@ impl Hook {
             loses: writes && &*self.name == PRIMARY,
         });
         let Some(fault) = fault else {
-            let dwell = world.setup.scenario.dwells.get(&point);
+            let dwell = world.setup.system.dwells.get(&point);
             return match dwell.filter(|_| commit.xid.is_some()) {
                 Some(time) => CommitAction::Dwell(*time),
                 None => CommitAction::GoOn,

@@ -6,13 +6,13 @@ use fake_pg::engine::Engine;
 
 use super::broker::Control;
 use super::ledger::Ledger;
+use super::system::{PRIMARY, Sabotage, System};
 use crate::history::Promises;
-use crate::scenario::{PRIMARY, Sabotage, Scenario};
 
 /// What all runs of a scenario start from.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    pub(crate) scenario: Scenario,
+    pub(crate) system: System,
     pub(crate) promises: Promises,
     /// The loaded engines, one for each server; a run clones them by reference.
     pub(crate) engines: Vec<(Engine, Ledger)>,
@@ -25,25 +25,24 @@ impl Setup {
     /// # Errors
     ///
     /// A schema or a query of the scenario's fails: the server's words, and which.
-    pub(crate) fn new(scenario: &Scenario) -> Result<Setup, String> {
+    pub(crate) fn new(system: &System) -> Result<Setup, String> {
         let mut engines = Vec::new();
-        for server in &scenario.servers {
+        for server in &system.servers {
             let mut engine = Engine::new();
             engine
                 .load(&server.schema)
                 .map_err(|error| format!("the schema of `{}` failed: {error}", server.name))?;
-            if let (Some(Sabotage::Server(sabotage)), PRIMARY) = (scenario.sabotage, &*server.name)
-            {
+            if let (Some(Sabotage::Server(sabotage)), PRIMARY) = (system.sabotage, &*server.name) {
                 engine.sabotage(sabotage);
             }
-            let ledger = Ledger::open(scenario, &server.name, &mut engine)?;
+            let ledger = Ledger::open(system, &server.name, &mut engine)?;
             engines.push((engine, ledger));
         }
         Ok(Setup {
-            promises: promises(scenario),
+            promises: promises(system),
             engines,
             control: None,
-            scenario: scenario.clone(),
+            system: system.clone(),
         })
     }
 
@@ -75,27 +74,27 @@ impl Setup {
     /// Whether the broker is there from the start. Every host costs something at every tick, so
     /// where nothing is owed it comes when it is first asked for.
     pub(crate) fn expects_effects(&self) -> bool {
-        !self.promises.owed.is_empty() || !self.scenario.inboxes.is_empty()
+        !self.promises.owed.is_empty() || !self.system.inboxes.is_empty()
     }
 
     /// What a stop signal raises in workers that model exceptions, unless they only watch for it.
     pub(crate) fn stop_exception(&self) -> Option<Arc<str>> {
-        self.scenario.stop_exception.clone()
+        self.system.stop_exception.clone()
     }
 
     /// Whether the workers model a runtime in which this exception can arise.
     pub(crate) fn raises(&self, exception: &Arc<str>) -> bool {
-        self.scenario.exceptions.contains(exception)
+        self.system.exceptions.contains(exception)
     }
 }
 
-fn promises(scenario: &Scenario) -> Promises {
-    let owed = scenario.promises.iter();
+fn promises(system: &System) -> Promises {
+    let owed = system.promises.iter();
     Promises {
         owed: owed
             .map(|promise| (promise.effect.clone(), promise.times))
             .collect(),
-        repeatable: scenario.repeatable,
+        repeatable: system.repeatable,
         ok_commits: false,
     }
 }

@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use super::env::Env;
 use super::gate::{Ended, Gate};
+use super::system::{Work, WorkerResult};
 use super::world::{Slot, World};
 use crate::history::{ProcessId, What};
 use crate::plan::TaskName;
-use crate::scenario::{Work, WorkerResult};
 
 /// The root of a worker's host.
 pub(crate) async fn supervise(slot: Slot, host: Rc<str>) -> turmoil::Result {
     let (process, work, takes_jobs) = World::with(|world| {
-        let spec = &world.setup.scenario.workers[slot.worker];
+        let spec = &world.setup.system.workers[slot.worker];
         (
             world.begin_process(slot, &host),
             spec.work.clone(),
@@ -68,7 +68,7 @@ async fn run_forever(process: ProcessId, work: &Work) {
                 world.log(outcome(process, nothing.clone(), ended));
             }
             let stopping = world.process(process, |p| p.stopping);
-            (stopping, world.setup.scenario.redelivery_delay)
+            (stopping, world.setup.system.redelivery_delay)
         });
         if stopping {
             return;

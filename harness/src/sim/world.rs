@@ -19,9 +19,9 @@ use super::cursor::{Cursor, Here};
 use super::links::Links;
 use super::server::Server;
 use super::setup::Setup;
+use super::system::{Redeliver, Sabotage};
 use crate::history::{History, HistoryHash, ProcessId, What};
 use crate::plan::{Anchor, Exchange, Fault, ProcessName, Workload};
-use crate::scenario::{Redeliver, Sabotage};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };
@@ -148,11 +148,8 @@ impl World {
         servers: Vec<Server>,
         locating: bool,
     ) -> Rc<World> {
-        let scenario = &setup.scenario;
-        let jobs = scenario
-            .jobs
-            .iter()
-            .take(workload.jobs.unwrap_or(usize::MAX));
+        let system = &setup.system;
+        let jobs = system.jobs.iter().take(workload.jobs.unwrap_or(usize::MAX));
         let waiting: VecDeque<_> = jobs.cloned().collect();
         let mut promises = setup.promises.clone();
         // A job that was asked to roll back ends ok without a commit.
@@ -169,7 +166,7 @@ impl World {
             processes: RefCell::default(),
             job_ready: Rc::default(),
             servers,
-            broker: RefCell::new(Broker::new(scenario)),
+            broker: RefCell::new(Broker::new(system)),
             links: RefCell::new(links),
             accepted: Cell::new(0),
             actions: RefCell::default(),
@@ -295,7 +292,7 @@ impl World {
 
     /// A process begins: its name is the worker's, with how often its slot has been filled.
     pub(crate) fn begin_process(&self, slot: Slot, host: &str) -> ProcessId {
-        let worker = &self.setup.scenario.workers[slot.worker];
+        let worker = &self.setup.system.workers[slot.worker];
         let mut processes = self.processes.borrow_mut();
         let incarnation = 1 + processes
             .iter()
@@ -371,7 +368,7 @@ impl World {
 
     /// Ends a process at this instant. What the rest of the tick does in it does not count.
     pub(crate) fn kill(&self, id: ProcessId) {
-        let sloppy = self.setup.scenario.sabotage == Some(Sabotage::KillWithoutFreeze);
+        let sloppy = self.setup.system.sabotage == Some(Sabotage::KillWithoutFreeze);
         self.process(id, |process| process.frozen = !sloppy);
         self.log(What::Ended {
             process: id,
@@ -390,9 +387,9 @@ impl World {
 
     /// A job's attempt is over: it is done, or handed out again if the scenario says so.
     pub(crate) fn end_attempt(&self, job: Arc<str>, ok: bool) {
-        let scenario = &self.setup.scenario;
-        if !ok && scenario.redeliver == Redeliver::UntilOk {
-            self.later(scenario.redelivery_delay, Timer::Redeliver(job));
+        let system = &self.setup.system;
+        if !ok && system.redeliver == Redeliver::UntilOk {
+            self.later(system.redelivery_delay, Timer::Redeliver(job));
         } else {
             self.jobs.borrow_mut().outstanding -= 1;
         }
