@@ -1,7 +1,8 @@
 //! Workers on stock tokio-postgres: commit, then do what must follow.
 //!
 //! The window between the two is the same in every language; only what may
-//! strike in it differs. Each scenario's table is SEEDS' row for its design.
+//! strike in it differs. What is declared of each is derived
+//! from its design, before anything was run.
 
 use std::error::Error;
 use std::time::Duration;

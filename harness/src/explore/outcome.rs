@@ -138,9 +138,17 @@ impl Exploration {
 
     /// Whether every cell's set of verdicts is the one the scenario declares.
     pub fn as_expected(&self) -> bool {
-        self.cells
-            .iter()
-            .all(|(class, cell)| self.cell_as_expected(*class, cell))
+        // What is declared of a class that has no schedule would be true of anything.
+        let tried = |class: &Option<Class>| {
+            class.is_none_or(|class| !self.scenario.classes().contains(&class))
+                || self.cells.contains_key(class)
+        };
+        let declared = self.scenario.expectations();
+        declared.iter().all(|expectation| tried(&expectation.class))
+            && self
+                .cells
+                .iter()
+                .all(|(class, cell)| self.cell_as_expected(*class, cell))
     }
 
     /// Whether this cell's set of verdicts is the declared one; a class without a declaration must be all ok.

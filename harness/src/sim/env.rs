@@ -129,6 +129,9 @@ impl Env {
     /// [`EffectError::Refused`]: it did not happen. [`EffectError::Unknown`]: it may have happened.
     pub async fn effect(&self, name: &str, key: impl fmt::Display) -> Result<(), EffectError> {
         let (name, key): (Arc<str>, Arc<str>) = (name.into(), key.to_string().into());
+        if World::with(|world| world.is_frozen(self.process)) {
+            return std::future::pending().await;
+        }
         World::with(|world| {
             world.log(What::EffectInvoke {
                 process: self.process,

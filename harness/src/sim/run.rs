@@ -257,14 +257,16 @@ impl<'w> Stepper<'w> {
 
     /// Tells a process to stop, and starts its replacement beside it.
     fn deploy(&mut self, process: usize) {
-        let slot = self.world.process(process, |p| {
-            p.stopping = true;
+        let (slot, replaced) = self.world.process(process, |p| {
             p.stop.notify_waiters();
-            p.slot
+            (p.slot, std::mem::replace(&mut p.stopping, true))
         });
         self.world.log(What::ToldToStop(process));
         if let Some(exception) = self.world.setup.stop_exception() {
             self.world.signal(process, exception);
+        }
+        if replaced {
+            return;
         }
         self.world
             .later(self.world.setup.system.grace, Timer::EndGrace(process));

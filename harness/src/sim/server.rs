@@ -20,7 +20,7 @@ use super::cursor::Here;
 use super::ledger::Ledger;
 use super::system::PRIMARY;
 use super::wire::Wire;
-use super::world::{Action, World};
+use super::world::{Action, Timer, World};
 use crate::history::{CommitId, ProcessId, What};
 use crate::plan::Kind;
 
@@ -310,7 +310,10 @@ impl World {
     /// Ends a server at this instant; what the rest of the tick does in its host does not count.
     pub(crate) fn crash_server(&self, server: usize, without: Option<u64>) {
         let host = &self.servers[server];
-        host.frozen.set(true);
+        if host.frozen.replace(true) {
+            // It is down already: at most, another server comes up in its place.
+            return self.replace_restart(server, without);
+        }
         // Else its sessions would finish their COMMITs as they are dropped. Borrowed if it is its own
         // hook that ends it, which then says so by itself.
         if let Ok(mut postmaster) = host.postmaster.try_borrow_mut() {
@@ -318,5 +321,17 @@ impl World {
         }
         self.log(What::ServerDown(host.name.clone()));
         self.ask(Action::Crash { server, without });
+    }
+
+    /// A server that is down comes up without these commits, if any are named.
+    fn replace_restart(&self, server: usize, instead: Option<u64>) {
+        let mut timers = self.timers.borrow_mut();
+        for timer in timers.values_mut() {
+            if let Timer::StartServer { server: s, without } = timer
+                && *s == server
+            {
+                *without = instead.or(*without);
+            }
+        }
     }
 }

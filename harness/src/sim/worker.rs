@@ -80,8 +80,10 @@ async fn run_forever(process: ProcessId, work: &Work) {
 async fn next_job(process: ProcessId) -> Option<Arc<str>> {
     loop {
         let (job, stopping, ready, stop) = World::with(|world| {
-            let (stopping, stop) = world.process(process, |p| (p.stopping, p.stop.clone()));
-            let job = match stopping {
+            let (stopping, frozen, stop) =
+                world.process(process, |p| (p.stopping, p.frozen, p.stop.clone()));
+            // A killed process has until the end of the tick, and takes nothing with it.
+            let job = match stopping || frozen {
                 true => None,
                 false => world.jobs.borrow_mut().waiting.pop_front(),
             };

