@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::explore::{Exploration, explore};
+use crate::explore::{Exploration, explore, misread_variable};
 use crate::plan::Plan;
 use crate::replay::replay;
 use crate::report::json;
@@ -51,6 +51,9 @@ impl Shell<'_> {
             Ok(cli) => cli,
             Err(error) => return self.misunderstood(&error),
         };
+        if let Some(complaint) = misread_variable() {
+            return self.complain(&complaint, Exit::Usage);
+        }
         let done = match &cli.command {
             None => self.catalogue(&cli, catalogue),
             Some(Command::List) => self.list(&cli, catalogue),

@@ -85,6 +85,21 @@ pub fn explore<'a>(scenario: Scenario) -> Explore<'a> {
     }
 }
 
+/// What is wrong with the variables, if anything is.
+pub(crate) fn misread_variable() -> Option<String> {
+    let wrong = |name: &&str| {
+        let value = std::env::var(name).unwrap_or_else(|_| "0".to_owned());
+        value.parse::<u64>().is_err()
+    };
+    let name = ["MIDCOMMIT_SEED", "MIDCOMMIT_CASES", "MIDCOMMIT_DEPTH"]
+        .iter()
+        .find(|name| wrong(name))?;
+    Some(format!(
+        "{name} must be a number, and is `{}`",
+        std::env::var(name).unwrap_or_default()
+    ))
+}
+
 /// A variable's value, if it is set.
 ///
 /// # Panics

@@ -86,12 +86,12 @@ pub(crate) fn describe(history: &History, what: &What) -> Described {
             process,
             job,
             error,
-        } => by(*process, format!("job {job} fails: {error}")),
+        } => by(*process, format!("{}fails: {error}", of_job(job))),
         What::Info {
             process,
             job,
             reason,
-        } => by(*process, format!("job {job} unknown: {reason}")),
+        } => by(*process, format!("{}unknown: {reason}", of_job(job))),
         What::Sent {
             process,
             connection,
@@ -213,6 +213,14 @@ fn without(lost: &[u64]) -> String {
         [] => String::new(),
         [number] => format!(" without commit {number}"),
         [numbers @ .., last] => format!(" without commits {} and {last}", numbers.join(", ")),
+    }
+}
+
+/// A daemon is at no job.
+fn of_job(job: &str) -> String {
+    match job {
+        "" => String::new(),
+        job => format!("job {job} "),
     }
 }
 

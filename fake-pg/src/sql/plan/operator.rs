@@ -14,6 +14,12 @@ use crate::types::Type;
 
 type Bound = (Scalar, Typed);
 
+/// Names of operators that PostgreSQL has, for whatever types, and fake-pg has for none.
+const ABSENT: [&str; 22] = [
+    "~", "~*", "!~", "!~*", "~<~", "~<=~", "~>~", "~>=~", "~=", "^@", "@@", "@@@", "?|", "?&",
+    "#-", "@?", "<->", "&<", "&>", "-|-", "<<=", ">>=",
+];
+
 impl Binder<'_> {
     pub(super) fn prefix(&mut self, op: &str, operand: &Expr, at: u32) -> Result<Bound, PgError> {
         let (operand, typed) = self.expr(operand)?;
@@ -154,6 +160,11 @@ impl Binder<'_> {
     /// Everything that is not a comparison.
     fn operator(&mut self, op: &str, left: Bound, right: Bound, at: u32) -> Result<Bound, PgError> {
         let (left_type, right_type) = (left.1.ty, right.1.ty);
+        if ABSENT.contains(&op) {
+            return Err(PgError::feature_not_supported(format_args!(
+                "operator {op}"
+            )));
+        }
         let missing = || {
             PgError::undefined_operator(&format!("{left_type} {op} {right_type}")).at(at as usize)
         };
