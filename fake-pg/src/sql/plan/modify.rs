@@ -15,7 +15,7 @@ use crate::engine::{Identity, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
     Alias, Assignment, Command, ConflictTarget, Delete, Expr, FromItem, Insert, Name, OnConflict,
-    QueryBody, Target, Update,
+    QueryBody, Target, Update, With,
 };
 use crate::sql::parse;
 use crate::types::{Datum, Type};
@@ -84,7 +84,7 @@ impl Binder<'_> {
                 ..Scope::default()
             });
             let result = rows.iter().try_for_each(|row| {
-                check_width(row.len(), targets.len(), &insert.columns, rows.len())?;
+                check_width(row.len(), targets.len(), &insert.columns)?;
                 let mut full = vec![None; table.columns.len()];
                 for (expr, &column) in row.iter().zip(targets) {
                     let user_value = !matches!(expr, Expr::Default);
@@ -107,7 +107,7 @@ impl Binder<'_> {
         }
         let into: Vec<Typed> = targets.iter().map(|&column| typed(table, column)).collect();
         let plan = self.query_into(query, &into)?;
-        check_width(plan.columns.len(), targets.len(), &insert.columns, 2)?;
+        check_width(plan.columns.len(), targets.len(), &insert.columns)?;
         let mut full = vec![None; table.columns.len()];
         for (place, &column) in targets.iter().enumerate().take(plan.columns.len()) {
             if is_generated(table, column) && !system {
@@ -367,16 +367,23 @@ impl Binder<'_> {
         Ok(row)
     }
 
-    pub(crate) fn update(&mut self, update: &Update) -> Result<ModifyPlan, PgError> {
+    /// Plans a statement in a scope of its own, below its WITH.
+    fn in_scope(
+        &mut self,
+        with: &With,
+        plan: impl FnOnce(&mut Self) -> Result<ModifyPlan, PgError>,
+    ) -> Result<ModifyPlan, PgError> {
         let reach = self.ctes.len();
-        let ctes = self.with(&update.with)?;
+        let ctes = self.with(with)?;
         self.scopes.push(Scope::default());
-        let plan = self.update_in_scope(update);
+        let plan = plan(self);
         self.scopes.pop();
         self.ctes.truncate(reach);
-        let mut plan = plan?;
-        plan.ctes = ctes;
-        Ok(plan)
+        Ok(ModifyPlan { ctes, ..plan? })
+    }
+
+    pub(crate) fn update(&mut self, update: &Update) -> Result<ModifyPlan, PgError> {
+        self.in_scope(&update.with, |binder| binder.update_in_scope(update))
     }
 
     fn update_in_scope(&mut self, update: &Update) -> Result<ModifyPlan, PgError> {
@@ -403,15 +410,7 @@ impl Binder<'_> {
     }
 
     pub(crate) fn delete(&mut self, delete: &Delete) -> Result<ModifyPlan, PgError> {
-        let reach = self.ctes.len();
-        let ctes = self.with(&delete.with)?;
-        self.scopes.push(Scope::default());
-        let plan = self.delete_in_scope(delete);
-        self.scopes.pop();
-        self.ctes.truncate(reach);
-        let mut plan = plan?;
-        plan.ctes = ctes;
-        Ok(plan)
+        self.in_scope(&delete.with, |binder| binder.delete_in_scope(delete))
     }
 
     fn delete_in_scope(&mut self, delete: &Delete) -> Result<ModifyPlan, PgError> {
@@ -510,13 +509,7 @@ fn insert_targets(table: &Table, columns: &[(Name, u32)]) -> Result<Vec<usize>, 
     Ok(targets)
 }
 
-fn check_width(
-    values: usize,
-    targets: usize,
-    named: &[(Name, u32)],
-    rows: usize,
-) -> Result<(), PgError> {
-    let _ = rows;
+fn check_width(values: usize, targets: usize, named: &[(Name, u32)]) -> Result<(), PgError> {
     if values > targets {
         return Err(PgError::new(
             SqlState::SYNTAX_ERROR,
