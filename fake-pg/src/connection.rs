@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 biased;
                 () = &mut sleep => break,
                 () = self.bell.notified() => {
-                    if self.backend.with(|postmaster, pid| postmaster.is_interrupted(pid)) {
+                    if self.backend.with(|postmaster, pid| postmaster.is_released(pid)) {
                         break;
                     }
                 }

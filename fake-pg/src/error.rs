@@ -424,6 +424,15 @@ impl PgError {
         .fatal()
     }
 
+    /// 53300, fatal: `max_connections` are in use.
+    pub fn too_many_connections() -> Self {
+        Self::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            "sorry, too many clients already",
+        )
+        .fatal()
+    }
+
     /// 25P03, fatal.
     pub fn idle_in_transaction_timeout() -> Self {
         Self::new(

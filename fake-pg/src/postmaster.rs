@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use tokio::sync::Notify;
 
 use crate::engine::{CommitMachine, CommitNumber, Engine, Pid, Recovery, Timestamp};
+use crate::error::PgError;
 use crate::session::{CommitAction, CommitHook, Next, Session};
 
 /// A running server, shared by its connections as `Rc<RefCell<Postmaster>>`.
@@ -25,6 +26,8 @@ pub struct Postmaster {
     down: bool,
     /// Asynchronous COMMITs of sessions that are gone: the WAL writer still owes them a flush.
     orphans: Vec<CommitMachine>,
+    /// `max_connections`.
+    connections_max: usize,
 }
 
 /// A session and the bell its connection listens to.
@@ -57,7 +60,7 @@ pub(crate) enum Pump {
     Write,
     /// Sleep until the bell rings or, if there is one, the time has come.
     Wait(Option<Duration>),
-    /// Sleep for so long, unless the bell rings and `is_interrupted`; then `dwelt`.
+    /// Sleep for so long, unless the bell rings and `is_released`; then `dwelt`.
     Dwell(Duration),
     /// Hang up.
     Close,
@@ -80,6 +83,20 @@ impl Postmaster {
             pids: 0,
             down: false,
             orphans: Vec::new(),
+            connections_max: usize::MAX,
+        }
+    }
+
+    /// Lets no more than so many in at a time: `max_connections`.
+    pub fn set_connections_max(&mut self, most: usize) {
+        self.connections_max = most;
+    }
+
+    /// Ends every session as a fast shutdown does: each is told, and what it runs is undone.
+    pub fn terminate_all(&mut self) {
+        let pids: Vec<Pid> = self.backends.keys().copied().collect();
+        for pid in pids {
+            self.terminate(pid);
         }
     }
 
@@ -187,7 +204,10 @@ impl Postmaster {
         let pid = Pid(self.pids);
         let bell = Rc::new(Notify::new());
         // A secret that tests can foresee: whoever may connect may also cancel.
-        let session = Session::new(pid, self.pids.wrapping_mul(0x9e37_79b1_u32 as i32));
+        let mut session = Session::new(pid, self.pids.wrapping_mul(0x9e37_79b1_u32 as i32));
+        if self.backends.len() >= self.connections_max {
+            session.refuse(PgError::too_many_connections());
+        }
         let backend = Backend {
             session,
             bell: Rc::clone(&bell),
@@ -311,10 +331,10 @@ impl Postmaster {
         self.with(pid, |session| session.take_output(into));
     }
 
-    /// Whether a cancel or terminate ends what the session is doing.
-    pub(crate) fn is_interrupted(&self, pid: Pid) -> bool {
+    /// Whether the session need not dwell any longer: by a cancel, a terminate, or the hook.
+    pub(crate) fn is_released(&self, pid: Pid) -> bool {
         let backend = self.backends.get(&pid);
-        backend.is_some_and(|backend| backend.session.is_interrupted())
+        backend.is_some_and(|backend| backend.session.is_interrupted() || !self.hook.holds(pid))
     }
 
     /// Whether a terminate is pending: a blocked write is given up for it.

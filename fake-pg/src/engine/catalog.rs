@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::embedded::Embedded;
 use super::{FileNode, TableId};
 use crate::types::{Datum, Type};
 
@@ -19,6 +20,8 @@ pub struct Catalog {
     version: u64,
     tables: BTreeMap<Arc<str>, Arc<Table>>,
     sequences: BTreeMap<Arc<str>, Arc<Sequence>>,
+    /// A schema that the embedder answers for.
+    embedded: Option<Arc<dyn Embedded>>,
 }
 
 /// A table as `pg_class` and `pg_attribute` know it.
@@ -258,6 +261,20 @@ impl Catalog {
             let index = table.indexes.iter().find(|index| &*index.name == name)?;
             Some(Relation::Index(table.clone(), index.clone()))
         })
+    }
+
+    /// The embedder's schema, if it has this name.
+    pub fn embedded(&self, schema: &str) -> Option<&Arc<dyn Embedded>> {
+        let embedded = self.embedded.as_ref();
+        embedded.filter(|embedded| embedded.schema() == schema)
+    }
+
+    /// This catalog and the embedder's schema, under a new version.
+    pub(super) fn embedding(&self, embedded: Arc<dyn Embedded>) -> Catalog {
+        Catalog {
+            embedded: Some(embedded),
+            ..self.with([])
+        }
     }
 
     /// This catalog with changes, under a new version.

@@ -57,6 +57,8 @@ pub enum WaitOn {
     Lock(LockTag),
     /// `pg_sleep`.
     Sleep,
+    /// Whatever the embedder has a caller of its functions wait for.
+    Embedder,
 }
 
 /// What one statement has done so far.
@@ -90,6 +92,8 @@ pub(super) enum Effect {
     Conflict(Option<Tid>),
     /// A function with side effects was called.
     Value(Datum),
+    /// Rows that no snapshot keeps.
+    Rows(Arc<Vec<Row>>),
     /// A sleep began, to end then.
     Until(Timestamp),
     /// DDL was done.

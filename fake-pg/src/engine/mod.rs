@@ -34,11 +34,12 @@
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
 //!
 //! In reading order: `ids`, `catalog`, `heap`, `mvcc`, `wal`, `lock`, `xact`, `exec`, `row_lock`,
-//! `modify`, `ddl`, `sequence`, `commit`, `recover`, `sabotage`.
+//! `modify`, `ddl`, `sequence`, `commit`, `recover`, `embedded`, `sabotage`.
 
 mod catalog;
 mod commit;
 mod ddl;
+mod embedded;
 mod exec;
 mod heap;
 mod ids;
@@ -61,6 +62,7 @@ pub use catalog::{
     Catalog, CatalogChange, Check, Column, Identity, Index, Relation, Sequence, Table,
 };
 pub use commit::{CommitKind, CommitMachine, CommitPoint, Committed, Durability, WAL_WRITER_DELAY};
+pub use embedded::{Caller, Embedded, EmbeddedArg, EmbeddedFunction, EmbeddedRelation};
 pub use exec::{Exec, Halt, Journal, Wait, WaitOn};
 pub use heap::{Heap, Key, Row, Tuple};
 pub use ids::*;

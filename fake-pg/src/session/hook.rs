@@ -18,6 +18,13 @@ pub trait CommitHook {
         point: CommitPoint,
         engine: &mut Engine,
     ) -> CommitAction;
+
+    /// Whether a COMMIT that was told to dwell must still stay there. Asked whenever the session is
+    /// woken ([`Engine::wake`]): a stay can end before its time.
+    fn holds(&self, pid: Pid) -> bool {
+        let _ = pid;
+        true
+    }
 }
 
 /// Which COMMIT has reached a point.

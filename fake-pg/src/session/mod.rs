@@ -76,6 +76,8 @@ pub struct Session {
     cancelled: bool,
     terminated: bool,
     let_in: bool,
+    /// What the startup packet is answered with, if the server wants no more clients.
+    refusal: Option<Box<PgError>>,
     /// After an error in the extended protocol everything up to Sync is skipped.
     skipping: bool,
     work: Work,
@@ -136,6 +138,7 @@ impl Session {
             cancelled: false,
             terminated: false,
             let_in: false,
+            refusal: None,
             skipping: false,
             work: Work::Opening(startup::Asked::default()),
             block: Block::None,
@@ -164,6 +167,11 @@ impl Session {
     /// Whether the client got past its startup packet.
     pub fn is_let_in(&self) -> bool {
         self.let_in
+    }
+
+    /// Has the startup packet answered with this error. Cancel requests are heard all the same.
+    pub(crate) fn refuse(&mut self, error: PgError) {
+        self.refusal = Some(Box::new(error));
     }
 
     /// Whether a transaction is open, failed or being committed.

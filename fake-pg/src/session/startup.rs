@@ -87,6 +87,9 @@ impl Session {
         if startup.minor > 0 || !extensions.is_empty() {
             backend::negotiate_protocol_version(&mut self.output, &extensions);
         }
+        if let Some(refusal) = self.refusal.take() {
+            return Err(*refusal);
+        }
         let given = |wanted: &str| {
             let mut found = startup.parameters.iter().filter(|(name, _)| name == wanted);
             found.next_back().map(|(_, value)| value.as_str())

@@ -4,6 +4,7 @@
 //! bound to the entry that fits best (`func_select_candidate`, simplified).
 //! What the entries do is in the files of this folder.
 
+mod embedded;
 mod json;
 mod math;
 mod operators;
@@ -11,6 +12,7 @@ mod strings;
 mod system;
 mod times;
 
+pub(crate) use embedded::EmbeddedCall;
 pub(crate) use operators::{binary_operator, prefix_operator};
 
 use super::ast::Call;
@@ -170,6 +172,9 @@ pub(crate) fn bind(binder: &mut Binder<'_>, call: &Call) -> Result<(Scalar, Type
     let name = match &call.name[..] {
         [name] => &**name,
         [schema, name] if &**schema == "pg_catalog" => &**name,
+        [schema, _] if let Some(embedded) = binder.embedded(schema) => {
+            return embedded::bind(binder, embedded, call);
+        }
         _ => {
             return Err(PgError::undefined_function(&format!(
                 "{}()",

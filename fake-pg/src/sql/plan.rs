@@ -28,8 +28,8 @@ pub(crate) use coerce::Cast;
 
 use super::ast::{LockStrength, LockWait, SetOp};
 use super::face::Column;
-use super::functions::{Aggregate, Function};
-use crate::engine::Table;
+use super::functions::{Aggregate, EmbeddedCall, Function};
+use crate::engine::{Embedded, Table};
 use crate::types::{Datum, Type};
 
 /// What comparisons ask.
@@ -53,6 +53,8 @@ pub(crate) enum Scalar {
     /// A column of the row of an enclosing query, 1 being the next one out.
     Outer(usize, usize),
     Call(&'static Function, Vec<Scalar>),
+    /// A function of the embedder's.
+    Embedded(EmbeddedCall, Vec<Scalar>),
     Compare(Comparison, Box<(Scalar, Scalar)>),
     /// Rows compared from left to right.
     CompareRows(Comparison, Vec<(Scalar, Scalar)>),
@@ -271,9 +273,17 @@ pub(crate) struct Lookup {
 
 #[derive(Debug)]
 pub(crate) enum Derived {
-    Subquery { plan: QueryPlan, lateral: bool },
+    Subquery {
+        plan: QueryPlan,
+        lateral: bool,
+    },
     Cte(usize),
-    Function { call: Scalar, ordinality: bool },
+    Function {
+        call: Scalar,
+        ordinality: bool,
+    },
+    /// A relation of the embedder's, by its place.
+    Embedded(Arc<dyn Embedded>, usize),
 }
 
 #[derive(Debug)]

@@ -129,6 +129,8 @@ pub enum Expr {
     },
     /// A function call.
     Call(Box<Call>),
+    /// `name => value`, among the arguments of a call.
+    Named(Name, Box<Expr>),
     /// EXISTS.
     Exists(Box<Query>),
     /// A scalar subquery.

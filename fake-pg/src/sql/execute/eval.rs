@@ -105,6 +105,10 @@ impl<'p> Run<'p, '_, '_> {
                 }
                 (function.body)(self.context, &values)?
             }
+            Scalar::Embedded(call, args) => {
+                let values = self.eval_all(args, frame)?;
+                call.make(&mut self.context.exec, &values)?
+            }
             Scalar::And(parts) => {
                 let mut all = Some(true);
                 for part in parts {

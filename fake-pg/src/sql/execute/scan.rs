@@ -169,6 +169,13 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 let frame = if *lateral { Some(&own) } else { outer };
                 self.query(plan, frame, None)?.into()
             }
+            Derived::Embedded(embedded, relation) => {
+                let rows = self.context.exec.embedded_rows(&**embedded, *relation)?;
+                rows.iter()
+                    .map(|row| row.to_vec())
+                    .collect::<Vec<Values>>()
+                    .into()
+            }
             Derived::Function { call, ordinality } => {
                 let row = &joined.row[..];
                 let is_set = matches!(call, Scalar::Call(function, _) if function.set);

@@ -212,9 +212,9 @@ fn call_expr(tree: &Tree<'_>, node: &SyntaxNode, at: u32) -> Expr {
         if has(&arg, K::VARIADIC_KW) {
             return unsupported("VARIADIC");
         }
-        match child_expr(tree, &arg) {
+        match child_expr(tree, &arg).or_else(|| named_arg(tree, &arg)) {
             Some(expr) => args.push(expr),
-            None => return unsupported("named arguments"),
+            None => return unsupported("this argument"),
         }
         if let Some(clause) = child(&arg, K::ORDER_BY_CLAUSE) {
             order_by = query::order_by(tree, &clause);
@@ -229,6 +229,13 @@ fn call_expr(tree: &Tree<'_>, node: &SyntaxNode, at: u32) -> Expr {
         filter: child(node, K::FILTER_CLAUSE).and_then(|clause| child_expr(tree, &clause)),
         at,
     }))
+}
+
+/// `name => value`, or `name := value`.
+fn named_arg(tree: &Tree<'_>, arg: &SyntaxNode) -> Option<Expr> {
+    let named = child(arg, K::NAMED_ARG)?;
+    let value = child_expr(tree, &named)?;
+    Some(Expr::Named(name(&named.first_child()?), Box::new(value)))
 }
 
 /// Calls with a grammar of their own.

@@ -183,6 +183,7 @@ impl Scalar {
             | Scalar::Outer(..)
             | Scalar::Aggregate(_) => {}
             Scalar::Call(_, parts)
+            | Scalar::Embedded(_, parts)
             | Scalar::And(parts)
             | Scalar::Or(parts)
             | Scalar::Coalesce(parts)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::coerce::Context;
 use super::scope::Scope;
 use super::{Scalar, Typed};
-use crate::engine::{Catalog, LockMode, Table};
+use crate::engine::{Catalog, Embedded, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Expr;
 use crate::types::Type;
@@ -49,6 +49,11 @@ impl<'a> Binder<'a> {
             keep_unknown: false,
             locks: Vec::new(),
         }
+    }
+
+    /// The embedder's schema, if it has this name.
+    pub(crate) fn embedded(&self, schema: &str) -> Option<Arc<dyn Embedded>> {
+        self.catalog.embedded(schema).cloned()
     }
 
     /// The types of the parameters; one that nothing tells is text where it

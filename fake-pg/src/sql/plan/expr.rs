@@ -200,6 +200,7 @@ impl Binder<'_> {
                 let index = self.demand(index, Type::Int4, "array subscript")?;
                 Ok((Scalar::Index(Box::new((base, index))), element.into()))
             }
+            Expr::Named(..) => Err(PgError::feature_not_supported("named arguments")),
             Expr::Unsupported(what) => Err(PgError::feature_not_supported(what)),
         }
     }

@@ -11,7 +11,7 @@ use super::bind::Binder;
 use super::pushdown::{References, push, ranges, split};
 use super::scope::{Relation, ScopeColumn, result_columns, table_columns};
 use super::{Comparison, Derived, FromNode, Scalar, ScanPlan, Typed};
-use crate::engine::{LockMode, Table};
+use crate::engine::{Embedded, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, Alias, Expr, FromItem, JoinCondition, JoinKind, Name};
 use crate::types::Type;
@@ -138,6 +138,9 @@ impl Binder<'_> {
                 filter: Vec::new(),
             });
         }
+        if let Some((embedded, place)) = self.embedded_relation(relation)? {
+            return self.embedded_rows(embedded, place, alias);
+        }
         let table = self.table(relation)?;
         self.scan(table, alias)
     }
@@ -160,6 +163,49 @@ impl Binder<'_> {
             lookup: None,
             filter: Vec::new(),
         }))
+    }
+
+    /// The embedder's relation of that name, if the schema is the embedder's.
+    fn embedded_relation(
+        &self,
+        relation: &ast::Relation,
+    ) -> Result<Option<(Arc<dyn Embedded>, usize)>, PgError> {
+        let [schema, name] = &relation.name[..] else {
+            return Ok(None);
+        };
+        let Some(embedded) = self.catalog.embedded(schema) else {
+            return Ok(None);
+        };
+        let relations = embedded.relations();
+        let Some(place) = relations.iter().position(|known| known.name == &**name) else {
+            let known: Vec<&str> = relations.iter().map(|relation| relation.name).collect();
+            return Err(PgError::undefined_table(&relation.name.join("."))
+                .with_hint(format!("In {schema} there are: {}.", known.join(", ")))
+                .at(relation.at as usize));
+        };
+        Ok(Some((embedded.clone(), place)))
+    }
+
+    fn embedded_rows(
+        &mut self,
+        embedded: Arc<dyn Embedded>,
+        place: usize,
+        alias: Option<&Alias>,
+    ) -> Result<FromNode, PgError> {
+        let relation = embedded.relations()[place];
+        let columns = relation.columns.iter().map(|&(name, ty)| ScopeColumn {
+            name: name.into(),
+            typed: ty.into(),
+            origin: (0, 0),
+            merged: false,
+        });
+        let columns = columns.collect();
+        let own = Alias {
+            name: relation.name.into(),
+            columns: Vec::new(),
+        };
+        let source = Derived::Embedded(embedded, place);
+        self.derived(source, columns, alias.unwrap_or(&own))
     }
 
     fn derived(

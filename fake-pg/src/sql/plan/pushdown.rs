@@ -67,6 +67,7 @@ impl References {
             Scalar::Column(column) => refs.columns.push(*column),
             Scalar::Subquery(subquery) if subquery.correlated => refs.everything = true,
             Scalar::Call(function, _) if function.is_volatile() => refs.everything = true,
+            Scalar::Embedded(..) => refs.everything = true,
             _ => {}
         });
         refs
