@@ -1,0 +1,283 @@
+//! fake-pg as a host: an engine and its sessions, without sockets, with a hand-wound clock.
+//!
+//! What stays true: the same script gives the same bytes. Time goes on by a moment with each step,
+//! by `LOCK_WAIT` when somebody waits after it, since a real server is given that time to find a
+//! deadlock, and by what `sleep` says.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+use fake_pg::engine::{CommitPoint, Engine, Pid, Timestamp};
+use fake_pg::error::SqlState;
+use fake_pg::session::{CommitAction, Next, Session};
+use postgres_protocol::message::backend::Message as Reply;
+
+use crate::client::Exchange;
+use crate::host::{Heard, Host};
+use crate::script::{Login, Op};
+
+/// Microseconds between two steps.
+const MOMENT: i64 = 1000;
+/// Microseconds that pass while somebody waits: more than `deadlock_timeout` below.
+const LOCK_WAIT: i64 = 40_000;
+/// When the world begins: 2003-03-03, a day that no script mentions.
+const BIRTH: i64 = 1_046_649_600_000_000;
+const DAY: i64 = 86_400_000_000;
+
+/// An engine and its sessions.
+pub struct Fake {
+    engine: Engine,
+    now: i64,
+    clients: BTreeMap<String, Client>,
+    pids: i32,
+    /// The server's settings, as options of each session.
+    options: String,
+    /// What the next COMMIT fails with.
+    failure: Option<SqlState>,
+    /// Who waited when the last step was over.
+    waited: Vec<String>,
+}
+
+struct Client {
+    session: Session,
+    pid: Pid,
+    /// What the session has written and nobody has read yet.
+    replies: BytesMut,
+    waits: bool,
+    deadline: Option<Timestamp>,
+    woken: bool,
+    closed: bool,
+    /// The client is gone and hears nothing.
+    deaf: bool,
+}
+
+impl Fake {
+    /// A new server with these settings.
+    pub fn new(settings: &[(String, String)]) -> Fake {
+        let mut options = String::from("-c deadlock_timeout=10ms");
+        for (name, value) in settings {
+            let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
+            options.push_str(&format!(" -c {name}={value}"));
+        }
+        Fake {
+            engine: Engine::default(),
+            now: BIRTH,
+            clients: BTreeMap::new(),
+            pids: 1_000_000,
+            options,
+            failure: None,
+            waited: Vec::new(),
+        }
+    }
+
+    fn client(&mut self, session: &str) -> Result<&mut Client, String> {
+        let client = self.clients.get_mut(session);
+        client.ok_or_else(|| format!("no session {session}"))
+    }
+
+    /// Advances all sessions until each needs something that is not there.
+    fn run(&mut self) {
+        while let Some(client) = self.clients.values_mut().find(|client| client.woken) {
+            client.woken = false;
+            while !client.closed {
+                (client.waits, client.deadline) = (false, None);
+                let now = Timestamp(self.now);
+                match client.session.advance(&mut self.engine, now) {
+                    Next::Write => client.session.take_output(&mut client.replies),
+                    Next::Commit(_, CommitPoint::Deferred) => {
+                        let failure = self.failure.take().map(CommitAction::Fail);
+                        client.session.resume(failure.unwrap_or(CommitAction::GoOn));
+                    }
+                    Next::Commit(..) => client.session.resume(CommitAction::GoOn),
+                    Next::Read => {
+                        client.deadline = client.session.deadline();
+                        break;
+                    }
+                    Next::Wait(wait) => {
+                        let deadlines = [wait.deadline, client.session.deadline()];
+                        client.deadline = deadlines.into_iter().flatten().min();
+                        client.waits = true;
+                        break;
+                    }
+                    Next::Close | Next::CancelRequest { .. } => {
+                        let fresh = Session::new(client.pid, 0);
+                        let session = std::mem::replace(&mut client.session, fresh);
+                        drop(session.exit(&mut self.engine, now));
+                        client.closed = true;
+                    }
+                }
+            }
+            for pid in self.engine.take_wakeups() {
+                let woken = self.clients.values_mut().filter(|client| client.pid == pid);
+                woken.for_each(|client| client.woken = true);
+            }
+        }
+    }
+
+    /// Lets time pass, deadline by deadline.
+    fn pass(&mut self, time: i64) {
+        let end = self.now + time;
+        // A deadline that stays where it is must not hold time up.
+        for _ in 0..10_000 {
+            let deadlines = self.clients.values().filter(|client| !client.closed);
+            let deadlines = deadlines.filter_map(|client| client.deadline);
+            let next = deadlines.min().map_or(end, |next| next.0.min(end));
+            self.now = next.max(self.now);
+            let now = Timestamp(self.now);
+            let mut due = false;
+            for client in self.clients.values_mut() {
+                if client.deadline.is_some_and(|deadline| deadline <= now) {
+                    (client.woken, due) = (true, true);
+                }
+            }
+            self.run();
+            if !due && self.now >= end {
+                return;
+            }
+        }
+        panic!("deadlines pass and nobody moves");
+    }
+
+    fn waiting(&self) -> Vec<String> {
+        let waiting = self.clients.iter().filter(|(_, client)| client.waits);
+        waiting.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Host for Fake {
+    fn open(&mut self, session: &str, login: &Login) -> Result<(), String> {
+        self.pids += 1;
+        let pid = Pid(self.pids);
+        let client = Client {
+            session: Session::new(pid, 0),
+            pid,
+            replies: BytesMut::new(),
+            waits: false,
+            deadline: None,
+            woken: true,
+            closed: false,
+            deaf: false,
+        };
+        let mut login = login.clone();
+        let asked = login.parameter("options").unwrap_or("");
+        let options = format!("{} {asked}", self.options);
+        login.parameters.retain(|(name, _)| name != "options");
+        login.parameters.push(("options".into(), options));
+        self.clients.insert(session.to_string(), client);
+        let (mut exchange, mut heard) = (Exchange::default(), BytesMut::new());
+        self.send(session, Exchange::startup(&login))?;
+        loop {
+            self.run();
+            let client = self.client(session)?;
+            let replies = std::mem::take(&mut client.replies);
+            heard.extend_from_slice(&replies);
+            let (mut replies, mut said) = (replies, BytesMut::new());
+            while let Ok(Some(reply)) = Reply::parse(&mut replies) {
+                said.extend(exchange.answer(&login, &reply).unwrap_or_default());
+            }
+            if said.is_empty() {
+                client.replies = heard;
+                return Ok(());
+            }
+            self.send(session, said)?;
+        }
+    }
+
+    fn send(&mut self, session: &str, mut bytes: BytesMut) -> Result<(), String> {
+        let client = self.client(session)?;
+        client.session.receive(&mut bytes);
+        client.woken = true;
+        Ok(())
+    }
+
+    fn act(&mut self, session: &str, op: &Op) -> Result<(), String> {
+        match op {
+            Op::Sleep(time) => {
+                self.run();
+                self.pass(time.as_micros() as i64);
+            }
+            Op::Fail(code) => {
+                self.failure = Some(code.parse().map_err(|_| format!("no SQLSTATE: {code}"))?);
+            }
+            Op::Crash => {
+                self.clients.values_mut().for_each(Client::hang_up);
+                self.engine.crash();
+            }
+            Op::Restart => {
+                let now = Timestamp(self.now);
+                for client in self.clients.values_mut() {
+                    client.hang_up();
+                    let fresh = Session::new(client.pid, 0);
+                    let session = std::mem::replace(&mut client.session, fresh);
+                    for mut commit in session.exit(&mut self.engine, now) {
+                        while matches!(commit.step(&mut self.engine, now), Ok(Some(_))) {}
+                    }
+                }
+                self.engine.take_wakeups();
+                self.engine.crash();
+            }
+            Op::Cancel => {
+                self.run();
+                self.client(session)?.session.cancel();
+                self.client(session)?.woken = true;
+            }
+            Op::Terminate => {
+                self.run();
+                self.client(session)?.session.terminate();
+                self.client(session)?.woken = true;
+            }
+            Op::Fin => {
+                self.client(session)?.session.eof();
+                self.client(session)?.woken = true;
+            }
+            Op::Rst => {
+                let client = self.client(session)?;
+                client.session.eof();
+                client.session.lost();
+                (client.woken, client.deaf) = (true, true);
+            }
+            Op::Send(_) | Op::Start(_) => (),
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<BTreeMap<String, Heard>, String> {
+        self.now += MOMENT;
+        self.run();
+        let waiting = self.waiting();
+        if waiting.iter().any(|session| !self.waited.contains(session)) {
+            self.pass(LOCK_WAIT);
+        }
+        self.waited = self.waiting();
+        let mut heard = BTreeMap::new();
+        for (name, client) in &mut self.clients {
+            let bytes = std::mem::take(&mut client.replies);
+            heard.insert(
+                name.clone(),
+                Heard {
+                    bytes: if client.deaf { BytesMut::new() } else { bytes },
+                    waits: client.waits && !client.closed,
+                    closed: client.closed,
+                },
+            );
+        }
+        self.clients.retain(|_, client| !client.closed);
+        Ok(heard)
+    }
+
+    fn pid(&self, session: &str) -> Option<i32> {
+        self.clients.get(session).map(|client| client.pid.0)
+    }
+
+    fn today(&self) -> i64 {
+        self.now.div_euclid(DAY)
+    }
+}
+
+impl Client {
+    /// The connection is gone, and what was not read with it.
+    fn hang_up(&mut self) {
+        (self.closed, self.waits, self.deadline) = (true, false, None);
+        self.replies.clear();
+    }
+}

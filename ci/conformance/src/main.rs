@@ -1,0 +1,124 @@
+//! The command line: check, record, verify, list.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use conformance::check::{check, compare};
+use conformance::divergences::Divergences;
+use conformance::host::run;
+use conformance::real::Real;
+use conformance::script::{self, Script};
+
+/// Holds fake-pg to transcripts recorded from a real PostgreSQL 15.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compares fake-pg with what was recorded.
+    Check {
+        /// Part of a script's name.
+        #[arg(default_value = "")]
+        filter: String,
+    },
+    /// Writes what a real server answers into the scripts.
+    Record {
+        /// Part of a script's name.
+        #[arg(default_value = "")]
+        filter: String,
+    },
+    /// Records again and compares.
+    Verify {
+        /// Part of a script's name.
+        #[arg(default_value = "")]
+        filter: String,
+    },
+    /// Counts scripts, steps and divergences, and prints the last.
+    List,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Check { filter } => checked(&filter),
+        Command::Record { filter } => recorded(&filter, |script, replies| {
+            script::save(script, replies).map_err(|error| format!("{}: {error}\n", script.name))
+        }),
+        Command::Verify { filter } => recorded(&filter, compare),
+        Command::List => list(),
+    };
+    match done {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(wrong) => {
+            eprintln!("{}", wrong.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn found(filter: &str) -> Result<Vec<Script>, String> {
+    let scripts = script::load(filter)?;
+    match scripts.is_empty() {
+        true => Err(format!("no script's name contains `{filter}`")),
+        false => Ok(scripts),
+    }
+}
+
+fn checked(filter: &str) -> Result<String, String> {
+    let (scripts, divergences) = (found(filter)?, Divergences::load()?);
+    let results = scripts.iter().map(|script| check(script, &divergences));
+    summary("fake-pg answers as recorded", results)
+}
+
+fn recorded(
+    filter: &str,
+    mut then: impl FnMut(&Script, &[Vec<String>]) -> Result<(), String>,
+) -> Result<String, String> {
+    let mut scripts = found(filter)?;
+    scripts.retain(|script| script.fake_only().is_none());
+    let mut real = Real::start()?;
+    let results = scripts.iter().map(|script| {
+        real.renew(&script.settings())?;
+        then(script, &run(&mut real, script)?)
+    });
+    summary("recorded", results)
+}
+
+/// One line if all is well; what is wrong otherwise, and how much of it there is.
+fn summary(
+    what: &str,
+    results: impl Iterator<Item = Result<(), String>>,
+) -> Result<String, String> {
+    let results: Vec<_> = results.collect();
+    let wrong: Vec<&String> = results.iter().filter_map(|r| r.as_ref().err()).collect();
+    if wrong.is_empty() {
+        return Ok(format!("{what}: {} scripts", results.len()));
+    }
+    let mut text: String = wrong.iter().map(|wrong| format!("{wrong}\n")).collect();
+    text.push_str(&format!(
+        "{} of {} scripts differ",
+        wrong.len(),
+        results.len()
+    ));
+    Err(text)
+}
+
+fn list() -> Result<String, String> {
+    let (scripts, divergences) = (found("")?, Divergences::load()?);
+    let recorded = scripts.iter().filter(|script| script.fake_only().is_none());
+    let steps: usize = recorded.clone().map(|script| script.steps().count()).sum();
+    for (script, step, divergence) in divergences.iter() {
+        println!("{script} {step}: {}", divergence.reason);
+    }
+    Ok(format!(
+        "{} scripts recorded with {steps} steps, {} of fake-pg alone; {} known divergences",
+        recorded.count(),
+        scripts.iter().filter(|s| s.fake_only().is_some()).count(),
+        divergences.len()
+    ))
+}

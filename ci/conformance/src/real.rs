@@ -1,0 +1,488 @@
+//! A real server as a host: raw sockets, and a control connection that tells who waits.
+//!
+//! A session is *idle* when the kernel has handed all its bytes to its backend and the backend
+//! sleeps in `ClientRead` again; it *waits* when it is blocked by another session or sleeps. All
+//! is quiet when two looks in a row found everybody so and nothing had been written in between,
+//! and who began to wait has done so for longer than `deadlock_timeout`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, BytesMut};
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::message::backend::Message as Reply;
+use postgres_protocol::message::frontend as client;
+use socket2::SockRef;
+
+use crate::client::Exchange;
+use crate::host::{Heard, Host};
+use crate::script::{Login, Op};
+use crate::server::{Server, Stop, now, today, within};
+
+/// How long somebody waits before it counts: several times `deadlock_timeout`.
+const LOCK_WAIT: Duration = Duration::from_millis(30);
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// The database that a script runs in.
+const DATABASE: &str = "script";
+
+/// A server and the sessions of a script.
+pub struct Real {
+    server: Server,
+    control: Option<Control>,
+    sessions: BTreeMap<String, Session>,
+    /// How long somebody waits before it counts.
+    pub lock_wait: Duration,
+}
+
+struct Session {
+    socket: Option<TcpStream>,
+    port: u16,
+    pid: Option<i32>,
+    key: i32,
+    replies: BytesMut,
+    closed: bool,
+    /// The client sends no more: the backend is quiet only when it waits or is gone.
+    departed: bool,
+    waits_since: Option<Instant>,
+}
+
+/// What a look at a session found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Idle,
+    Waits,
+    Gone,
+    Busy,
+}
+
+impl Real {
+    /// A server of our own.
+    pub fn start() -> Result<Real, String> {
+        Ok(Real {
+            server: Server::start()?,
+            control: None,
+            sessions: BTreeMap::new(),
+            lock_wait: LOCK_WAIT,
+        })
+    }
+
+    /// A fresh database on a server with these settings, and nothing left of the last script.
+    pub fn renew(&mut self, settings: &[(String, String)]) -> Result<(), String> {
+        self.sessions.clear();
+        if self.server.require(settings)? {
+            self.control = None;
+        }
+        let control = self.control()?;
+        for (gid, database) in
+            control.pairs("select gid, database from pg_prepared_xacts order by gid")?
+        {
+            // A prepared transaction can only be ended in its own database.
+            let address = self.server.address();
+            let mut there = Control::connect(address, &database)?;
+            there.query(&format!("rollback prepared '{}'", gid.replace('\'', "''")))?;
+        }
+        let control = self.control()?;
+        let databases = "select datname, '' from pg_database \
+                         where datname not in ('postgres', 'template0', 'template1')";
+        for (name, _) in control.pairs(databases)? {
+            control.query(&format!("drop database \"{name}\" with (force)"))?;
+        }
+        let roles = "select rolname, '' from pg_roles where oid >= 16384";
+        for (name, _) in control.pairs(roles)? {
+            control.query(&format!("drop role \"{name}\""))?;
+        }
+        control.query(&format!("create database {DATABASE} template template0"))?;
+        Ok(())
+    }
+
+    fn control(&mut self) -> Result<&mut Control, String> {
+        let control = match self.control.take() {
+            Some(control) => control,
+            None => Control::connect(self.server.address(), "postgres")?,
+        };
+        Ok(self.control.insert(control))
+    }
+
+    fn session(&mut self, session: &str) -> Result<&mut Session, String> {
+        let found = self.sessions.get_mut(session);
+        found.ok_or_else(|| format!("no session {session}"))
+    }
+
+    /// One look at everybody.
+    fn look(&mut self) -> Result<BTreeMap<String, Found>, String> {
+        let unread = unread(self.server.address().port());
+        let pids: Vec<i32> = self.sessions.values().filter_map(|s| s.pid).collect();
+        let waits = match pids.is_empty() {
+            true => BTreeMap::new(),
+            false => self.control()?.waits(&pids)?,
+        };
+        let mut found = BTreeMap::new();
+        for (name, session) in &self.sessions {
+            let wait = session.pid.map(|pid| waits.get(&pid).map(String::as_str));
+            let read = unread.get(&session.port).is_none_or(|&unread| unread == 0);
+            let state = match wait {
+                _ if session.closed => Found::Gone,
+                Some(None) if session.socket.is_none() => Found::Gone,
+                // One that was signalled is awake before it is seen to wait no more.
+                Some(Some("waits")) if session.sleeps() => Found::Waits,
+                Some(Some("reads")) if read && !session.departed && session.sleeps() => Found::Idle,
+                // Before it is let in a backend is not to be seen.
+                None if session.pid.is_none() && read => Found::Idle,
+                _ => Found::Busy,
+            };
+            found.insert(name.clone(), state);
+        }
+        Ok(found)
+    }
+
+    /// Reads what there is. True if there was something.
+    fn drain(&mut self) -> bool {
+        let mut heard = false;
+        for session in self.sessions.values_mut() {
+            heard |= session.drain();
+        }
+        heard
+    }
+
+    fn forget_connections(&mut self) {
+        self.control = None;
+        for session in self.sessions.values_mut() {
+            session.closed = true;
+            session.replies.clear();
+        }
+    }
+}
+
+impl Host for Real {
+    fn open(&mut self, name: &str, login: &Login) -> Result<(), String> {
+        let told = |error: std::io::Error| format!("{name}: {error}");
+        let mut socket = TcpStream::connect(self.server.address()).map_err(told)?;
+        socket.set_nodelay(true).map_err(told)?;
+        socket.set_nonblocking(true).map_err(told)?;
+        let port = socket.local_addr().map_err(told)?.port();
+        socket.write_all(&Exchange::startup(login)).map_err(told)?;
+        let mut session = Session {
+            socket: Some(socket),
+            port,
+            pid: None,
+            key: 0,
+            replies: BytesMut::new(),
+            closed: false,
+            departed: false,
+            waits_since: None,
+        };
+        let (mut exchange, mut seen) = (Exchange::default(), 0);
+        let greeted = within(LIMIT, || {
+            session.drain();
+            let mut unseen = BytesMut::from(&session.replies[seen..]);
+            let before = unseen.len();
+            let mut over = session.closed;
+            while let Ok(Some(reply)) = Reply::parse(&mut unseen) {
+                if let Some(answer) = exchange.answer(login, &reply) {
+                    session.socket.as_mut()?.write_all(&answer).ok()?;
+                }
+                match reply {
+                    Reply::BackendKeyData(body) => {
+                        (session.pid, session.key) = (Some(body.process_id()), body.secret_key());
+                    }
+                    Reply::ReadyForQuery(_) => over = true,
+                    _ => (),
+                }
+            }
+            seen += before - unseen.len();
+            over.then_some(())
+        });
+        greeted.ok_or_else(|| format!("{name}: no answer to its startup"))?;
+        self.sessions.insert(name.to_string(), session);
+        Ok(())
+    }
+
+    fn send(&mut self, session: &str, bytes: BytesMut) -> Result<(), String> {
+        let session = self.session(session)?;
+        let (mut rest, start) = (&bytes[..], now());
+        while let (Some(socket), false) = (&mut session.socket, rest.is_empty()) {
+            match socket.write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    session.drain();
+                    if now() - start > LIMIT {
+                        return Err("it does not read".into());
+                    }
+                    sleep(Duration::from_micros(100));
+                }
+                // The server has hung up: that is heard in what it said last.
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, name: &str, op: &Op) -> Result<(), String> {
+        match op {
+            Op::Sleep(time) => {
+                sleep(*time);
+                return Ok(());
+            }
+            Op::Crash | Op::Restart => {
+                let stop = match op {
+                    Op::Crash => Stop::Immediate,
+                    _ => Stop::Fast,
+                };
+                self.server.restart(stop)?;
+                self.forget_connections();
+                return Ok(());
+            }
+            Op::Fail(_) => return Err("a real server can not be made to fail".into()),
+            Op::Cancel | Op::Terminate => {
+                // What was sent before is to be what is ended.
+                self.quiet()?;
+            }
+            Op::Fin | Op::Rst | Op::Send(_) | Op::Start(_) => (),
+        }
+        let address = self.server.address();
+        let session = self.session(name)?;
+        let told = |error: std::io::Error| format!("{name}: {error}");
+        let pid = session
+            .pid
+            .ok_or_else(|| format!("{name} was not let in"))?;
+        match op {
+            Op::Cancel => {
+                let mut request = BytesMut::new();
+                client::cancel_request(pid, session.key, &mut request);
+                let mut socket = TcpStream::connect(address).map_err(told)?;
+                socket.write_all(&request).map_err(told)?;
+                // Closed by the postmaster's child once the signal has been sent.
+                socket.read_to_end(&mut Vec::new()).map_err(told)?;
+            }
+            Op::Terminate => {
+                let end = format!("select pg_terminate_backend({pid})");
+                self.control()?.query(&end)?;
+            }
+            Op::Fin => {
+                session.departed = true;
+                let socket = session.socket.as_ref().ok_or("already closed")?;
+                socket.shutdown(Shutdown::Write).map_err(told)?;
+            }
+            Op::Rst => {
+                session.departed = true;
+                let socket = session.socket.take().ok_or("already closed")?;
+                let now = Some(Duration::ZERO);
+                SockRef::from(&socket).set_linger(now).map_err(told)?;
+            }
+            _ => (),
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<BTreeMap<String, Heard>, String> {
+        let found = self.quiet()?;
+        let mut heard = BTreeMap::new();
+        for (name, session) in &mut self.sessions {
+            let gone = found.get(name) == Some(&Found::Gone);
+            session.closed |= gone;
+            heard.insert(
+                name.clone(),
+                Heard {
+                    bytes: session.replies.split(),
+                    waits: found.get(name) == Some(&Found::Waits),
+                    closed: session.closed,
+                },
+            );
+        }
+        self.sessions.retain(|_, session| !session.closed);
+        Ok(heard)
+    }
+
+    fn pid(&self, session: &str) -> Option<i32> {
+        self.sessions.get(session)?.pid
+    }
+
+    fn today(&self) -> i64 {
+        today()
+    }
+}
+
+impl Real {
+    /// Looks until all is quiet.
+    fn quiet(&mut self) -> Result<BTreeMap<String, Found>, String> {
+        let start = now();
+        let mut quiet_before = None;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            let heard = self.drain();
+            let found = self.look()?;
+            let heard = self.drain() || heard;
+            let time = now();
+            let mut early = false;
+            for (name, session) in &mut self.sessions {
+                match found.get(name) {
+                    Some(Found::Waits) => {
+                        let since = *session.waits_since.get_or_insert(time);
+                        early |= time - since < self.lock_wait;
+                    }
+                    _ => session.waits_since = None,
+                }
+            }
+            let quiet = !heard && !found.values().any(|found| *found == Found::Busy);
+            if quiet && !early && quiet_before.as_ref() == Some(&found) {
+                return Ok(found);
+            }
+            quiet_before = quiet.then_some(found);
+            if time - start > LIMIT {
+                return Err("it does not come to rest".into());
+            }
+            sleep(pause);
+            pause = (pause * 5 / 4).min(Duration::from_millis(5));
+        }
+    }
+}
+
+impl PartialEq for Session {
+    fn eq(&self, other: &Session) -> bool {
+        self.port == other.port
+    }
+}
+
+impl Session {
+    /// Reads what there is. True if there was something.
+    fn drain(&mut self) -> bool {
+        let Some(socket) = self.socket.as_mut().filter(|_| !self.closed) else {
+            return false;
+        };
+        let (mut chunk, mut heard) = ([0; 8192], false);
+        loop {
+            match socket.read(&mut chunk) {
+                Ok(0) => self.closed = true,
+                Ok(length) => {
+                    self.replies.put_slice(&chunk[..length]);
+                    heard = true;
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return heard,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => self.closed = true,
+            }
+            return true;
+        }
+    }
+
+    /// Whether its backend is asleep, with no signal that it has not seen yet.
+    fn sleeps(&self) -> bool {
+        let Some(pid) = self.pid else { return true };
+        let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = status.rsplit_once(") ").map(|(_, rest)| &rest[..1]);
+        state == Some("S")
+    }
+}
+
+/// How many bytes wait for the server to read them, by the client's port.
+fn unread(server: u16) -> BTreeMap<u16, usize> {
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let unread = sockets.lines().skip(1).filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, remote) = (port(words.next()?)?, port(words.next()?)?);
+        let queues = words.nth(1)?;
+        let unread = usize::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
+        (local == server).then_some((remote, unread))
+    });
+    unread.collect()
+}
+
+/// A connection for questions, that waits for its answers.
+struct Control {
+    socket: TcpStream,
+    input: BytesMut,
+}
+
+impl Control {
+    fn connect(address: std::net::SocketAddr, database: &str) -> Result<Control, String> {
+        let told = |error: std::io::Error| format!("control connection: {error}");
+        let mut socket = TcpStream::connect(address).map_err(told)?;
+        socket.set_nodelay(true).map_err(told)?;
+        socket.set_read_timeout(Some(LIMIT)).map_err(told)?;
+        let mut startup = BytesMut::new();
+        let parameters = [("user", "postgres"), ("database", database)];
+        client::startup_message(parameters, &mut startup).map_err(told)?;
+        socket.write_all(&startup).map_err(told)?;
+        let input = BytesMut::new();
+        let mut control = Control { socket, input };
+        control.rows()?;
+        Ok(control)
+    }
+
+    fn query(&mut self, sql: &str) -> Result<Vec<Vec<String>>, String> {
+        let mut bytes = BytesMut::new();
+        let told = |error: std::io::Error| format!("control connection: {error}");
+        client::query(sql, &mut bytes).map_err(told)?;
+        self.socket.write_all(&bytes).map_err(told)?;
+        self.rows().map_err(|error| format!("{sql}: {error}"))
+    }
+
+    fn rows(&mut self) -> Result<Vec<Vec<String>>, String> {
+        let told = |error: std::io::Error| format!("control connection: {error}");
+        let (mut rows, mut failure) = (Vec::new(), None);
+        loop {
+            while let Some(reply) = Reply::parse(&mut self.input).map_err(told)? {
+                match reply {
+                    Reply::DataRow(body) => {
+                        let ranges: Vec<_> = body.ranges().collect().map_err(told)?;
+                        let values = ranges.into_iter().map(|range| {
+                            let bytes = range.map(|range| &body.buffer()[range]);
+                            String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+                        });
+                        rows.push(values.collect());
+                    }
+                    Reply::ErrorResponse(body) => {
+                        let fields = body.fields();
+                        let mut message = fields.filter(|field| Ok(field.type_() == b'M'));
+                        let message = message.next().map_err(told)?;
+                        let message = message.map(|field| field.value_bytes().to_vec());
+                        let message = message.unwrap_or_default();
+                        failure = Some(String::from_utf8_lossy(&message).into_owned());
+                    }
+                    Reply::ReadyForQuery(_) => return failure.map_or(Ok(rows), Err),
+                    _ => (),
+                }
+            }
+            let mut chunk = [0; 8192];
+            match self.socket.read(&mut chunk).map_err(told)? {
+                0 => return Err(failure.unwrap_or("control connection: closed".into())),
+                length => self.input.put_slice(&chunk[..length]),
+            }
+        }
+    }
+
+    fn pairs(&mut self, sql: &str) -> Result<Vec<(String, String)>, String> {
+        let rows = self.query(sql)?;
+        let pairs = rows.into_iter().filter_map(|row| {
+            let mut values = row.into_iter();
+            Some((values.next()?, values.next()?))
+        });
+        Ok(pairs.collect())
+    }
+
+    /// What these backends are about: `reads`, `waits`, or something that passes.
+    fn waits(&mut self, pids: &[i32]) -> Result<BTreeMap<i32, String>, String> {
+        let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+        let rows = self.pairs(&format!(
+            "select pid, case when wait_event = 'ClientRead' then 'reads' \
+             when wait_event_type = 'Lock' and cardinality(pg_blocking_pids(pid)) > 0 then 'waits' \
+             when wait_event = 'SafeSnapshot' \
+               and cardinality(pg_safe_snapshot_blocking_pids(pid)) > 0 then 'waits' \
+             when wait_event in ('PgSleep', 'SyncRep') then 'waits' \
+             else 'works' end \
+             from pg_stat_get_activity(null) where pid in ({})",
+            pids.join(", ")
+        ))?;
+        let rows = rows.into_iter();
+        Ok(rows
+            .filter_map(|(pid, about)| Some((pid.parse().ok()?, about)))
+            .collect())
+    }
+}
