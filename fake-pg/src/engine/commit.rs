@@ -308,10 +308,13 @@ impl CommitMachine {
     fn unlock(&mut self, engine: &mut Engine) {
         let tx = self.tx();
         let (pid, xids) = (tx.pid, std::mem::take(&mut tx.xids));
-        for (tag, mode, xid) in std::mem::take(&mut tx.locks) {
-            engine.unlock(pid, tag, mode, xid);
+        for (tag, mode) in std::mem::take(&mut tx.locks) {
+            engine.unlock(pid, tag, mode);
         }
         for xid in xids {
+            if engine.is_sabotaged(Sabotage::UnlockBeforeVisible) {
+                engine.let_go.push(xid);
+            }
             engine.locks.transaction_ended(xid, &mut engine.wakeups);
         }
     }

@@ -21,7 +21,7 @@ use super::mvcc::{Snapshot, View};
 use super::row_lock::Found;
 use super::wal::Record;
 use super::xact::{Isolation, Transaction};
-use super::{Engine, Lsn, Tid, Timestamp, Xid};
+use super::{CommandId, Engine, Lsn, Tid, Timestamp, Xid};
 use crate::error::{PgError, SqlState};
 use crate::types::Datum;
 
@@ -72,11 +72,20 @@ pub struct Journal {
     pub notices: Vec<PgError>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     tag: LockTag,
     since: Timestamp,
     deadlock_checked: bool,
+    /// What errors that end the wait say of it.
+    context: Option<String>,
+}
+
+impl Journal {
+    /// The CONTEXT of an error that interrupts the statement while it waits.
+    pub fn waiting_context(&self) -> Option<&str> {
+        self.waiting.as_ref()?.context.as_deref()
+    }
 }
 
 /// The result of an effect: all that the statement may know of it when it is executed again.
@@ -113,6 +122,8 @@ pub struct Exec<'a> {
     pub now: Timestamp,
     /// How many of the journal's effects this execution has used up.
     used: usize,
+    /// What is written now is written by this command, and only earlier ones are seen.
+    pub(super) command: CommandId,
 }
 
 impl<'a> Exec<'a> {
@@ -134,6 +145,7 @@ impl<'a> Exec<'a> {
             journal.snapshot = Some(snapshot);
         }
         Exec {
+            command: tx.command,
             engine,
             tx,
             journal,
@@ -146,7 +158,7 @@ impl<'a> Exec<'a> {
     pub fn finish(self) {
         self.engine.stop_waiting(self.tx.pid);
         if !self.journal.effects.is_empty() {
-            self.tx.command.0 += 1;
+            self.tx.command = CommandId(self.command.0 + 1);
         }
         *self.journal = Journal {
             notices: std::mem::take(&mut self.journal.notices),
@@ -202,7 +214,7 @@ impl Exec<'_> {
     /// Whether this very statement wrote a version: ON CONFLICT DO UPDATE must not touch it again.
     pub fn is_own_work(&self, table: &Table, tid: Tid) -> bool {
         let tuple = self.tuple(table, tid);
-        tuple.cmin == self.tx.command && self.tx.owns(tuple.xmin)
+        tuple.cmin == self.command && self.tx.owns(tuple.xmin)
     }
 
     pub(super) fn tuple(&self, table: &Table, tid: Tid) -> &Tuple {
@@ -218,7 +230,7 @@ impl Exec<'_> {
                 .expect("taken when the execution began"),
             clog: &self.engine.clog,
             own: &self.tx.xids,
-            command: self.tx.command,
+            command: self.command,
         }
     }
 
@@ -332,8 +344,7 @@ impl Exec<'_> {
     }
 
     fn may_lock(&self, tag: LockTag, mode: LockMode) -> bool {
-        let Engine { locks, running, .. } = &*self.engine;
-        locks.is_free(tag, self.tx.pid, mode, running)
+        self.engine.locks.is_free(tag, self.tx.pid, mode)
     }
 }
 
@@ -361,30 +372,31 @@ impl Exec<'_> {
         Ok(effect)
     }
 
-    /// Takes a lock that is no row's, if it is free.
+    /// Takes a lock if it is free.
     pub(super) fn try_lock(&mut self, tag: LockTag, mode: LockMode, scope: AdvisoryScope) -> bool {
-        let request = Request {
-            pid: self.tx.pid,
-            mode,
-            xid: Xid::NONE,
-            scope,
-        };
-        let Engine {
-            locks,
-            running,
-            wakeups,
-            ..
-        } = &mut *self.engine;
-        let taken = locks.acquire(tag, request, running, wakeups);
+        let pid = self.tx.pid;
+        let Engine { locks, wakeups, .. } = &mut *self.engine;
+        let taken = locks.acquire(tag, Request { pid, mode, scope }, wakeups);
         if taken && scope == AdvisoryScope::Transaction {
-            self.tx.locks.push((tag, mode, Xid::NONE));
+            self.tx.locks.push((tag, mode));
         }
         taken
+    }
+
+    /// Waits for the end of a transaction (`XactLockTableWait`). What for is told by `reason`, such
+    /// as `updating tuple (0,1) in relation "t"`.
+    pub(super) fn wait_for_end(&mut self, xid: Xid, reason: &str) -> Halt {
+        let context = Some(format!("while {reason}"));
+        self.wait_within(LockTag::Transaction(xid), LockMode::Share, context)
     }
 
     /// Stands in the queue for a lock, or gives up: after `lock_timeout`, or on a deadlock found
     /// after `deadlock_timeout`.
     pub(super) fn wait_for(&mut self, tag: LockTag, mode: LockMode) -> Halt {
+        self.wait_within(tag, mode, None)
+    }
+
+    fn wait_within(&mut self, tag: LockTag, mode: LockMode, context: Option<String>) -> Halt {
         let (pid, timeouts, now) = (self.tx.pid, self.tx.timeouts, self.now);
         let Engine {
             locks,
@@ -392,24 +404,31 @@ impl Exec<'_> {
             wakeups,
             ..
         } = &mut *self.engine;
-        locks.enqueue(tag, pid, mode, running, wakeups);
+        let fail = |mut error: PgError, context: Option<String>| {
+            error.context = context;
+            Halt::Error(error)
+        };
+        if let Err(other) = locks.enqueue(tag, pid, mode, wakeups) {
+            return fail(locks.early_deadlock(tag, (pid, mode), other), context);
+        }
         let waiting = match &mut self.journal.waiting {
             Some(waiting) if waiting.tag == tag => waiting,
             other => other.insert(Waiting {
                 tag,
                 since: now,
                 deadlock_checked: false,
+                context,
             }),
         };
         let lock_deadline = timeouts.lock.map(|patience| waiting.since.after(patience));
         if lock_deadline.is_some_and(|deadline| now >= deadline) {
-            return Halt::Error(PgError::lock_timeout());
+            return fail(PgError::lock_timeout(), waiting.context.clone());
         }
         let check = waiting.since.after(timeouts.deadlock);
         if now >= check && !waiting.deadlock_checked {
             waiting.deadlock_checked = true;
-            if let Some(error) = locks.deadlock(pid, running) {
-                return Halt::Error(error);
+            if let Some(error) = locks.deadlock(pid, running, wakeups) {
+                return fail(error, waiting.context.clone());
             }
         }
         let check = (!waiting.deadlock_checked).then_some(check);

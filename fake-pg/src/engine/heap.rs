@@ -1,13 +1,14 @@
 //! Rows as they are stored: every version of every row, and the unique indexes over them.
 //!
-//! A version never moves and never changes but for its `xmax`, `cmax` and `next`. All versions of a
-//! row form a chain from `root` along `next`; row locks are on the root, as one row is one lock.
-//! Index entries name every version: who looks a key up asks `mvcc` which of them it sees.
+//! A version never moves and never changes but for its `xmax`, `cmax`, `next` and lockers. All
+//! versions of a row form a chain along `next`. Who has locked a row is written in it, as in
+//! PostgreSQL's multixacts; what that means is `row_lock`'s business. Index entries name every version: who looks a key up asks `mvcc` which of them it sees.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::catalog::{Index, Table};
+use super::lock::LockStrength;
 use super::{CommandId, Tid, Xid};
 use crate::types::Datum;
 
@@ -27,8 +28,10 @@ pub struct Tuple {
     pub cmax: CommandId,
     /// The version that `xmax` wrote; itself if `xmax` deleted it (`t_ctid`).
     pub next: Tid,
-    /// The first version of the row.
-    pub root: Tid,
+    /// How the updater locked it: [`LockStrength::Update`] if it deleted it or changed its key.
+    pub taken: LockStrength,
+    /// Who else has locked it, by xid, and how. Those who have ended do not count.
+    pub lockers: Vec<(Xid, LockStrength)>,
     /// Its values.
     pub row: Row,
 }
@@ -128,40 +131,54 @@ impl Heap {
 
     /// The first version of a new row.
     pub(super) fn insert(&mut self, xmin: Xid, cmin: CommandId, row: Row) -> Tid {
-        self.append(xmin, cmin, None, row)
+        self.append(xmin, cmin, row)
     }
 
-    /// The next version of a row.
-    pub(super) fn update(&mut self, old: Tid, xid: Xid, command: CommandId, row: Row) -> Tid {
-        let root = self.tuple(old).root;
-        let tid = self.append(xid, command, Some(root), row);
-        self.supersede(old, xid, command, tid);
+    /// The next version of a row. Who has locked the old one has locked it too.
+    pub(super) fn update(
+        &mut self,
+        old: Tid,
+        xid: Xid,
+        command: CommandId,
+        taken: LockStrength,
+        row: Row,
+    ) -> Tid {
+        let tid = self.append(xid, command, row);
+        if !self.tuple(old).lockers.is_empty() {
+            *self.lockers_mut(tid) = self.tuple(old).lockers.clone();
+        }
+        self.supersede(old, xid, command, tid, taken);
         tid
     }
 
     /// The end of a row.
     pub(super) fn delete(&mut self, tid: Tid, xid: Xid, command: CommandId) {
-        self.supersede(tid, xid, command, tid);
+        self.supersede(tid, xid, command, tid, LockStrength::Update);
     }
 
-    fn append(&mut self, xmin: Xid, cmin: CommandId, root: Option<Tid>, row: Row) -> Tid {
+    /// Who has locked a version.
+    pub(super) fn lockers_mut(&mut self, tid: Tid) -> &mut Vec<(Xid, LockStrength)> {
+        &mut self.tuples[tid.0 as usize].lockers
+    }
+
+    fn append(&mut self, xmin: Xid, cmin: CommandId, row: Row) -> Tid {
         let tid = Tid(self.len());
-        let root = root.unwrap_or(tid);
         self.tuples.push(Tuple {
             xmin,
             cmin,
             xmax: Xid::NONE,
             cmax: CommandId(0),
             next: tid,
-            root,
+            taken: LockStrength::Update,
+            lockers: Vec::new(),
             row,
         });
         tid
     }
 
-    fn supersede(&mut self, tid: Tid, xmax: Xid, cmax: CommandId, next: Tid) {
+    fn supersede(&mut self, tid: Tid, xmax: Xid, cmax: CommandId, next: Tid, taken: LockStrength) {
         let tuple = &mut self.tuples[tid.0 as usize];
-        (tuple.xmax, tuple.cmax, tuple.next) = (xmax, cmax, next);
+        (tuple.xmax, tuple.cmax, tuple.next, tuple.taken) = (xmax, cmax, next, taken);
     }
 
     /// Names a version in the n-th unique index. That the key is free is the caller's business.

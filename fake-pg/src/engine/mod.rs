@@ -66,7 +66,9 @@ pub use embedded::{Caller, Embedded, EmbeddedArg, EmbeddedFunction, EmbeddedRela
 pub use exec::{Exec, Halt, Journal, Wait, WaitOn};
 pub use heap::{Heap, Key, Row, Tuple};
 pub use ids::*;
-pub use lock::{AdvisoryKey, AdvisoryScope, LockMode, LockStrength, LockTag, WaitPolicy};
+pub use lock::{
+    AdvisoryKey, AdvisoryScope, LockEntry, LockMode, LockStrength, LockTag, WaitPolicy,
+};
 pub use modify::Inserted;
 pub use mvcc::{Snapshot, XactStatus};
 pub use recover::Recovery;
@@ -108,6 +110,8 @@ pub struct Engine {
     last_number: CommitNumber,
     wakeups: Vec<Pid>,
     sabotage: Option<Sabotage>,
+    /// Whose row locks [`Sabotage::UnlockBeforeVisible`] no longer heeds.
+    let_go: Vec<Xid>,
 }
 
 impl Default for Engine {
@@ -140,6 +144,7 @@ impl Engine {
             last_number: CommitNumber(0),
             wakeups: Vec::new(),
             sabotage: None,
+            let_go: Vec::new(),
         }
     }
 
@@ -183,6 +188,11 @@ impl Engine {
         self.locks.blockers(pid, &self.running)
     }
 
+    /// Every lock that is held or waited for: what `pg_locks` shows.
+    pub fn locks(&self) -> impl Iterator<Item = LockEntry> + use<'_> {
+        self.locks.entries(&self.running)
+    }
+
     /// A session is over: what it held beyond its transaction goes.
     pub fn end_session(&mut self, pid: Pid) {
         self.stop_waiting(pid);
@@ -217,8 +227,7 @@ impl Engine {
     }
 
     fn stop_waiting(&mut self, pid: Pid) {
-        self.locks
-            .stop_waiting(pid, &self.running, &mut self.wakeups);
+        self.locks.stop_waiting(pid, &mut self.wakeups);
     }
 }
 

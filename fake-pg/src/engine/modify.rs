@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::catalog::{Index, Table};
 use super::exec::{Effect, Exec, Halt, diverged};
 use super::heap::{Key, Row};
-use super::lock::{LockMode, LockStrength, LockTag};
+use super::lock::LockStrength;
 use super::mvcc::XactStatus;
-use super::row_lock::Found;
+use super::row_lock::{Deed, Found, place};
 use super::wal::Record;
 use super::{Tid, Xid};
 use crate::error::PgError;
@@ -51,7 +51,7 @@ impl Exec<'_> {
                 let Some(key) = Key::of(index, &row) else {
                     continue;
                 };
-                if let Some(tid) = exec.conflict(table, place, &key, None)? {
+                if let Some(tid) = exec.conflict(table, place, &key, None, &table.name)? {
                     exec.refuse_invisible(table, tid)?;
                     return Ok(Effect::Conflict(Some(tid)));
                 }
@@ -72,9 +72,9 @@ impl Exec<'_> {
             true => LockStrength::Update,
             false => LockStrength::NoKeyUpdate,
         };
-        match self.find_to_change(table, tid, strength)? {
+        match self.find_to_change(table, tid, strength, Deed::Update)? {
             Found::Here(tid) => {
-                let new = self.place(table, Some(tid), row.clone())?;
+                let new = self.place(table, Some((tid, strength)), row.clone())?;
                 for (place, index) in table.unique_indexes() {
                     // Who keeps its key keeps its right to it.
                     if index
@@ -95,10 +95,10 @@ impl Exec<'_> {
 
     /// DELETE of one version.
     pub fn delete(&mut self, table: &Table, tid: Tid) -> Result<Found, Halt> {
-        let found = self.find_to_change(table, tid, LockStrength::Update)?;
+        let found = self.find_to_change(table, tid, LockStrength::Update, Deed::Delete)?;
         if let Found::Here(tid) = found {
             self.effect(|exec| {
-                let (xid, command) = (exec.tx.xid(exec.engine), exec.tx.command);
+                let (xid, command) = (exec.tx.xid(exec.engine), exec.command);
                 let heap = exec.heap_mut(table)?;
                 heap.delete(tid, xid, command);
                 if !heap.unlogged {
@@ -118,17 +118,23 @@ impl Exec<'_> {
 /// Versions and their keys.
 impl Exec<'_> {
     /// Writes a version, of a new row or of an old one.
-    fn place(&mut self, table: &Table, old: Option<Tid>, row: Row) -> Result<Tid, Halt> {
+    fn place(
+        &mut self,
+        table: &Table,
+        old: Option<(Tid, LockStrength)>,
+        row: Row,
+    ) -> Result<Tid, Halt> {
         let placed = self.effect(|exec| {
-            let (xid, command, node) = (exec.tx.xid(exec.engine), exec.tx.command, table.node);
+            let (xid, command, node) = (exec.tx.xid(exec.engine), exec.command, table.node);
             let heap = exec.heap_mut(table)?;
             let (tid, record) = match old {
-                Some(old) => (
-                    heap.update(old, xid, command, row.clone()),
+                Some((old, taken)) => (
+                    heap.update(old, xid, command, taken, row.clone()),
                     Record::Update {
                         xid,
                         node,
                         old,
+                        taken,
                         row,
                     },
                 ),
@@ -159,7 +165,9 @@ impl Exec<'_> {
         self.effect(|exec| {
             let row = exec.row(table, tid).clone();
             if let Some(key) = Key::of(index, &row)
-                && exec.conflict(table, place, &key, Some(tid))?.is_some()
+                && exec
+                    .conflict(table, place, &key, Some(tid), &index.name)?
+                    .is_some()
             {
                 let key = index.describe(table, &row);
                 return Err(PgError::unique_violation(&table.name, &index.name, &key).into());
@@ -183,19 +191,20 @@ impl Exec<'_> {
     fn conflict(
         &mut self,
         table: &Table,
-        place: usize,
+        index: usize,
         key: &Key,
         except: Option<Tid>,
+        relation: &str,
     ) -> Result<Option<Tid>, Halt> {
         let mut undecided = None;
         let heap = self.engine.heap(table.node);
-        for tid in heap.lookup(place, key).filter(|&tid| Some(tid) != except) {
+        for tid in heap.lookup(index, key).filter(|&tid| Some(tid) != except) {
             let tuple = heap.tuple(tid);
             let own = |xid| self.tx.owns(xid);
             match self.status(tuple.xmin) {
                 XactStatus::Aborted => continue,
                 XactStatus::InProgress if !own(tuple.xmin) => {
-                    undecided = Some(tuple.xmin);
+                    undecided = Some((tid, tuple.xmin));
                     break;
                 }
                 XactStatus::InProgress | XactStatus::Committed => {}
@@ -206,14 +215,18 @@ impl Exec<'_> {
             match self.status(tuple.xmax) {
                 XactStatus::Aborted => return Ok(Some(tid)),
                 XactStatus::InProgress if !own(tuple.xmax) => {
-                    undecided = Some(tuple.xmax);
+                    undecided = Some((tid, tuple.xmax));
                     break;
                 }
                 XactStatus::InProgress | XactStatus::Committed => {}
             }
         }
         match undecided {
-            Some(xid) => Err(self.wait_for(LockTag::Transaction(xid), LockMode::Share)),
+            Some((tid, xid)) => {
+                let at = place(except.unwrap_or(tid));
+                let reason = format!("inserting index tuple {at} in relation \"{relation}\"");
+                Err(self.wait_for_end(xid, &reason))
+            }
             None => Ok(None),
         }
     }

@@ -166,10 +166,11 @@ impl Engine {
                 xid,
                 node,
                 old,
+                taken,
                 row,
             } => {
                 if let Some(heap) = self.replayed_heap(*node) {
-                    let tid = heap.update(*old, *xid, command, row.clone());
+                    let tid = heap.update(*old, *xid, command, *taken, row.clone());
                     heap.index_all(tid);
                 }
             }
@@ -206,7 +207,20 @@ impl Engine {
                     self.clog.set(xid, XactStatus::Aborted);
                 }
             }
-            Record::Lock { .. } | Record::Message => {}
+            Record::Lock {
+                xid,
+                node,
+                tid,
+                strength,
+            } => {
+                // Of an unlogged table no version is left.
+                if let Some(heap) = self.replayed_heap(*node)
+                    && tid.0 < heap.len()
+                {
+                    heap.lockers_mut(*tid).push((*xid, *strength));
+                }
+            }
+            Record::Message => {}
         }
     }
 

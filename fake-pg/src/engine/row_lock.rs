@@ -1,17 +1,27 @@
 //! Finding a row to change or lock, in the version that counts now.
 //!
-//! A row that somebody else is changing is waited for. If that somebody commits, read committed goes
-//! on with the newest version, once the executor has evaluated its WHERE on it again
-//! ([`Found::Moved`], PostgreSQL's EvalPlanQual); repeatable read gives up with 40001.
+//! Who has locked a row is written in its versions: who updated or deleted it (`xmax`), and beside
+//! that one others with weaker claims (`lockers`), as in PostgreSQL's multixacts. A claim counts while
+//! its transaction runs, so it needs no unlocking. Who must wait first takes the tuple's lock in the
+//! lock manager, which makes a queue of those who wait, then waits for the end of each transaction
+//! whose claim conflicts.
+//!
+//! If that one commits a change, read committed goes on with the newest version, once the executor
+//! has evaluated its WHERE on it again ([`Found::Moved`], PostgreSQL's EvalPlanQual); repeatable read
+//! gives up with 40001.
+//!
+//! Source: `heap_lock_tuple`, `heap_lock_updated_tuple_rec`, `heap_update` and `heap_delete` in
+//! `heapam.c`, `heapam_tuple_lock` in `heapam_handler.c`.
 
 use super::catalog::Table;
 use super::exec::{Effect, Exec, Halt, diverged};
-use super::lock::{AdvisoryScope, LockMode, LockStrength, LockTag, Request, WaitPolicy};
+use super::heap::Tuple;
+use super::lock::{AdvisoryScope, LockStrength, LockTag, WaitPolicy};
 use super::mvcc::{XactStatus, status};
 use super::sabotage::Sabotage;
 use super::wal::Record;
 use super::xact::Isolation;
-use super::{Engine, Tid, Xid};
+use super::{Tid, Xid};
 use crate::error::PgError;
 
 /// How a row was found that a statement meant to change or lock (`TM_Result`).
@@ -30,6 +40,40 @@ pub enum Found {
     Skipped,
 }
 
+/// What one version is, or has become by locking it (`TM_Result` again).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nobody else has a claim on it; or it is locked now.
+    Free,
+    /// Others have claims on it, and are not done.
+    Claimed,
+    /// Somebody has replaced it.
+    Updated,
+    /// Somebody has deleted it.
+    Deleted,
+    /// This transaction has, or it is not to be seen anyway.
+    Mine,
+    /// Others have a claim that conflicts, and it is not to be waited for.
+    WouldBlock,
+}
+
+/// A claim on a version.
+#[derive(Clone, Copy)]
+struct Claim {
+    xid: Xid,
+    strength: LockStrength,
+    /// It has written the next version, or ended the row.
+    updates: bool,
+}
+
+/// What is to be done to a row, for the CONTEXT of errors (`XactLockTableWaitErrorCb`).
+#[derive(Clone, Copy)]
+pub(super) enum Deed {
+    Update,
+    Delete,
+    Lock,
+}
+
 impl Exec<'_> {
     /// SELECT … FOR UPDATE and the weaker ones, on one version.
     pub fn lock(
@@ -40,25 +84,64 @@ impl Exec<'_> {
         policy: WaitPolicy,
     ) -> Result<Found, Halt> {
         self.found(|exec| {
-            let found = exec.find(table, tid, strength, policy)?;
-            if let Found::Here(_) | Found::Moved(_) = found {
-                let xid = exec.tx.xid(exec.engine);
-                exec.engine.wal.insert(Record::Lock { xid });
-            }
-            Ok(found)
+            exec.find_with(|exec| {
+                exec.lock_newest(table, tid, strength, policy, exec.is_repeatable_read())
+            })
         })
     }
 
-    pub(super) fn find_to_change(
+    /// Locks the row that stands in the way of an INSERT … ON CONFLICT DO UPDATE. [`Found::Gone`]
+    /// means that there is another version of it, or none: look again.
+    pub fn lock_conflicting(
         &mut self,
         table: &Table,
         tid: Tid,
         strength: LockStrength,
     ) -> Result<Found, Halt> {
         self.found(|exec| {
+            exec.find_with(|exec| {
+                let block = WaitPolicy::Block;
+                match exec.lock_version(table, tid, strength, block, false)? {
+                    Fate::Free => Ok(Found::Here(tid)),
+                    Fate::Updated if exec.is_repeatable_read() => {
+                        Err(PgError::concurrent("update").into())
+                    }
+                    Fate::Deleted if exec.is_repeatable_read() => {
+                        Err(PgError::concurrent("delete").into())
+                    }
+                    Fate::Mine => Ok(Found::Mine),
+                    _ => Ok(Found::Gone),
+                }
+            })
+        })
+    }
+
+    /// Finds a row to update or delete. Nobody else has a claim on it then, and as executing never
+    /// blocks, nobody will before it is changed.
+    pub(super) fn find_to_change(
+        &mut self,
+        table: &Table,
+        tid: Tid,
+        strength: LockStrength,
+        deed: Deed,
+    ) -> Result<Found, Halt> {
+        self.found(|exec| {
             // A writer has an xid before it waits; who only locks gets one with the lock.
             exec.tx.xid(exec.engine);
-            exec.find(table, tid, strength, WaitPolicy::Block)
+            exec.find_with(|exec| {
+                let fate = exec.claim_version(table, tid, strength, deed)?;
+                let snapshot_only = exec.is_repeatable_read();
+                match fate {
+                    Fate::Free => Ok(Found::Here(tid)),
+                    Fate::Updated if snapshot_only => Err(PgError::concurrent("update").into()),
+                    Fate::Deleted if snapshot_only => Err(PgError::concurrent("delete").into()),
+                    Fate::Updated => {
+                        exec.lock_newest(table, tid, strength, WaitPolicy::Block, false)
+                    }
+                    Fate::Deleted => Ok(Found::Gone),
+                    _ => Ok(Found::Mine),
+                }
+            })
         })
     }
 
@@ -72,87 +155,344 @@ impl Exec<'_> {
         }
     }
 
-    /// Locks a row and finds its newest version.
-    fn find(
+    /// Looks for a row; who has found it, or failed, stands in line no longer.
+    fn find_with(
+        &mut self,
+        find: impl FnOnce(&mut Self) -> Result<Found, Halt>,
+    ) -> Result<Found, Halt> {
+        let found = find(self);
+        if !matches!(found, Err(Halt::Wait(_)))
+            && let Some((tag, mode)) = self.tx.tuple_lock.take()
+        {
+            self.engine.unlock(self.tx.pid, tag, mode);
+        }
+        found
+    }
+
+    /// Locks the newest version of a row, unless the caller may only have the one it sees
+    /// (`heapam_tuple_lock`).
+    fn lock_newest(
+        &mut self,
+        table: &Table,
+        start: Tid,
+        strength: LockStrength,
+        policy: WaitPolicy,
+        only_seen: bool,
+    ) -> Result<Found, Halt> {
+        let mut tid = start;
+        loop {
+            match self.lock_version(table, tid, strength, policy, true)? {
+                Fate::Free if tid == start => return Ok(Found::Here(tid)),
+                Fate::Free => return Ok(Found::Moved(tid)),
+                Fate::WouldBlock => return Ok(Found::Skipped),
+                Fate::Updated | Fate::Deleted if only_seen => {
+                    return Err(PgError::concurrent("update").into());
+                }
+                Fate::Updated => {}
+                Fate::Deleted => return Ok(Found::Gone),
+                Fate::Mine | Fate::Claimed => return Ok(Found::Mine),
+            }
+            // On to the next version that is there to stay.
+            loop {
+                let tuple = self.tuple(table, tid);
+                let next = tuple.next;
+                if next == tid {
+                    return Ok(Found::Gone);
+                }
+                tid = next;
+                let tuple = self.tuple(table, tid);
+                match self.updater(tuple) {
+                    None => break,
+                    Some(xid) if self.tx.owns(xid) => return Ok(Found::Mine),
+                    Some(xid) if self.is_running(xid) => match policy {
+                        WaitPolicy::Block => {
+                            let what = self.place_in(table, tid);
+                            let reason = format!("rechecking updated tuple {what}");
+                            return Err(self.wait_for_end(xid, &reason));
+                        }
+                        WaitPolicy::Skip => return Ok(Found::Skipped),
+                        WaitPolicy::Error => {
+                            return Err(PgError::row_lock_not_available(&table.name).into());
+                        }
+                    },
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Locks one version, and those that follow it if an update in progress leaves its key alone
+    /// (`heap_lock_tuple`).
+    fn lock_version(
         &mut self,
         table: &Table,
         tid: Tid,
         strength: LockStrength,
         policy: WaitPolicy,
-    ) -> Result<Found, Halt> {
+        follow: bool,
+    ) -> Result<Fate, Halt> {
+        let fate = self.fate(table, tid);
+        if fate == Fate::Mine {
+            return Ok(fate);
+        }
         let tuple = self.tuple(table, tid);
-        if self.tx.owns(tuple.xmax) {
-            return Ok(Found::Mine);
+        let claims: Vec<Claim> = self.claims(tuple);
+        let updater = self.updater(tuple);
+        let own = claims.iter().filter(|claim| self.tx.owns(claim.xid));
+        let own = own.map(|claim| claim.strength).max();
+        if own.is_some_and(|own| own >= strength) {
+            return Ok(Fate::Free);
         }
-        let tag = LockTag::Row(table.node, tuple.root);
-        if !self.lock_row(tag, strength.mode()) {
-            return match policy {
-                WaitPolicy::Skip => Ok(Found::Skipped),
-                WaitPolicy::Error => Err(PgError::row_lock_not_available(&table.name).into()),
-                WaitPolicy::Block => Err(self.wait_for(tag, strength.mode())),
+        let only_own = claims.iter().all(|claim| self.tx.owns(claim.xid));
+        let must_wait = !only_own
+            && match strength {
+                LockStrength::KeyShare => claims.iter().any(|c| c.strength == LockStrength::Update),
+                LockStrength::Share => claims
+                    .iter()
+                    .any(|c| c.updates || c.strength >= LockStrength::NoKeyUpdate),
+                LockStrength::NoKeyUpdate => claims.iter().any(|c| self.conflicts(c, strength)),
+                LockStrength::Update => true,
             };
-        }
-        let found = self.newest(table, tid);
-        match found {
-            Found::Moved(_) if self.is_repeatable_read() => {
-                Err(PgError::concurrent("update").into())
+        if must_wait {
+            if let Fate::Updated | Fate::Deleted = fate {
+                return Ok(fate);
             }
-            Found::Gone if self.is_repeatable_read() => Err(PgError::concurrent("delete").into()),
-            _ => Ok(found),
+            if let Some(blocked) =
+                self.wait_for_claims(table, tid, strength, &claims, policy, Deed::Lock)?
+            {
+                return Ok(blocked);
+            }
+            if let Some(xid) = updater
+                && self.claim_status(xid) == XactStatus::Committed
+            {
+                return Ok(self.replaced(table, tid));
+            }
+        } else if follow && updater.is_some() {
+            let fate = self.lock_updated(table, tid, strength)?;
+            if fate != Fate::Free {
+                return Ok(fate);
+            }
         }
+        self.write_claim(table, tid, strength)?;
+        Ok(Fate::Free)
     }
 
-    /// Follows the chain of updates that have committed.
-    fn newest(&self, table: &Table, start: Tid) -> Found {
+    /// Locks the versions that follow one whose key they keep. Whoever is in the way is waited for,
+    /// whatever SKIP LOCKED and NOWAIT say (`heap_lock_updated_tuple_rec`).
+    fn lock_updated(
+        &mut self,
+        table: &Table,
+        start: Tid,
+        strength: LockStrength,
+    ) -> Result<Fate, Halt> {
         let mut tid = start;
         loop {
             let tuple = self.tuple(table, tid);
-            if self.tx.owns(tuple.xmax) {
-                return Found::Mine;
+            if tuple.next == tid || self.updater(tuple).is_none() {
+                return Ok(Fate::Free);
             }
-            let replaced =
-                tuple.xmax != Xid::NONE && self.status(tuple.xmax) == XactStatus::Committed;
-            match (replaced, tuple.next) {
-                // An update in progress beside which the lock was free leaves the version as it is.
-                (false, _) if tid == start => return Found::Here(tid),
-                (false, _) => return Found::Moved(tid),
-                (true, next) if next == tid => return Found::Gone,
-                (true, next) => tid = next,
+            tid = tuple.next;
+            let tuple = self.tuple(table, tid);
+            if self.claim_status(tuple.xmin) == XactStatus::Aborted {
+                return Ok(Fate::Free);
+            }
+            let claims = self.claims(tuple);
+            let mut mine = false;
+            for claim in &claims {
+                let conflicts = claim.strength.mode().conflicts(strength.mode());
+                if self.tx.owns(claim.xid) {
+                    mine = true;
+                    break;
+                } else if conflicts && self.is_running(claim.xid) {
+                    let place = place(tid);
+                    let what = &table.name;
+                    let reason =
+                        format!("locking updated version {place} of tuple in relation \"{what}\"");
+                    return Err(self.wait_for_end(claim.xid, &reason));
+                } else if conflicts && claim.updates {
+                    return Ok(self.replaced(table, tid));
+                }
+            }
+            if !mine {
+                self.write_claim(table, tid, strength)?;
             }
         }
     }
 
-    fn lock_row(&mut self, tag: LockTag, mode: LockMode) -> bool {
-        let pid = self.tx.pid;
-        if self.engine.is_sabotaged(Sabotage::ForgetRowLock)
-            || self.engine.locks.holds(tag, pid, mode)
-        {
-            return true;
+    /// Waits until a version can be changed (the first halves of `heap_update` and `heap_delete`).
+    fn claim_version(
+        &mut self,
+        table: &Table,
+        tid: Tid,
+        strength: LockStrength,
+        deed: Deed,
+    ) -> Result<Fate, Halt> {
+        let fate = self.fate(table, tid);
+        if fate != Fate::Claimed {
+            return Ok(fate);
         }
-        // Who is refused gets no xid: SKIP LOCKED over locked rows leaves no trace.
-        if !self
-            .engine
-            .locks
-            .is_free(tag, pid, mode, &self.engine.running)
-        {
-            return false;
+        let tuple = self.tuple(table, tid);
+        let claims = self.claims(tuple);
+        let committed = self
+            .updater(tuple)
+            .is_some_and(|xid| self.claim_status(xid) == XactStatus::Committed);
+        if claims.iter().any(|claim| self.conflicts(claim, strength)) {
+            self.wait_for_claims(table, tid, strength, &claims, WaitPolicy::Block, deed)?;
         }
-        let xid = self.tx.xid(self.engine);
-        let request = Request {
-            pid,
-            mode,
-            xid,
-            scope: AdvisoryScope::Transaction,
+        Ok(match committed {
+            true => self.replaced(table, tid),
+            false => Fate::Free,
+        })
+    }
+
+    /// Stands in line for a version, then waits for those whose claims conflict. `Some` if it is not
+    /// to wait.
+    fn wait_for_claims(
+        &mut self,
+        table: &Table,
+        tid: Tid,
+        strength: LockStrength,
+        claims: &[Claim],
+        policy: WaitPolicy,
+        deed: Deed,
+    ) -> Result<Option<Fate>, Halt> {
+        // Who has a claim already must not queue behind those who wait for its end.
+        let has_claim = claims.iter().any(|claim| self.tx.owns(claim.xid));
+        let (tag, mode) = (LockTag::Tuple(table.id, tid), strength.mode());
+        if let Some((other, mode)) = self.tx.tuple_lock.take_if(|(held, _)| *held != tag) {
+            self.engine.unlock(self.tx.pid, other, mode);
+        }
+        if !has_claim && self.tx.tuple_lock.is_none() {
+            if !self.try_lock(tag, mode, AdvisoryScope::Transaction) {
+                return match policy {
+                    WaitPolicy::Block => Err(self.wait_for(tag, mode)),
+                    WaitPolicy::Skip => Ok(Some(Fate::WouldBlock)),
+                    WaitPolicy::Error => Err(PgError::row_lock_not_available(&table.name).into()),
+                };
+            }
+            self.tx.tuple_lock = self.tx.locks.pop();
+        }
+        let conflicts = |claim: &&Claim| {
+            !self.tx.owns(claim.xid)
+                && claim.strength.mode().conflicts(strength.mode())
+                && self.is_running(claim.xid)
         };
-        let Engine {
-            locks,
-            running,
-            wakeups,
-            ..
-        } = &mut *self.engine;
-        locks.acquire(tag, request, running, wakeups);
-        self.tx.locks.push((tag, mode, xid));
-        true
+        let Some(xid) = claims.iter().find(conflicts).map(|claim| claim.xid) else {
+            return Ok(None);
+        };
+        match policy {
+            WaitPolicy::Skip => Ok(Some(Fate::WouldBlock)),
+            WaitPolicy::Error => Err(PgError::row_lock_not_available(&table.name).into()),
+            WaitPolicy::Block => {
+                let verb = match deed {
+                    Deed::Update => "updating",
+                    Deed::Delete => "deleting",
+                    Deed::Lock => "locking",
+                };
+                let reason = format!("{verb} tuple {}", self.place_in(table, tid));
+                Err(self.wait_for_end(xid, &reason))
+            }
+        }
+    }
+
+    fn write_claim(
+        &mut self,
+        table: &Table,
+        tid: Tid,
+        strength: LockStrength,
+    ) -> Result<(), PgError> {
+        let (xid, node) = (self.tx.xid(self.engine), table.node);
+        let stale: Vec<Xid> = self
+            .tuple(table, tid)
+            .lockers
+            .iter()
+            .map(|(xid, _)| *xid)
+            .filter(|xid| !self.is_running(*xid))
+            .collect();
+        let lockers = self.heap_mut(table)?.lockers_mut(tid);
+        lockers.retain(|(locker, _)| *locker != xid && !stale.contains(locker));
+        // In order, as members of a multixact are.
+        let place = lockers.partition_point(|(locker, _)| *locker < xid);
+        lockers.insert(place, (xid, strength));
+        self.engine.wal.insert(Record::Lock {
+            xid,
+            node,
+            tid,
+            strength,
+        });
+        Ok(())
+    }
+
+    /// What has become of a version (`HeapTupleSatisfiesUpdate`).
+    fn fate(&self, table: &Table, tid: Tid) -> Fate {
+        let tuple = self.tuple(table, tid);
+        if self.tx.owns(tuple.xmin) && tuple.cmin >= self.command {
+            return Fate::Mine;
+        }
+        let updater = self.updater(tuple);
+        if updater.is_some_and(|xid| self.tx.owns(xid)) {
+            return Fate::Mine;
+        }
+        let locked = tuple.lockers.iter().any(|(xid, _)| self.is_running(*xid));
+        match updater.map(|xid| self.claim_status(xid)) {
+            Some(XactStatus::InProgress) => Fate::Claimed,
+            _ if locked => Fate::Claimed,
+            Some(XactStatus::Committed) => self.replaced(table, tid),
+            _ => Fate::Free,
+        }
+    }
+
+    /// Who has updated or deleted a version, and has not been rolled back.
+    fn updater(&self, tuple: &Tuple) -> Option<Xid> {
+        let xid = tuple.xmax;
+        (xid != Xid::NONE && self.claim_status(xid) != XactStatus::Aborted).then_some(xid)
+    }
+
+    /// The claims on a version that may count, by xid.
+    fn claims(&self, tuple: &Tuple) -> Vec<Claim> {
+        let lockers = tuple.lockers.iter().map(|&(xid, strength)| Claim {
+            xid,
+            strength,
+            updates: false,
+        });
+        let mut claims: Vec<Claim> = lockers.filter(|claim| self.is_running(claim.xid)).collect();
+        claims.extend(self.updater(tuple).map(|xid| Claim {
+            xid,
+            strength: tuple.taken,
+            updates: true,
+        }));
+        claims.sort_by_key(|claim| claim.xid);
+        claims
+    }
+
+    fn conflicts(&self, claim: &Claim, strength: LockStrength) -> bool {
+        !self.tx.owns(claim.xid) && claim.strength.mode().conflicts(strength.mode())
+    }
+
+    fn replaced(&self, table: &Table, tid: Tid) -> Fate {
+        match self.tuple(table, tid).next == tid {
+            true => Fate::Deleted,
+            false => Fate::Updated,
+        }
+    }
+
+    fn place_in(&self, table: &Table, tid: Tid) -> String {
+        format!("{} in relation \"{}\"", place(tid), table.name)
+    }
+
+    fn is_running(&self, xid: Xid) -> bool {
+        self.claim_status(xid) == XactStatus::InProgress
+    }
+
+    /// What a claim is worth; two planted bugs make it worth nothing.
+    fn claim_status(&self, xid: Xid) -> XactStatus {
+        let fate = self.status(xid);
+        let ignored = fate == XactStatus::InProgress
+            && self.engine.sabotage.is_some()
+            && !self.tx.owns(xid)
+            && (self.engine.is_sabotaged(Sabotage::ForgetRowLock)
+                || self.engine.let_go.contains(&xid));
+        if ignored { XactStatus::Aborted } else { fate }
     }
 
     pub(super) fn is_repeatable_read(&self) -> bool {
@@ -162,6 +502,11 @@ impl Exec<'_> {
     pub(super) fn status(&self, xid: Xid) -> XactStatus {
         status(&self.engine.running, &self.engine.clog, xid)
     }
+}
+
+/// A place as messages tell it. All versions of a table are on one page here.
+pub(super) fn place(tid: Tid) -> String {
+    format!("(0,{})", tid.0 + 1)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::catalog::{CatalogChange, Index};
 use super::commit::Committed;
 use super::heap::Row;
+use super::lock::LockStrength;
 use super::sequence::SequenceState;
 use super::{FileNode, Lsn, Tid, Xid};
 
@@ -24,6 +25,7 @@ pub(super) enum Record {
         xid: Xid,
         node: FileNode,
         old: Tid,
+        taken: LockStrength,
         row: Row,
     },
     Delete {
@@ -31,9 +33,13 @@ pub(super) enum Record {
         node: FileNode,
         tid: Tid,
     },
-    /// A row lock changes no data, yet it makes the xid known to recovery (`xl_heap_lock`).
+    /// A row lock changes no data, yet it makes the xid known to recovery, and it must survive with a
+    /// prepared transaction (`xl_heap_lock`).
     Lock {
         xid: Xid,
+        node: FileNode,
+        tid: Tid,
+        strength: LockStrength,
     },
     CreateHeap {
         xid: Xid,
@@ -77,7 +83,7 @@ impl Record {
             Record::Insert { xid, .. }
             | Record::Update { xid, .. }
             | Record::Delete { xid, .. }
-            | Record::Lock { xid }
+            | Record::Lock { xid, .. }
             | Record::CreateHeap { xid, .. }
             | Record::AddIndex { xid, .. } => *xid,
             Record::Commit(commit) => commit.xids.last().copied().unwrap_or_default(),

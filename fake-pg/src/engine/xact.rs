@@ -72,7 +72,9 @@ pub struct Transaction {
     levels: Vec<Level>,
     /// Its xids that have not been rolled back, in order.
     pub(super) xids: Vec<Xid>,
-    pub(super) locks: Vec<(LockTag, LockMode, Xid)>,
+    pub(super) locks: Vec<(LockTag, LockMode)>,
+    /// It stands first in line for a row.
+    pub(super) tuple_lock: Option<(LockTag, LockMode)>,
     pub(super) messages: Vec<Message>,
     pub(super) ddl: Vec<CatalogChange>,
     /// The committed catalog with this transaction's changes.
@@ -216,6 +218,7 @@ impl Engine {
             levels: Vec::new(),
             xids: Vec::new(),
             locks: Vec::new(),
+            tuple_lock: None,
             messages: Vec::new(),
             ddl: Vec::new(),
             catalog: self.catalog.clone(),
@@ -305,23 +308,19 @@ impl Engine {
             tx.rebuild_catalog(self);
         }
         tx.messages.truncate(messages);
-        for (tag, mode, xid) in tx.locks.split_off(locks).into_iter().rev() {
-            self.unlock(tx.pid, tag, mode, xid);
+        let taken = tx.locks.split_off(locks).into_iter().rev();
+        for (tag, mode) in tx.tuple_lock.take().into_iter().chain(taken) {
+            self.unlock(tx.pid, tag, mode);
         }
         for xid in aborted {
             self.locks.transaction_ended(xid, &mut self.wakeups);
         }
     }
 
-    pub(super) fn unlock(&mut self, pid: Pid, tag: LockTag, mode: LockMode, xid: Xid) {
-        let request = Request {
-            pid,
-            mode,
-            xid,
-            scope: AdvisoryScope::Transaction,
-        };
+    pub(super) fn unlock(&mut self, pid: Pid, tag: LockTag, mode: LockMode) {
+        let scope = AdvisoryScope::Transaction;
         self.locks
-            .release(tag, request, &self.running, &mut self.wakeups);
+            .release(tag, Request { pid, mode, scope }, &mut self.wakeups);
     }
 
     fn assign_xid(&mut self, pid: Pid) -> Xid {

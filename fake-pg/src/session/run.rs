@@ -48,11 +48,15 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<Outcome, Halt> {
-        self.interrupt()?;
+        let waiting = |mut error: PgError| {
+            error.context = running.journal.waiting_context().map(str::to_string);
+            error
+        };
+        self.interrupt().map_err(waiting)?;
         let (timeouts, patience) = (self.known().timeouts, self.known.statement_timeout);
         let over = patience.map(|patience| running.started.after(patience));
         if running.has_waited && over.is_some_and(|over| over <= now) {
-            return Err(PgError::statement_timeout().into());
+            return Err(waiting(PgError::statement_timeout()).into());
         }
         let Some(tx) = self.block.live() else {
             return Err(PgError::in_failed_transaction().into());

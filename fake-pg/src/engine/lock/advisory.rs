@@ -5,7 +5,7 @@
 
 use super::{LockMode, LockTag, Request};
 use crate::engine::exec::{Exec, Halt};
-use crate::engine::{Engine, Pid, Xid};
+use crate::engine::{Engine, Pid};
 use crate::error::{PgError, SqlState};
 use crate::types::Datum;
 
@@ -71,19 +71,9 @@ impl Exec<'_> {
     pub fn advisory_unlock(&mut self, key: AdvisoryKey, mode: LockMode) -> Result<bool, Halt> {
         let held = self.datum(|exec| {
             let (pid, scope) = (exec.tx.pid, AdvisoryScope::Session);
-            let request = Request {
-                pid,
-                mode,
-                xid: Xid::NONE,
-                scope,
-            };
-            let Engine {
-                locks,
-                running,
-                wakeups,
-                ..
-            } = &mut *exec.engine;
-            let held = locks.release(LockTag::Advisory(key), request, running, wakeups);
+            let request = Request { pid, mode, scope };
+            let Engine { locks, wakeups, .. } = &mut *exec.engine;
+            let held = locks.release(LockTag::Advisory(key), request, wakeups);
             if !held {
                 let message = format!("you don't own a lock of type {}", mode.name());
                 exec.journal
@@ -108,8 +98,7 @@ impl Exec<'_> {
 impl Engine {
     /// Frees every session lock of a session, as DISCARD ALL does.
     pub fn advisory_unlock_all(&mut self, pid: Pid) {
-        self.locks
-            .release_session(pid, &self.running, &mut self.wakeups);
+        self.locks.release_session(pid, &mut self.wakeups);
     }
 
     /// The session locks that a session holds, and how often it took each.

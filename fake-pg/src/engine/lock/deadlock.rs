@@ -1,40 +1,92 @@
 //! Deadlocks: a session that waits, through others, for itself.
 //!
 //! As in PostgreSQL, nobody looks until somebody has waited for `deadlock_timeout`; who then finds
-//! itself on a cycle is the victim.
+//! itself on a cycle is the victim, unless the cycle is only one of places in a queue and goes away
+//! when two of them are changed (`DeadLockCheck`).
 
-use super::{LockMode, LockTable, LockTag};
+use super::{Lock, LockMode, LockTable, LockTag};
+use crate::engine::Pid;
 use crate::engine::mvcc::Running;
-use crate::engine::{Pid, Xid};
 use crate::error::PgError;
 
 /// One session waits for another.
+#[derive(Clone, Copy)]
 struct Edge {
     waiter: Pid,
     blocker: Pid,
     tag: LockTag,
     mode: LockMode,
-    /// The transaction whose end would free a row.
-    xid: Xid,
+    /// The other holds nothing, but stands ahead in the queue.
+    soft: bool,
 }
 
 impl LockTable {
     /// The error for a session that waits for itself.
-    pub(in crate::engine) fn deadlock(&self, pid: Pid, running: &Running) -> Option<PgError> {
-        let mut path = Vec::new();
-        self.find_cycle(pid, pid, running, &mut Vec::new(), &mut path)
-            .then(|| {
-                let lines: Vec<String> = path.iter().map(Edge::describe).collect();
-                PgError::deadlock_detected(lines.join("\n"))
-            })
+    pub(in crate::engine) fn deadlock(
+        &mut self,
+        pid: Pid,
+        running: &Running,
+        wakeups: &mut Vec<Pid>,
+    ) -> Option<PgError> {
+        let cycle = self.cycle(pid, running)?;
+        for edge in cycle.iter().filter(|edge| edge.soft) {
+            let queue = self.locks[&edge.tag].queue.clone();
+            let lock = self.locks.get_mut(&edge.tag).expect("just looked up");
+            lock.overtake(edge.waiter, edge.blocker);
+            let concerned = [edge.waiter, edge.blocker, pid];
+            if concerned
+                .iter()
+                .all(|pid| self.cycle(*pid, running).is_none())
+            {
+                self.wake(edge.tag, wakeups);
+                return None;
+            }
+            self.locks.get_mut(&edge.tag).expect("still there").queue = queue;
+        }
+        let lines: Vec<String> = cycle.iter().map(Edge::describe).collect();
+        Some(PgError::deadlock_detected(lines.join("\n")))
+    }
+
+    /// The error for a session that asks for what another holds, while that one waits for the same
+    /// lock because of the session.
+    pub(in crate::engine) fn early_deadlock(
+        &self,
+        tag: LockTag,
+        (pid, mode): (Pid, LockMode),
+        other: Pid,
+    ) -> PgError {
+        let (theirs, their_mode) = self.waiting.get(&other).copied().unwrap_or((tag, mode));
+        let soft = false;
+        let cycle = [
+            Edge {
+                waiter: pid,
+                blocker: other,
+                tag,
+                mode,
+                soft,
+            },
+            Edge {
+                waiter: other,
+                blocker: pid,
+                tag: theirs,
+                mode: their_mode,
+                soft,
+            },
+        ];
+        let lines: Vec<String> = cycle.iter().map(Edge::describe).collect();
+        PgError::deadlock_detected(lines.join("\n"))
     }
 
     /// Those whom a session waits for (`pg_blocking_pids`).
     pub(in crate::engine) fn blockers(&self, pid: Pid, running: &Running) -> Vec<Pid> {
-        self.edges(pid, running)
-            .into_iter()
-            .map(|edge| edge.blocker)
-            .collect()
+        let edges = self.edges(pid, running).into_iter();
+        edges.map(|edge| edge.blocker).collect()
+    }
+
+    fn cycle(&self, pid: Pid, running: &Running) -> Option<Vec<Edge>> {
+        let mut path = Vec::new();
+        self.find_cycle(pid, pid, running, &mut Vec::new(), &mut path)
+            .then_some(path)
     }
 
     fn find_cycle(
@@ -50,9 +102,10 @@ impl LockTable {
         }
         visited.push(from);
         for edge in self.edges(from, running) {
-            let blocker = edge.blocker;
             path.push(edge);
-            if blocker == target || self.find_cycle(blocker, target, running, visited, path) {
+            if edge.blocker == target
+                || self.find_cycle(edge.blocker, target, running, visited, path)
+            {
                 return true;
             }
             path.pop();
@@ -60,43 +113,48 @@ impl LockTable {
         false
     }
 
+    /// First those who hold, then those who stand ahead (`FindLockCycleRecurseMember`).
     fn edges(&self, waiter: Pid, running: &Running) -> Vec<Edge> {
         let Some(&(tag, mode)) = self.waiting.get(&waiter) else {
             return Vec::new();
         };
+        let edge = |blocker, soft| Edge {
+            waiter,
+            blocker,
+            tag,
+            mode,
+            soft,
+        };
         if let LockTag::Transaction(xid) = tag {
             let blocker = running.get(&xid).copied();
-            return blocker
-                .map(|blocker| Edge {
-                    waiter,
-                    blocker,
-                    tag,
-                    mode,
-                    xid,
-                })
-                .into_iter()
-                .collect();
+            return blocker.map(|pid| edge(pid, false)).into_iter().collect();
         }
         let Some(lock) = self.locks.get(&tag) else {
             return Vec::new();
         };
+        let against = |(pid, held): (Pid, LockMode)| pid != waiter && held.conflicts(mode);
         let holders = lock
             .holders
             .iter()
-            .filter(|holder| holder.stands_against(tag, waiter, mode, running));
+            .map(|holder| (holder.pid, holder.mode))
+            .filter(|holder| against(*holder))
+            .map(|(pid, _)| edge(pid, false));
         let ahead = lock.queue.iter().take_while(|other| other.pid != waiter);
-        let ahead = ahead.filter(|other| other.mode.conflicts(mode));
-        holders
-            .map(|holder| (holder.pid, holder.xid))
-            .chain(ahead.map(|other| (other.pid, Xid::NONE)))
-            .map(|(blocker, xid)| Edge {
-                waiter,
-                blocker,
-                tag,
-                mode,
-                xid,
-            })
-            .collect()
+        let ahead = ahead
+            .filter(|other| against((other.pid, other.mode)))
+            .map(|other| edge(other.pid, !other.woken));
+        holders.chain(ahead).collect()
+    }
+}
+
+impl Lock {
+    /// Lets one waiter stand right before another.
+    fn overtake(&mut self, waiter: Pid, other: Pid) {
+        let place = |queue: &[super::Waiter], pid| queue.iter().position(|w| w.pid == pid);
+        if let (Some(from), Some(to)) = (place(&self.queue, waiter), place(&self.queue, other)) {
+            let waiter = self.queue.remove(from);
+            self.queue.insert(to.min(from), waiter);
+        }
     }
 }
 
@@ -108,17 +166,13 @@ impl Edge {
             blocker,
             tag,
             mode,
-            xid,
+            ..
         } = self;
         let mode = mode.name();
         let what = match tag {
-            // Who waits for a row waits for the transaction that holds it.
-            LockTag::Row(..) if *xid != Xid::NONE => format!("ShareLock on transaction {xid}"),
-            LockTag::Row(node, tid) => {
-                format!(
-                    "{mode} on tuple (0,{}) of relation {node} of database 5",
-                    tid.0 + 1
-                )
+            LockTag::Tuple(id, tid) => {
+                let place = tid.0 + 1;
+                format!("{mode} on tuple (0,{place}) of relation {id} of database 5")
             }
             LockTag::Transaction(xid) => format!("{mode} on transaction {xid}"),
             LockTag::Advisory(key) => {

@@ -1,12 +1,14 @@
 //! The lock manager: who holds what, who waits for it, in which order they get it.
 //!
-//! One table serves rows, transactions, advisory keys and relations, as all of them are PostgreSQL's
-//! eight modes with one table of conflicts. Waiters stand in a queue, first in, first out. A release
-//! wakes whom the lock is free for and keeps it for them: nobody overtakes between the waking and
-//! the moment the woken session runs again.
+//! One table serves relations, transactions, tuples, names and advisory keys, as all of them are
+//! PostgreSQL's eight modes with one table of conflicts. Waiters stand in a queue, first in, first
+//! out, but whom a waiter must wait for anyway goes before it. A release wakes whom the lock is free
+//! for and keeps it for them: nobody overtakes between the waking and the moment the woken session
+//! runs again.
 //!
 //! Nothing here waits: a refused request is put in the queue and its statement given up until its
-//! session is woken. When to give up for good is `exec`'s business.
+//! session is woken. When to give up for good is `exec`'s business. Which rows are locked is written
+//! in the rows themselves (`row_lock`); a tuple is locked here only by who stands first in line for it.
 
 mod advisory;
 mod deadlock;
@@ -18,13 +20,13 @@ pub use advisory::{AdvisoryKey, AdvisoryScope};
 pub use mode::{LockMode, LockStrength, WaitPolicy};
 
 use super::mvcc::Running;
-use super::{FileNode, Pid, TableId, Tid, Xid};
+use super::{Pid, TableId, Tid, Xid};
 
 /// What can be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockTag {
-    /// A row, by the first version of its chain.
-    Row(FileNode, Tid),
+    /// The right to be the next who locks a row, in this version.
+    Tuple(TableId, Tid),
     /// The end of a transaction. Its owner holds it by running.
     Transaction(Xid),
     /// A key of `pg_advisory_lock`.
@@ -35,13 +37,27 @@ pub enum LockTag {
     Name(u64),
 }
 
+/// A lock that somebody holds or waits for: a line of `pg_locks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockEntry {
+    /// What is locked.
+    pub tag: LockTag,
+    /// By whom.
+    pub pid: Pid,
+    /// How.
+    pub mode: LockMode,
+    /// Whether it is held rather than waited for.
+    pub granted: bool,
+    /// Whether it is weak, on a relation that nobody locks strongly: then it is held without the
+    /// lock table (`EligibleForRelationFastPath`).
+    pub fastpath: bool,
+}
+
 /// One session's hold of one lock in one mode.
 #[derive(Clone, Debug)]
 struct Holder {
     pid: Pid,
     mode: LockMode,
-    /// The transaction that took it, if it is a row: the hold ends with it, before the lock goes.
-    xid: Xid,
     /// How often its transaction took it.
     transaction: u32,
     /// How often its session did, for advisory locks.
@@ -75,7 +91,6 @@ pub(super) struct LockTable {
 pub(super) struct Request {
     pub(super) pid: Pid,
     pub(super) mode: LockMode,
-    pub(super) xid: Xid,
     pub(super) scope: AdvisoryScope,
 }
 
@@ -85,76 +100,76 @@ impl LockTable {
         &mut self,
         tag: LockTag,
         request: Request,
-        running: &Running,
         wakeups: &mut Vec<Pid>,
     ) -> bool {
         let lock = self.locks.entry(tag).or_default();
-        if !lock.is_free_for(tag, request.pid, request.mode, running) {
+        if !lock.is_free_for(request.pid, request.mode) {
             return false;
         }
         lock.hold(request);
         if self.waiting.contains_key(&request.pid) {
-            self.stop_waiting(request.pid, running, wakeups);
+            self.stop_waiting(request.pid, wakeups);
         }
         true
     }
 
     /// Whether [`LockTable::acquire`] would succeed.
-    pub(super) fn is_free(
-        &self,
-        tag: LockTag,
-        pid: Pid,
-        mode: LockMode,
-        running: &Running,
-    ) -> bool {
+    pub(super) fn is_free(&self, tag: LockTag, pid: Pid, mode: LockMode) -> bool {
+        let lock = self.locks.get(&tag);
+        lock.is_none_or(|lock| lock.is_free_for(pid, mode))
+    }
+
+    /// Whether the session holds the lock in this very mode.
+    pub(super) fn holds(&self, tag: LockTag, pid: Pid, mode: LockMode) -> bool {
+        let same = |holder: &Holder| (holder.pid, holder.mode) == (pid, mode);
         self.locks
             .get(&tag)
-            .is_none_or(|lock| lock.is_free_for(tag, pid, mode, running))
+            .is_some_and(|lock| lock.holders.iter().any(same))
     }
 
-    /// Whether the session holds the lock in a mode that covers this one.
-    pub(super) fn holds(&self, tag: LockTag, pid: Pid, mode: LockMode) -> bool {
-        self.locks.get(&tag).is_some_and(|lock| {
-            lock.holders
-                .iter()
-                .any(|holder| holder.pid == pid && holder.mode.covers(mode))
-        })
-    }
-
-    /// Puts a session at the end of a lock's queue, unless it stands there already.
+    /// Puts a session in a lock's queue, unless it stands there already: at its end, or before the
+    /// first who must wait for what the session holds. Gives that one if the session must in turn
+    /// wait for it: a deadlock that need not be looked for (`ProcSleep`, `RememberSimpleDeadLock`).
     pub(super) fn enqueue(
         &mut self,
         tag: LockTag,
         pid: Pid,
         mode: LockMode,
-        running: &Running,
         wakeups: &mut Vec<Pid>,
-    ) {
+    ) -> Result<(), Pid> {
         match self.waiting.get(&pid) {
             Some(&place) if place == (tag, mode) => {}
-            Some(_) => self.stop_waiting(pid, running, wakeups),
+            Some(_) => self.stop_waiting(pid, wakeups),
             None => {}
         }
-        self.waiting.insert(pid, (tag, mode));
-        let queue = &mut self.locks.entry(tag).or_default().queue;
-        match queue.iter_mut().find(|waiter| waiter.pid == pid) {
-            Some(waiter) => waiter.woken = false,
-            None => queue.push(Waiter {
-                pid,
-                mode,
-                woken: false,
-            }),
+        let lock = self.locks.entry(tag).or_default();
+        if let Some(waiter) = lock.queue.iter_mut().find(|waiter| waiter.pid == pid) {
+            waiter.woken = false;
+            return Ok(());
         }
+        let behind = lock.first_behind(pid);
+        if let Some(place) = behind {
+            let other = &lock.queue[place];
+            let mut held = lock.holders.iter().filter(|holder| holder.pid == other.pid);
+            if held.any(|holder| holder.mode.conflicts(mode)) {
+                return Err(other.pid);
+            }
+        }
+        let place = behind.unwrap_or(lock.queue.len());
+        let woken = false;
+        lock.queue.insert(place, Waiter { pid, mode, woken });
+        self.waiting.insert(pid, (tag, mode));
+        Ok(())
     }
 
     /// Takes a session out of the queue it stands in.
-    pub(super) fn stop_waiting(&mut self, pid: Pid, running: &Running, wakeups: &mut Vec<Pid>) {
+    pub(super) fn stop_waiting(&mut self, pid: Pid, wakeups: &mut Vec<Pid>) {
         let Some((tag, _)) = self.waiting.remove(&pid) else {
             return;
         };
         if let Some(lock) = self.locks.get_mut(&tag) {
             lock.queue.retain(|waiter| waiter.pid != pid);
-            self.wake(tag, running, wakeups);
+            self.wake(tag, wakeups);
         }
     }
 
@@ -163,7 +178,6 @@ impl LockTable {
         &mut self,
         tag: LockTag,
         request: Request,
-        running: &Running,
         wakeups: &mut Vec<Pid>,
     ) -> bool {
         let Some(lock) = self.locks.get_mut(&tag) else {
@@ -171,13 +185,13 @@ impl LockTable {
         };
         let released = lock.give_back(request);
         if released {
-            self.wake(tag, running, wakeups);
+            self.wake(tag, wakeups);
         }
         released
     }
 
     /// Ends every hold of a session that outlives transactions, as DISCARD and disconnecting do.
-    pub(super) fn release_session(&mut self, pid: Pid, running: &Running, wakeups: &mut Vec<Pid>) {
+    pub(super) fn release_session(&mut self, pid: Pid, wakeups: &mut Vec<Pid>) {
         let tags: Vec<LockTag> = self.session_locks(pid).map(|(tag, _, _)| tag).collect();
         for tag in tags {
             let lock = self
@@ -189,7 +203,7 @@ impl LockTable {
             }
             lock.holders
                 .retain(|holder| holder.transaction + holder.session > 0);
-            self.wake(tag, running, wakeups);
+            self.wake(tag, wakeups);
         }
     }
 
@@ -221,8 +235,24 @@ impl LockTable {
         self.waiting.get(&pid).map(|(tag, _)| *tag)
     }
 
-    /// Wakes, from the head of the queue, those whom the lock is free for.
-    fn wake(&mut self, tag: LockTag, running: &Running, wakeups: &mut Vec<Pid>) {
+    /// Every lock that is held or waited for, those of running transactions included.
+    pub(super) fn entries<'l>(
+        &'l self,
+        running: &'l Running,
+    ) -> impl Iterator<Item = LockEntry> + use<'l> {
+        let transactions = running.iter().map(|(xid, pid)| LockEntry {
+            tag: LockTag::Transaction(*xid),
+            pid: *pid,
+            mode: LockMode::Exclusive,
+            granted: true,
+            fastpath: false,
+        });
+        let others = self.locks.iter().flat_map(|(tag, lock)| lock.entries(*tag));
+        transactions.chain(others)
+    }
+
+    /// Wakes, from the head of the queue, those whom the lock is free for (`ProcLockWakeup`).
+    fn wake(&mut self, tag: LockTag, wakeups: &mut Vec<Pid>) {
         let Some(lock) = self.locks.get_mut(&tag) else {
             return;
         };
@@ -230,12 +260,14 @@ impl LockTable {
             self.locks.remove(&tag);
             return;
         }
+        // That ends for all of its waiters at once.
+        if let LockTag::Transaction(_) = tag {
+            return;
+        }
         for place in 0..lock.queue.len() {
             let Waiter { pid, mode, woken } = lock.queue[place];
             let behind = |ahead: &Waiter| ahead.mode.conflicts(mode);
-            if !woken
-                && !lock.is_held_against(tag, pid, mode, running)
-                && !lock.queue[..place].iter().any(behind)
+            if !woken && !lock.is_held_against(pid, mode) && !lock.queue[..place].iter().any(behind)
             {
                 lock.queue[place].woken = true;
                 wakeups.push(pid);
@@ -245,40 +277,57 @@ impl LockTable {
 }
 
 impl Lock {
-    fn is_free_for(&self, tag: LockTag, pid: Pid, mode: LockMode, running: &Running) -> bool {
+    /// `LockAcquireExtended`, up to where it would sleep.
+    fn is_free_for(&self, pid: Pid, mode: LockMode) -> bool {
         if self.holders.is_empty() && self.queue.is_empty() {
             return true;
         }
-        if self.is_held_against(tag, pid, mode, running) {
+        if self.is_held_against(pid, mode) {
             return false;
         }
-        // Who holds some of it already must not wait behind those who wait for that.
-        if self.holders.iter().any(|holder| holder.pid == pid) {
-            return true;
-        }
+        // Who stands in the queue waits for those ahead; a newcomer for everybody, unless it holds
+        // some of the lock already and those behind it wait for that.
         let own = self.queue.iter().position(|waiter| waiter.pid == pid);
-        let ahead = &self.queue[..own.unwrap_or(self.queue.len())];
-        !ahead
-            .iter()
-            .any(|waiter| waiter.mode.conflicts(mode) && (waiter.woken || tag.is_fair()))
+        let conflicting = |waiter: &Waiter| waiter.mode.conflicts(mode);
+        let ahead = match own {
+            Some(own) => own,
+            None if !self.queue.iter().any(conflicting) => return true,
+            None => match self.first_behind(pid) {
+                Some(first) => first,
+                None => return false,
+            },
+        };
+        !self.queue[..ahead].iter().any(conflicting)
     }
 
-    fn is_held_against(&self, tag: LockTag, pid: Pid, mode: LockMode, running: &Running) -> bool {
-        self.holders
-            .iter()
-            .any(|holder| holder.stands_against(tag, pid, mode, running))
+    /// The first in the queue who must wait for what a session holds.
+    fn first_behind(&self, pid: Pid) -> Option<usize> {
+        let own = |holder: &&Holder| holder.pid == pid;
+        if !self.holders.iter().any(|holder| own(&holder)) {
+            return None;
+        }
+        self.queue.iter().position(|waiter| {
+            let mut held = self.holders.iter().filter(own);
+            held.any(|holder| waiter.mode.conflicts(holder.mode))
+        })
+    }
+
+    fn is_held_against(&self, pid: Pid, mode: LockMode) -> bool {
+        let holders = self.holders.iter();
+        let kept = self.queue.iter().filter(|waiter| waiter.woken);
+        holders
+            .map(|holder| (holder.pid, holder.mode))
+            .chain(kept.map(|waiter| (waiter.pid, waiter.mode)))
+            .any(|(holder, held)| holder != pid && held.conflicts(mode))
     }
 
     fn hold(&mut self, request: Request) {
-        let same = |holder: &&mut Holder| {
-            (holder.pid, holder.mode, holder.xid) == (request.pid, request.mode, request.xid)
-        };
+        let Request { pid, mode, scope } = request;
+        let same = |holder: &&mut Holder| (holder.pid, holder.mode) == (pid, mode);
         if self.holders.iter_mut().find(same).is_none() {
-            let Request { pid, mode, xid, .. } = request;
             self.holders.push(Holder {
                 pid,
                 mode,
-                xid,
                 transaction: 0,
                 session: 0,
             });
@@ -288,18 +337,17 @@ impl Lock {
             .iter_mut()
             .find(same)
             .expect("it was just put there");
-        *holder.count(request.scope) += 1;
+        *holder.count(scope) += 1;
     }
 
     fn give_back(&mut self, request: Request) -> bool {
-        let same = |holder: &Holder| {
-            (holder.pid, holder.mode, holder.xid) == (request.pid, request.mode, request.xid)
-        };
+        let Request { pid, mode, scope } = request;
+        let same = |holder: &Holder| (holder.pid, holder.mode) == (pid, mode);
         let Some(place) = self.holders.iter().position(same) else {
             return false;
         };
         let holder = &mut self.holders[place];
-        let count = holder.count(request.scope);
+        let count = holder.count(scope);
         if *count == 0 {
             return false;
         }
@@ -308,6 +356,24 @@ impl Lock {
             self.holders.remove(place);
         }
         true
+    }
+
+    fn entries(&self, tag: LockTag) -> impl Iterator<Item = LockEntry> + use<'_> {
+        let strong = |mode: LockMode| mode > LockMode::ShareUpdateExclusive;
+        let weakly = matches!(tag, LockTag::Relation(_))
+            && !self.holders.iter().any(|holder| strong(holder.mode))
+            && !self.queue.iter().any(|waiter| strong(waiter.mode));
+        let holders = self.holders.iter().map(|h| (h.pid, h.mode, true));
+        let waiters = self.queue.iter().map(|w| (w.pid, w.mode, w.woken));
+        holders
+            .chain(waiters)
+            .map(move |(pid, mode, granted)| LockEntry {
+                tag,
+                pid,
+                mode,
+                granted,
+                fastpath: granted && weakly && mode < LockMode::ShareUpdateExclusive,
+            })
     }
 }
 
@@ -318,14 +384,6 @@ impl Holder {
             AdvisoryScope::Session => &mut self.session,
         }
     }
-
-    /// A row is locked by a transaction in progress: once that has ended, even if its locks have
-    /// not yet gone, a newcomer finds the row free, as `xmax` tells it so.
-    fn stands_against(&self, tag: LockTag, pid: Pid, mode: LockMode, running: &Running) -> bool {
-        self.pid != pid
-            && self.mode.conflicts(mode)
-            && (!matches!(tag, LockTag::Row(..)) || running.contains_key(&self.xid))
-    }
 }
 
 impl LockTag {
@@ -333,14 +391,5 @@ impl LockTag {
     pub(super) fn name(name: &str) -> Self {
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         LockTag::Name(name.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
-    }
-
-    /// Whether a request queues behind waiters that it conflicts with. Row locks do not: a share
-    /// lock is granted beside another while an exclusive one waits (`heap_lock_tuple`).
-    fn is_fair(self) -> bool {
-        matches!(
-            self,
-            LockTag::Advisory(_) | LockTag::Relation(_) | LockTag::Name(_)
-        )
     }
 }

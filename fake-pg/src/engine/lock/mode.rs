@@ -34,11 +34,6 @@ impl LockMode {
         }
     }
 
-    /// Whether who holds this mode needs not ask for the other.
-    pub(super) fn covers(self, other: LockMode) -> bool {
-        self >= other && self.conflicting() & other.conflicting() == other.conflicting()
-    }
-
     /// As messages and `pg_locks` name it.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::scan::Joined;
 use super::{Frame, Run, Values};
-use crate::engine::{Found, Halt, Inserted, LockStrength, Table, Tid, WaitPolicy};
+use crate::engine::{Found, Halt, Inserted, LockStrength, Table, Tid};
 use crate::error::{PgError, SqlState};
 use crate::sql::plan::{Action, ConflictPlan, FromPlan, InsertSource, ModifyPlan, Scalar};
 use crate::types::Datum;
@@ -109,10 +109,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             .into());
         }
         let strength = LockStrength::NoKeyUpdate;
-        let found = self
-            .context
-            .exec
-            .lock(table, tid, strength, WaitPolicy::Block)?;
+        let found = self.context.exec.lock_conflicting(table, tid, strength)?;
         let Found::Here(tid) = found else {
             return Ok(None);
         };
