@@ -210,6 +210,14 @@ impl PgError {
         )
     }
 
+    /// 3F000.
+    pub fn undefined_schema(name: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_SCHEMA_NAME,
+            format!("schema \"{name}\" does not exist"),
+        )
+    }
+
     /// 42703.
     pub fn undefined_column(name: &str) -> Self {
         Self::new(

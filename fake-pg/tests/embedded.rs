@@ -115,7 +115,12 @@ fn with_clients(test: impl AsyncFn(Client, Client)) {
             let (ours, theirs) = tokio::io::duplex(1 << 16);
             tokio::task::spawn_local(serve(postmaster.clone(), theirs));
             let mut config = tokio_postgres::Config::new();
-            let (client, connection) = config.user("u").connect_raw(ours, NoTls).await.unwrap();
+            let (client, connection) = config
+                .user("u")
+                .dbname("postgres")
+                .connect_raw(ours, NoTls)
+                .await
+                .unwrap();
             tokio::task::spawn_local(connection);
             client
         };

@@ -15,6 +15,7 @@ fn packet(version: i32, body: &[u8]) -> Vec<u8> {
 /// the end if it hung up. Not printable bytes are dots.
 fn answers(pieces: &[&[u8]]) -> String {
     let (mut engine, mut session) = (Engine::default(), Session::new(Pid(7), 9));
+    engine.load("create database u").expect("it is a new name");
     let mut answers = BytesMut::new();
     let mut end = "";
     for piece in pieces {

@@ -38,7 +38,10 @@ async fn connect(server: &Shared) -> Client {
     let (near, far) = tokio::io::duplex(1 << 16);
     tokio::task::spawn_local(serve(Rc::clone(server), far));
     let mut config = tokio_postgres::Config::new();
-    config.user("worker").application_name("stock");
+    config
+        .user("worker")
+        .dbname("postgres")
+        .application_name("stock");
     let (client, connection) = config.connect_raw(near, NoTls).await.expect("let in");
     tokio::task::spawn_local(async { drop(connection.await) });
     client
@@ -118,6 +121,7 @@ fn connect_insert_and_commit_leave_the_worker_pending_five_times() {
                 let mut config = tokio_postgres::Config::new();
                 let (mut client, connection) = config
                     .user("worker")
+                    .dbname("postgres")
                     .connect_raw(near, NoTls)
                     .await
                     .unwrap();

@@ -10,18 +10,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::embedded::Embedded;
+use super::namespace::{Database, DatabaseId, Namespace, SearchPath};
 use super::{FileNode, TableId};
 use crate::types::{Datum, Type};
 
-/// All relations by name. There is one schema, `public`.
-#[derive(Clone, Debug, Default)]
+/// All databases with their schemas and relations.
+#[derive(Clone, Debug)]
 pub struct Catalog {
     /// Equal versions mean equal catalogs, across clones and threads: plans are cached by it.
     version: u64,
-    tables: BTreeMap<Arc<str>, Arc<Table>>,
-    sequences: BTreeMap<Arc<str>, Arc<Sequence>>,
+    pub(super) databases: BTreeMap<Arc<str>, Arc<Database>>,
     /// A schema that the embedder answers for.
     embedded: Option<Arc<dyn Embedded>>,
+}
+
+impl Default for Catalog {
+    /// What `initdb` makes: `postgres` and the two templates.
+    fn default() -> Self {
+        let mut databases = BTreeMap::new();
+        for (id, name) in [(1, "template1"), (4, "template0"), (5, "postgres")] {
+            let mut database = Database::new(DatabaseId(id), name, "postgres");
+            database.is_template = id != 5;
+            database.allows_connections = id != 4;
+            databases.insert(database.name.clone(), Arc::new(database));
+        }
+        Catalog {
+            version: 0,
+            databases,
+            embedded: None,
+        }
+    }
 }
 
 /// A table as `pg_class` and `pg_attribute` know it.
@@ -29,6 +47,10 @@ pub struct Catalog {
 pub struct Table {
     /// Its OID.
     pub id: TableId,
+    /// Its database.
+    pub database: DatabaseId,
+    /// Its schema.
+    pub schema: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
     /// Where its rows are.
@@ -82,6 +104,8 @@ pub struct Check {
 /// by being small.
 #[derive(Clone, Debug)]
 pub struct Index {
+    /// Its OID. The engine gives it when it creates it.
+    pub id: TableId,
     /// Its name, which is its constraint's too.
     pub name: Arc<str>,
     /// The columns of its key, by position in the table.
@@ -94,11 +118,36 @@ pub struct Index {
     pub constraint: bool,
 }
 
+/// A view: a name for a query.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Its OID.
+    pub id: TableId,
+    /// Its database.
+    pub database: DatabaseId,
+    /// Its schema.
+    pub schema: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The columns of its result.
+    pub columns: Vec<Column>,
+    /// The SQL text of its query,
+    pub query: Arc<str>,
+    /// and where the names in it are looked up.
+    pub path: SearchPath,
+    /// The relations it reads, which cannot go without it.
+    pub reads: Vec<TableId>,
+}
+
 /// A sequence's definition; its state is in the engine, outside of transactions.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     /// Its OID.
     pub id: TableId,
+    /// Its database.
+    pub database: DatabaseId,
+    /// Its schema.
+    pub schema: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
     /// Where its state is.
@@ -120,8 +169,8 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The sequence behind a serial column of this type, with PostgreSQL's limits. The engine gives
-    /// it its id and node when it creates it.
+    /// The sequence behind a serial column of this type, with PostgreSQL's limits, in `public` of
+    /// `postgres`. The engine gives it its id and node when it creates it.
     pub fn serial(name: impl Into<Arc<str>>, ty: Type) -> Self {
         let max = match ty {
             Type::Int2 => i16::MAX.into(),
@@ -130,6 +179,8 @@ impl Sequence {
         };
         Sequence {
             id: TableId(0),
+            database: DatabaseId::POSTGRES,
+            schema: "public".into(),
             name: name.into(),
             node: FileNode(0),
             ty,
@@ -144,10 +195,13 @@ impl Sequence {
 }
 
 impl Table {
-    /// A table of that name without columns. The engine gives it its id and node when it creates it.
+    /// A table of that name without columns, in `public` of `postgres`. The engine gives it its id
+    /// and node when it creates it.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Table {
             id: TableId(0),
+            database: DatabaseId::POSTGRES,
+            schema: "public".into(),
             name: name.into(),
             node: FileNode(0),
             columns: Vec::new(),
@@ -203,8 +257,22 @@ pub enum CatalogChange {
     DropTable(Arc<Table>),
     /// CREATE SEQUENCE.
     CreateSequence(Arc<Sequence>),
+    /// ALTER SEQUENCE: the sequence of the same id, changed.
+    ReplaceSequence(Arc<Sequence>),
     /// DROP SEQUENCE, or with the column that owned it.
     DropSequence(Arc<Sequence>),
+    /// CREATE VIEW, also over one of the same id.
+    CreateView(Arc<View>),
+    /// DROP VIEW.
+    DropView(Arc<View>),
+    /// CREATE SCHEMA, also over one of the same OID.
+    CreateSchema(DatabaseId, Arc<Namespace>),
+    /// DROP SCHEMA, by OID.
+    DropSchema(DatabaseId, u32),
+    /// CREATE DATABASE, also over one of the same OID.
+    CreateDatabase(Arc<Database>),
+    /// DROP DATABASE.
+    DropDatabase(DatabaseId),
 }
 
 /// A relation found by name.
@@ -214,8 +282,41 @@ pub enum Relation {
     Table(Arc<Table>),
     /// A sequence.
     Sequence(Arc<Sequence>),
+    /// A view.
+    View(Arc<View>),
     /// An index, and the table it is on.
     Index(Arc<Table>, Arc<Index>),
+}
+
+impl Relation {
+    /// Its OID.
+    pub fn id(&self) -> TableId {
+        match self {
+            Relation::Table(table) => table.id,
+            Relation::Sequence(sequence) => sequence.id,
+            Relation::View(view) => view.id,
+            Relation::Index(_, index) => index.id,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Relation::Table(table) => &table.name,
+            Relation::Sequence(sequence) => &sequence.name,
+            Relation::View(view) => &view.name,
+            Relation::Index(_, index) => &index.name,
+        }
+    }
+
+    /// Its schema.
+    pub fn schema(&self) -> &Arc<str> {
+        match self {
+            Relation::Table(table) | Relation::Index(table, _) => &table.schema,
+            Relation::Sequence(sequence) => &sequence.schema,
+            Relation::View(view) => &view.schema,
+        }
+    }
 }
 
 impl Catalog {
@@ -224,41 +325,36 @@ impl Catalog {
         self.version
     }
 
-    /// A table by name.
-    pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
-        self.tables.get(name)
+    fn all_namespaces(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        self.databases
+            .values()
+            .flat_map(|database| database.namespaces.values())
     }
 
     /// A table by OID.
     pub fn table_by_id(&self, id: TableId) -> Option<&Arc<Table>> {
-        self.tables.values().find(|table| table.id == id)
+        self.tables().find(|table| table.id == id)
     }
 
-    /// A sequence by name.
-    pub fn sequence(&self, name: &str) -> Option<&Arc<Sequence>> {
-        self.sequences.get(name)
+    /// A sequence by OID.
+    pub fn sequence_by_id(&self, id: TableId) -> Option<&Arc<Sequence>> {
+        self.sequences().find(|sequence| sequence.id == id)
     }
 
-    /// Tables by name, in order.
-    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
-        self.tables.values()
-    }
-
-    /// Sequences by name, in order.
-    pub fn sequences(&self) -> impl Iterator<Item = &Arc<Sequence>> {
-        self.sequences.values()
-    }
-
-    /// Anything by name: tables, sequences and indexes share one space of names.
-    pub fn relation(&self, name: &str) -> Option<Relation> {
-        if let Some(table) = self.tables.get(name) {
+    /// Any relation by OID.
+    pub fn relation_by_id(&self, id: TableId) -> Option<Relation> {
+        if let Some(table) = self.table_by_id(id) {
             return Some(Relation::Table(table.clone()));
         }
-        if let Some(sequence) = self.sequences.get(name) {
+        if let Some(sequence) = self.sequence_by_id(id) {
             return Some(Relation::Sequence(sequence.clone()));
         }
-        self.tables.values().find_map(|table| {
-            let index = table.indexes.iter().find(|index| &*index.name == name)?;
+        let mut views = self.all_namespaces().flat_map(|space| space.views.values());
+        if let Some(view) = views.find(|view| view.id == id) {
+            return Some(Relation::View(view.clone()));
+        }
+        self.tables().find_map(|table| {
+            let index = table.indexes.iter().find(|index| index.id == id)?;
             Some(Relation::Index(table.clone(), index.clone()))
         })
     }
@@ -277,6 +373,18 @@ impl Catalog {
         }
     }
 
+    /// The tables of all databases.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.all_namespaces()
+            .flat_map(|space| space.tables.values())
+    }
+
+    /// The sequences of all databases.
+    pub fn sequences(&self) -> impl Iterator<Item = &Arc<Sequence>> {
+        self.all_namespaces()
+            .flat_map(|space| space.sequences.values())
+    }
+
     /// This catalog with changes, under a new version.
     pub(super) fn with<'a>(&self, changes: impl IntoIterator<Item = &'a CatalogChange>) -> Catalog {
         let mut catalog = self.clone();
@@ -287,23 +395,100 @@ impl Catalog {
         catalog
     }
 
+    fn database_mut(&mut self, id: DatabaseId) -> Option<&mut Database> {
+        let mut databases = self.databases.values_mut();
+        let found = databases.find(|database| database.id == id)?;
+        Some(Arc::make_mut(found))
+    }
+
+    /// The schema that a change is about; it is missing only if it went in the same transaction.
+    fn namespace_mut(&mut self, id: DatabaseId, schema: &str) -> Option<&mut Namespace> {
+        let found = self.database_mut(id)?.namespaces.get_mut(schema)?;
+        Some(Arc::make_mut(found))
+    }
+
     fn apply(&mut self, change: &CatalogChange) {
         match change {
-            CatalogChange::CreateTable(table) => {
-                self.tables.insert(table.name.clone(), table.clone());
-            }
+            CatalogChange::CreateTable(table) => self.put_table(table),
             CatalogChange::ReplaceTable(table) => {
-                self.tables.retain(|_, old| old.id != table.id);
-                self.tables.insert(table.name.clone(), table.clone());
+                self.remove_table(table);
+                self.put_table(table);
             }
-            CatalogChange::DropTable(table) => self.tables.retain(|_, old| old.id != table.id),
-            CatalogChange::CreateSequence(sequence) => {
-                self.sequences
-                    .insert(sequence.name.clone(), sequence.clone());
+            CatalogChange::DropTable(table) => self.remove_table(table),
+            CatalogChange::CreateSequence(sequence) => self.put_sequence(sequence),
+            CatalogChange::ReplaceSequence(sequence) => {
+                self.remove_sequence(sequence);
+                self.put_sequence(sequence);
             }
-            CatalogChange::DropSequence(sequence) => {
-                self.sequences.retain(|_, old| old.id != sequence.id);
+            CatalogChange::DropSequence(sequence) => self.remove_sequence(sequence),
+            CatalogChange::CreateView(view) => {
+                self.remove_view(view);
+                if let Some(space) = self.namespace_mut(view.database, &view.schema) {
+                    space.views.insert(view.name.clone(), view.clone());
+                }
             }
+            CatalogChange::DropView(view) => self.remove_view(view),
+            CatalogChange::CreateSchema(id, space) => {
+                if let Some(database) = self.database_mut(*id) {
+                    database.namespaces.retain(|_, other| other.id != space.id);
+                    database
+                        .namespaces
+                        .insert(space.name.clone(), space.clone());
+                }
+            }
+            CatalogChange::DropSchema(id, oid) => {
+                if let Some(database) = self.database_mut(*id) {
+                    database.namespaces.retain(|_, space| space.id != *oid);
+                }
+            }
+            CatalogChange::CreateDatabase(database) => {
+                self.databases.retain(|_, other| other.id != database.id);
+                self.databases
+                    .insert(database.name.clone(), database.clone());
+            }
+            CatalogChange::DropDatabase(id) => {
+                self.databases.retain(|_, database| database.id != *id);
+            }
+        }
+    }
+
+    fn put_table(&mut self, table: &Arc<Table>) {
+        if let Some(space) = self.namespace_mut(table.database, &table.schema) {
+            space.tables.insert(table.name.clone(), table.clone());
+        }
+    }
+
+    fn put_sequence(&mut self, sequence: &Arc<Sequence>) {
+        if let Some(space) = self.namespace_mut(sequence.database, &sequence.schema) {
+            let name = sequence.name.clone();
+            space.sequences.insert(name, sequence.clone());
+        }
+    }
+
+    /// Removes what has this id, under whatever name and schema.
+    fn remove_table(&mut self, table: &Table) {
+        let old = self.table_by_id(table.id).cloned();
+        if let Some(old) = old
+            && let Some(space) = self.namespace_mut(old.database, &old.schema)
+        {
+            space.tables.remove(&old.name);
+        }
+    }
+
+    fn remove_sequence(&mut self, sequence: &Sequence) {
+        let old = self.sequence_by_id(sequence.id).cloned();
+        if let Some(old) = old
+            && let Some(space) = self.namespace_mut(old.database, &old.schema)
+        {
+            space.sequences.remove(&old.name);
+        }
+    }
+
+    fn remove_view(&mut self, view: &View) {
+        if let Some(Relation::View(old)) = self.relation_by_id(view.id)
+            && let Some(space) = self.namespace_mut(old.database, &old.schema)
+        {
+            space.views.remove(&old.name);
         }
     }
 }

@@ -7,33 +7,33 @@ use std::sync::Arc;
 
 use super::catalog::{CatalogChange, Index, Sequence, Table};
 use super::exec::{Effect, Exec, Halt};
-use super::heap::{Heap, Key};
+use super::heap::{Heap, Key, Row};
 use super::lock::{LockMode, LockTag};
 use super::sequence::SequenceState;
 use super::wal::Record;
 use super::xact::Transaction;
-use super::{Engine, FileNode, TableId};
+use super::{DatabaseId, Engine, FileNode, TableId};
 use crate::error::PgError;
 
 impl Exec<'_> {
     /// CREATE TABLE; the definition gets its id and node here.
     pub fn create_table(&mut self, mut table: Table) -> Result<Arc<Table>, Halt> {
-        self.reserve_name(&table.name)?;
+        self.reserve_name(table.database, &table.schema, &table.name)?;
         for index in &table.indexes {
-            self.reserve_name(&index.name)?;
+            self.reserve_name(table.database, &table.schema, &index.name)?;
         }
-        self.once(|exec| {
+        let id = self.once_with_id(|exec| {
             table.id = exec.engine.new_relation();
+            for index in &mut table.indexes {
+                Arc::make_mut(index).id = exec.engine.new_relation();
+            }
             table.node = exec.create_heap(&table);
             exec.tx
                 .change_catalog(CatalogChange::CreateTable(Arc::new(table.clone())));
-            Ok(())
+            Ok(table.id)
         })?;
-        Ok(self
-            .catalog()
-            .table(&table.name)
-            .expect("just created")
-            .clone())
+        let table = self.catalog().table_by_id(id);
+        Ok(table.expect("just created").clone())
     }
 
     /// DROP TABLE, with the sequences its columns own.
@@ -67,15 +67,17 @@ impl Exec<'_> {
     }
 
     /// CREATE INDEX. A unique one is checked against the rows there are.
-    pub fn create_index(&mut self, table: &Arc<Table>, index: Index) -> Result<(), Halt> {
+    pub fn create_index(&mut self, table: &Arc<Table>, mut index: Index) -> Result<(), Halt> {
         // PostgreSQL takes Share and lets two of them go on side by side; here they would overwrite
         // each other's list of indexes.
         self.lock_table(table, LockMode::ShareRowExclusive, false)?;
-        self.reserve_name(&index.name)?;
+        self.reserve_name(table.database, &table.schema, &index.name)?;
         self.once(|exec| {
+            index.id = exec.engine.new_relation();
             let index = Arc::new(index);
             if index.unique {
-                exec.refuse_duplicate_keys(table, &index)?;
+                let rows = exec.scan(table).map(|(_, row)| row);
+                refuse_duplicate_keys(rows, table, &index)?;
             }
             let (xid, node) = (exec.tx.xid(exec.engine), table.node);
             exec.heap_mut(table)?.add_index(&index);
@@ -105,9 +107,8 @@ impl Exec<'_> {
 
     /// CREATE SEQUENCE; the definition gets its id and node here.
     pub fn create_sequence(&mut self, mut sequence: Sequence) -> Result<Arc<Sequence>, Halt> {
-        self.reserve_name(&sequence.name)?;
-        let name = sequence.name.clone();
-        self.once(|exec| {
+        self.reserve_name(sequence.database, &sequence.schema, &sequence.name)?;
+        let id = self.once_with_id(|exec| {
             exec.tx.xid(exec.engine);
             sequence.id = exec.engine.new_relation();
             sequence.node = FileNode(sequence.id.0);
@@ -117,15 +118,29 @@ impl Exec<'_> {
                 node: sequence.node,
                 state,
             });
+            let id = sequence.id;
             exec.tx
                 .change_catalog(CatalogChange::CreateSequence(Arc::new(sequence)));
-            Ok(())
+            Ok(id)
         })?;
-        Ok(self
-            .catalog()
-            .sequence(&name)
-            .expect("just created")
-            .clone())
+        let sequence = self.catalog().sequence_by_id(id);
+        Ok(sequence.expect("just created").clone())
+    }
+
+    /// Changes of the catalog that move no storage: schemas, databases, views, definitions of
+    /// sequences.
+    pub fn change_catalog(&mut self, change: CatalogChange) -> Result<(), Halt> {
+        self.once(|exec| {
+            exec.tx.xid(exec.engine);
+            exec.tx.change_catalog(change);
+            Ok(())
+        })
+    }
+
+    /// An OID that nothing has yet.
+    pub fn new_oid(&mut self) -> Result<u32, Halt> {
+        let oid = self.value(|exec| Ok(exec.engine.new_relation().0.into()))?;
+        Ok(oid as u32)
     }
 
     /// DROP SEQUENCE.
@@ -138,12 +153,23 @@ impl Exec<'_> {
         })
     }
 
-    fn once(&mut self, happen: impl FnOnce(&mut Self) -> Result<(), Halt>) -> Result<(), Halt> {
+    fn once_with_id(
+        &mut self,
+        happen: impl FnOnce(&mut Self) -> Result<TableId, Halt>,
+    ) -> Result<TableId, Halt> {
+        let id = self.value(|exec| happen(exec).map(|id| id.0.into()))?;
+        Ok(TableId(id as u32))
+    }
+
+    pub(super) fn once(
+        &mut self,
+        happen: impl FnOnce(&mut Self) -> Result<(), Halt>,
+    ) -> Result<(), Halt> {
         self.effect(|exec| happen(exec).map(|()| Effect::Done))
             .map(drop)
     }
 
-    fn create_heap(&mut self, table: &Table) -> FileNode {
+    pub(super) fn create_heap(&mut self, table: &Table) -> FileNode {
         let xid = self.tx.xid(self.engine);
         let node = FileNode(self.engine.new_relation().0);
         let (indexes, unlogged) = (table.indexes.clone(), table.unlogged);
@@ -161,39 +187,49 @@ impl Exec<'_> {
 
     /// Takes a name that is free until the transaction ends. Who else is taking it is waited for, as
     /// on the unique index of `pg_class`.
-    fn reserve_name(&mut self, name: &str) -> Result<(), Halt> {
+    pub fn reserve_name(
+        &mut self,
+        database: DatabaseId,
+        schema: &str,
+        name: &str,
+    ) -> Result<(), Halt> {
         // Executed again after a wait, the statement would meet what it has created.
         if self.is_repeating() {
             return Ok(());
         }
-        if self.catalog().relation(name).is_some() {
+        let namespace = self.catalog().namespace(database, schema);
+        if namespace.is_some_and(|namespace| namespace.relation(name).is_some()) {
             return Err(PgError::duplicate_relation(name).into());
         }
-        self.lock_tag(LockTag::name(name), LockMode::Exclusive)
+        let tag = LockTag::name(database, schema, name);
+        self.lock_tag(tag, LockMode::Exclusive)
     }
+}
 
-    fn refuse_duplicate_keys(&self, table: &Table, index: &Index) -> Result<(), PgError> {
-        let keyed = self
-            .scan(table)
-            .filter_map(|(_, row)| Some((Key::of(index, row)?, row)));
-        let mut rows: Vec<_> = keyed.collect();
-        rows.sort_by(|a, b| a.0.cmp(&b.0));
-        match rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            Some(pair) => {
-                let key = index.describe(table, pair[0].1);
-                Err(PgError::could_not_create_unique_index(
-                    &table.name,
-                    &index.name,
-                    &key,
-                ))
-            }
-            None => Ok(()),
+/// 23505 if a key stands in two of these rows.
+pub(super) fn refuse_duplicate_keys<'r>(
+    rows: impl Iterator<Item = &'r Row>,
+    table: &Table,
+    index: &Index,
+) -> Result<(), PgError> {
+    let keyed = rows.filter_map(|row| Some((Key::of(index, row)?, row)));
+    let mut rows: Vec<_> = keyed.collect();
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    match rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => {
+            let key = index.describe(table, pair[0].1);
+            Err(PgError::could_not_create_unique_index(
+                &table.name,
+                &index.name,
+                &key,
+            ))
         }
+        None => Ok(()),
     }
 }
 
 impl Engine {
-    fn new_relation(&mut self) -> TableId {
+    pub(super) fn new_relation(&mut self) -> TableId {
         let id = TableId(self.next_oid);
         self.next_oid += 1;
         id
@@ -206,6 +242,13 @@ impl Engine {
             CatalogChange::CreateSequence(sequence) => drop(self.sequences.remove(&sequence.node)),
             CatalogChange::ReplaceTable(table) => self.undo_replacement(table, tx),
             CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) => {}
+            CatalogChange::ReplaceSequence(_)
+            | CatalogChange::CreateView(_)
+            | CatalogChange::DropView(_)
+            | CatalogChange::CreateSchema(..)
+            | CatalogChange::DropSchema(..)
+            | CatalogChange::CreateDatabase(_)
+            | CatalogChange::DropDatabase(_) => {}
         }
     }
 
@@ -243,7 +286,21 @@ impl Engine {
                     self.heaps.remove(&old);
                 }
             }
-            CatalogChange::CreateTable(_) | CatalogChange::CreateSequence(_) => {}
+            CatalogChange::DropDatabase(id) => {
+                let gone = |database: &&Arc<Table>| database.database == *id;
+                let nodes: Vec<_> = self.catalog.tables().filter(gone).map(|t| t.node).collect();
+                for node in nodes {
+                    self.heaps.remove(&node);
+                }
+            }
+            CatalogChange::CreateTable(_)
+            | CatalogChange::CreateSequence(_)
+            | CatalogChange::ReplaceSequence(_)
+            | CatalogChange::CreateView(_)
+            | CatalogChange::DropView(_)
+            | CatalogChange::CreateSchema(..)
+            | CatalogChange::DropSchema(..)
+            | CatalogChange::CreateDatabase(_) => {}
         }
     }
 }

@@ -18,6 +18,7 @@ use super::catalog::{Catalog, Table};
 use super::heap::{Heap, Key, Row, Tuple};
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
 use super::mvcc::{Snapshot, View};
+use super::namespace::SearchPath;
 use super::row_lock::Found;
 use super::wal::Record;
 use super::xact::{Isolation, Transaction};
@@ -169,6 +170,11 @@ impl<'a> Exec<'a> {
     /// The tables and sequences this statement knows.
     pub fn catalog(&self) -> &Arc<Catalog> {
         self.tx.catalog()
+    }
+
+    /// Where its names are looked up.
+    pub fn path(&self) -> &SearchPath {
+        self.tx.path()
     }
 }
 

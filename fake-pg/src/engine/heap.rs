@@ -210,6 +210,19 @@ impl Heap {
         }
     }
 
+    /// All versions, to be changed where they are. Indexes over them are stale then.
+    pub(super) fn tuples_mut(&mut self) -> impl Iterator<Item = &mut Tuple> {
+        self.tuples.iter_mut()
+    }
+
+    /// Has these indexes and no others, made anew.
+    pub(super) fn replace_indexes(&mut self, indexes: &[Arc<Index>]) {
+        self.unique.clear();
+        for index in indexes {
+            self.add_index(index);
+        }
+    }
+
     /// Keeps only the indexes that are listed.
     pub(super) fn keep_indexes(&mut self, indexes: &[Arc<Index>]) {
         let listed = |name: &str| indexes.iter().any(|index| &*index.name == name);

@@ -33,8 +33,8 @@
 //! - An implicit transaction without effects ends by [`Engine::end_read_only`], one with effects or an
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
 //!
-//! In reading order: `ids`, `catalog`, `heap`, `mvcc`, `wal`, `lock`, `xact`, `exec`, `row_lock`,
-//! `modify`, `ddl`, `sequence`, `commit`, `recover`, `embedded`, `sabotage`.
+//! In reading order: `ids`, `namespace`, `catalog`, `heap`, `mvcc`, `wal`, `lock`, `xact`, `exec`,
+//! `row_lock`, `modify`, `ddl`, `sequence`, `commit`, `recover`, `embedded`, `sabotage`.
 
 mod catalog;
 mod commit;
@@ -46,7 +46,9 @@ mod ids;
 mod lock;
 mod modify;
 mod mvcc;
+mod namespace;
 mod recover;
+mod rewrite;
 mod row_lock;
 mod sabotage;
 #[cfg(test)]
@@ -59,7 +61,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use catalog::{
-    Catalog, CatalogChange, Check, Column, Identity, Index, Relation, Sequence, Table,
+    Catalog, CatalogChange, Check, Column, Identity, Index, Relation, Sequence, Table, View,
 };
 pub use commit::{CommitKind, CommitMachine, CommitPoint, Committed, Durability, WAL_WRITER_DELAY};
 pub use embedded::{Caller, Embedded, EmbeddedArg, EmbeddedFunction, EmbeddedRelation};
@@ -71,7 +73,9 @@ pub use lock::{
 };
 pub use modify::Inserted;
 pub use mvcc::{Snapshot, XactStatus};
+pub use namespace::{Database, DatabaseId, Namespace, PUBLIC_NAMESPACE, SearchPath};
 pub use recover::Recovery;
+pub use rewrite::{Mapping, Source};
 pub use row_lock::Found;
 pub use sabotage::Sabotage;
 pub use sequence::SequenceState;

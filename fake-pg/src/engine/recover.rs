@@ -194,6 +194,13 @@ impl Engine {
                     heap.add_index(index);
                 }
             }
+            Record::RemapHeap {
+                from,
+                to,
+                indexes,
+                mapping,
+                ..
+            } => self.replay_remap(*from, *to, indexes, mapping.as_ref()),
             Record::Sequence { node, state } => {
                 self.sequences.insert(*node, *state);
                 self.next_oid = self.next_oid.max(node.0 + 1);
@@ -450,7 +457,7 @@ mod tests {
     fn what_was_installed_cannot_be_lost() {
         let mut world = World::new(engine());
         world.statement(Pid(1), |exec| {
-            let table = exec.catalog().table("t").expect("installed").clone();
+            let table = exec.catalog().table(exec.path(), "t").expect("installed");
             exec.insert(&table, std::sync::Arc::new([1.into(), "x".into()]))
                 .map(|_| String::new())
         });

@@ -33,6 +33,7 @@ pub(super) fn column(name: &str, ty: Type) -> Column {
 pub(super) fn primary_key(name: &str) -> Arc<Index> {
     let name = name.into();
     Arc::new(Index {
+        id: TableId(0),
         name,
         columns: vec![0],
         unique: true,
@@ -392,7 +393,7 @@ fn statement(
     move |exec| {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let number = |place: usize| words[place].parse::<i64>().expect("a number");
-        let table = exec.catalog().table("t").cloned();
+        let table = exec.catalog().table(exec.path(), "t");
         let table = table.ok_or_else(|| PgError::undefined_table("t"))?;
         let mode = match verb.as_str() {
             "select" | "find" => Some(LockMode::AccessShare),
@@ -456,6 +457,7 @@ fn statement(
             "drop" => exec.drop_table(&table).map(|()| "dropped".into()),
             "unique" => {
                 let index = Index {
+                    id: TableId(0),
                     name: "t_v".into(),
                     columns: vec![1],
                     unique: true,
@@ -465,11 +467,9 @@ fn statement(
                 exec.create_index(&table, index).map(|()| "indexed".into())
             }
             "nextval" => {
-                let sequence = exec
-                    .catalog()
-                    .sequence("s")
-                    .expect("it was created")
-                    .clone();
+                let mut sequences = exec.catalog().sequences();
+                let sequence = sequences.next().expect("it was created").clone();
+                drop(sequences);
                 Ok(exec.nextval(&sequence)?.to_string())
             }
             "xid" => Ok(if exec.tx.top_xid().is_some() {

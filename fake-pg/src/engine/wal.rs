@@ -10,6 +10,7 @@ use super::catalog::{CatalogChange, Index};
 use super::commit::Committed;
 use super::heap::Row;
 use super::lock::LockStrength;
+use super::rewrite::Mapping;
 use super::sequence::SequenceState;
 use super::{FileNode, Lsn, Tid, Xid};
 
@@ -52,6 +53,14 @@ pub(super) enum Record {
         node: FileNode,
         index: Arc<Index>,
     },
+    /// The versions of one heap, with other columns or indexes, at another node.
+    RemapHeap {
+        xid: Xid,
+        from: FileNode,
+        to: FileNode,
+        indexes: Vec<Arc<Index>>,
+        mapping: Option<Mapping>,
+    },
     /// Not of any transaction: sequences do not roll back.
     Sequence {
         node: FileNode,
@@ -85,7 +94,8 @@ impl Record {
             | Record::Delete { xid, .. }
             | Record::Lock { xid, .. }
             | Record::CreateHeap { xid, .. }
-            | Record::AddIndex { xid, .. } => *xid,
+            | Record::AddIndex { xid, .. }
+            | Record::RemapHeap { xid, .. } => *xid,
             Record::Commit(commit) => commit.xids.last().copied().unwrap_or_default(),
             Record::Abort { xids } => xids.last().copied().unwrap_or_default(),
             Record::Sequence { .. } | Record::Message => Xid::NONE,

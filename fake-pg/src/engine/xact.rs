@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::catalog::{Catalog, CatalogChange};
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
 use super::mvcc::{Snapshot, XactStatus};
+use super::namespace::SearchPath;
 use super::sabotage::Sabotage;
 use super::wal::Record;
 use super::{CommandId, Engine, Pid, Timestamp, Xid};
@@ -68,6 +69,9 @@ pub struct Transaction {
     pub options: TxOptions,
     /// Its patience.
     pub timeouts: Timeouts,
+    /// Where its names are looked up; none is [`SearchPath::standard`]. The session copies its
+    /// settings here.
+    pub path: Option<Arc<SearchPath>>,
     /// The transaction itself, then its open savepoints.
     levels: Vec<Level>,
     /// Its xids that have not been rolled back, in order.
@@ -105,6 +109,14 @@ impl Transaction {
     /// Its catalog: what is committed, and its own changes.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// Where its names are looked up.
+    pub fn path(&self) -> &SearchPath {
+        match &self.path {
+            Some(path) => path,
+            None => SearchPath::standard(),
+        }
     }
 
     /// Its catalog, brought up to date with what others have committed, as its next statement will
@@ -215,6 +227,7 @@ impl Engine {
             started: now,
             options,
             timeouts: Timeouts::default(),
+            path: None,
             levels: Vec::new(),
             xids: Vec::new(),
             locks: Vec::new(),

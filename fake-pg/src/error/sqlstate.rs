@@ -51,6 +51,7 @@ impl SqlState {
     pub const DEADLOCK_DETECTED: Self = Self(*b"40P01");
     pub const SYNTAX_ERROR: Self = Self(*b"42601");
     pub const INSUFFICIENT_PRIVILEGE: Self = Self(*b"42501");
+    pub const INVALID_NAME: Self = Self(*b"42602");
     pub const DUPLICATE_COLUMN: Self = Self(*b"42701");
     pub const AMBIGUOUS_COLUMN: Self = Self(*b"42702");
     pub const UNDEFINED_COLUMN: Self = Self(*b"42703");
@@ -67,12 +68,17 @@ impl SqlState {
     pub const UNDEFINED_PARAMETER: Self = Self(*b"42P02");
     pub const DUPLICATE_CURSOR: Self = Self(*b"42P03");
     pub const DUPLICATE_PREPARED_STATEMENT: Self = Self(*b"42P05");
+    pub const DUPLICATE_DATABASE: Self = Self(*b"42P04");
+    pub const DUPLICATE_SCHEMA: Self = Self(*b"42P06");
     pub const DUPLICATE_TABLE: Self = Self(*b"42P07");
     pub const INVALID_COLUMN_REFERENCE: Self = Self(*b"42P10");
+    pub const INVALID_TABLE_DEFINITION: Self = Self(*b"42P16");
     pub const INDETERMINATE_DATATYPE: Self = Self(*b"42P18");
+    pub const RESERVED_NAME: Self = Self(*b"42939");
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
     pub const PROGRAM_LIMIT_EXCEEDED: Self = Self(*b"54000");
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: Self = Self(*b"55000");
+    pub const OBJECT_IN_USE: Self = Self(*b"55006");
     pub const LOCK_NOT_AVAILABLE: Self = Self(*b"55P03");
     pub const QUERY_CANCELED: Self = Self(*b"57014");
     pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");

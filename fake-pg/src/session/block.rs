@@ -3,6 +3,8 @@
 //! Source: `access/transam/xact.c`, whose TBLOCK states these are. How a transaction commits is
 //! left to `commit`.
 
+use std::sync::Arc;
+
 use super::Session;
 use crate::engine::{Engine, Isolation, Timestamp, Transaction, TxOptions};
 use crate::error::{PgError, SqlState};
@@ -104,7 +106,17 @@ impl Session {
             let options = options.ok_or_else(serializable)?;
             self.block = Block::Implicit(self.begin(options, engine, now));
         }
-        self.block.live().ok_or_else(PgError::in_failed_transaction)
+        self.known();
+        let transaction = self.block.live();
+        let transaction = transaction.ok_or_else(PgError::in_failed_transaction)?;
+        if !transaction
+            .path
+            .as_ref()
+            .is_some_and(|path| Arc::ptr_eq(path, &self.path))
+        {
+            transaction.path = Some(self.path.clone());
+        }
+        Ok(transaction)
     }
 
     /// The same for a statement that a failed block allows.

@@ -305,7 +305,8 @@ impl Session {
                 }
                 Ok(())
             }
-            (_, Some(prepared)) => {
+            (command, Some(prepared)) => {
+                self.refuse_in_block(command, !self.queried)?;
                 let running = Running::new(prepared, params, now);
                 self.work = Work::Execute(Box::new(Execution {
                     portal: name.into(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Session;
 use super::block::Block;
-use crate::engine::{Durability, Engine, Isolation, Timeouts, TxOptions};
+use crate::engine::{Durability, Engine, Isolation, SearchPath, Timeouts, TxOptions};
 use crate::error::{PgError, Severity, SqlState};
 use crate::sql::CommandTag;
 use crate::sql::ast::{Command, Discard};
@@ -70,8 +70,18 @@ impl Session {
     pub(super) fn known(&mut self) -> &Known {
         if !self.settings.is_same(&self.known.seen) {
             self.known = Known::of(&self.settings);
+            self.path = self.search_path();
         }
         &self.known
+    }
+
+    /// Where the session's names are looked up.
+    pub(super) fn search_path(&self) -> Arc<SearchPath> {
+        Arc::new(SearchPath {
+            database: self.path.database,
+            schemas: self.settings.search_path(&self.user),
+            temporary: None,
+        })
     }
 
     /// Runs a command that is about the session itself. `None` is not one of them.
@@ -113,6 +123,25 @@ impl Session {
             _ => return Ok(None),
         };
         Ok(Some(CommandTag::Plain(tag)))
+    }
+
+    /// 25001 for what cannot be undone, in a block or beside other statements
+    /// (`PreventInTransactionBlock`).
+    pub(super) fn refuse_in_block(&self, command: &Command, alone: bool) -> Result<(), PgError> {
+        let Some(what) = command.must_be_alone() else {
+            return Ok(());
+        };
+        if alone && matches!(self.block, Block::Implicit(_)) {
+            return Ok(());
+        }
+        let in_pipeline = matches!(self.block, Block::Implicit(_)) && self.queried;
+        Err(PgError::new(
+            SqlState::ACTIVE_SQL_TRANSACTION,
+            match in_pipeline {
+                true => format!("{what} cannot be executed within a pipeline"),
+                false => format!("{what} cannot run inside a transaction block"),
+            },
+        ))
     }
 
     /// Whether `own` runs it.

@@ -25,7 +25,7 @@ use bytes::{Buf, BytesMut};
 
 pub use hook::{CommitAction, CommitContext, CommitHook, Undisturbed};
 
-use crate::engine::{CommitPoint, Engine, Pid, Timestamp, Wait};
+use crate::engine::{CommitPoint, Engine, Pid, SearchPath, Timestamp, Wait};
 use crate::error::{PgError, Severity, SqlState};
 use crate::sql::settings::Settings;
 use crate::wire::frontend::{self, BadFrame, Message};
@@ -96,6 +96,8 @@ pub struct Session {
     unnamed_portal: Option<Portal>,
     user: Arc<str>,
     database: Arc<str>,
+    /// Where its names are looked up.
+    path: Arc<SearchPath>,
     settings: Settings,
     /// The settings as the client knows them.
     reported: Settings,
@@ -152,6 +154,7 @@ impl Session {
             unnamed_portal: None,
             user: Arc::default(),
             database: Arc::default(),
+            path: Arc::new(SearchPath::standard().clone()),
             known: Known::of(&settings),
             reported: settings.clone(),
             settings,
@@ -298,7 +301,7 @@ impl Session {
                 Work::Execute(execution) => self.run_portal(execution, engine, now),
                 Work::Commit(commit) => self.step_commit(commit, engine, now),
                 Work::Acknowledge => self.acknowledge(engine, now),
-                Work::Opening(asked) => self.open(asked),
+                Work::Opening(asked) => self.open(asked, engine),
                 Work::Closing => {
                     self.work = Work::Closing;
                     let written = self.due == 0 || self.lost;

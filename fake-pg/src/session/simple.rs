@@ -142,6 +142,8 @@ impl Session {
                     return Ok(tag.map_or(Step::Empty, Step::Done));
                 }
                 let prepared = sql::prepare(engine, transaction, statement, &[])?;
+                let alone = script.statements.len() == 1;
+                self.refuse_in_block(&statement.command, alone)?;
                 Running::new(prepared, Vec::new(), script.started)
             }
         };

@@ -1,9 +1,11 @@
 //! From the first byte to the first ReadyForQuery.
 //!
-//! Encryption is refused politely, everybody is trusted, and any database exists: there is only
-//! one. Texts and their order are those of `ProcessStartupPacket` in `postmaster/postmaster.c`.
+//! Encryption is refused politely, and everybody is trusted. Texts and their order are those of `ProcessStartupPacket` in `postmaster/postmaster.c`.
+
+use std::sync::Arc;
 
 use super::{Next, Session, Work};
+use crate::engine::{DatabaseId, Engine, SearchPath};
 use crate::error::{PgError, SqlState};
 use crate::sql::settings::Settings;
 use crate::wire::backend::{self, TransactionStatus};
@@ -18,7 +20,7 @@ pub(super) struct Asked {
 
 impl Session {
     /// Reads one opening. `None` goes on.
-    pub(super) fn open(&mut self, mut asked: Asked) -> Option<Next> {
+    pub(super) fn open(&mut self, mut asked: Asked, engine: &Engine) -> Option<Next> {
         let opening = match frontend::opening(&mut self.input) {
             Ok(Some(opening)) => opening,
             Ok(None) => {
@@ -49,7 +51,7 @@ impl Session {
                     key,
                 });
             }
-            Opening::Startup(startup) => match self.start(startup) {
+            Opening::Startup(startup) => match self.start(startup, engine) {
                 Ok(()) => (),
                 Err(error) => self.fatal(error),
             },
@@ -73,7 +75,7 @@ impl Session {
         None
     }
 
-    fn start(&mut self, startup: Startup) -> Result<(), PgError> {
+    fn start(&mut self, startup: Startup, engine: &Engine) -> Result<(), PgError> {
         if startup.major != 3 {
             return Err(unsupported_protocol(startup.major, startup.minor));
         }
@@ -109,6 +111,7 @@ impl Session {
         backend::authentication_ok(&mut self.output);
         self.user = user.into();
         self.database = database.unwrap_or(user).into();
+        let database = find_database(engine, &self.database)?;
         let own = |name: &str| {
             matches!(name, "user" | "database" | "options" | "replication")
                 || name.starts_with("_pq_.")
@@ -128,6 +131,11 @@ impl Session {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         self.settings = Settings::new(asked)?;
+        self.path = Arc::new(SearchPath {
+            database,
+            ..SearchPath::standard().clone()
+        });
+        self.path = self.search_path();
         self.report_settings();
         backend::backend_key_data(&mut self.output, self.pid.0, self.key);
         backend::ready_for_query(&mut self.output, TransactionStatus::Idle);
@@ -136,6 +144,22 @@ impl Session {
         self.work = Work::Idle;
         Ok(())
     }
+}
+
+/// Source: `InitPostgres` in `utils/init/postinit.c`.
+fn find_database(engine: &Engine, name: &str) -> Result<DatabaseId, PgError> {
+    let Some(database) = engine.catalog().database(name) else {
+        let message = format!("database \"{name}\" does not exist");
+        return Err(PgError::new(SqlState::INVALID_CATALOG_NAME, message));
+    };
+    if !database.allows_connections {
+        let message = format!("database \"{name}\" is not currently accepting connections");
+        return Err(PgError::new(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            message,
+        ));
+    }
+    Ok(database.id)
 }
 
 fn unsupported_protocol(major: u16, minor: u16) -> PgError {

@@ -94,14 +94,39 @@ pub enum Command {
     CreateIndex(Box<CreateIndex>),
     /// CREATE SEQUENCE.
     CreateSequence(Box<CreateSequence>),
-    /// DROP TABLE, DROP INDEX, DROP SEQUENCE.
+    /// DROP TABLE and its kin.
     Drop {
         /// What kind of object goes.
         object: DropObject,
         /// IF EXISTS.
         if_exists: bool,
+        /// CASCADE.
+        cascade: bool,
         /// The objects named.
         names: Vec<Relation>,
+    },
+    /// CREATE SCHEMA.
+    CreateSchema {
+        /// Its name.
+        name: Name,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+    },
+    /// ALTER SCHEMA … RENAME TO.
+    RenameSchema {
+        /// The schema.
+        from: Name,
+        /// Its new name.
+        to: Name,
+    },
+    /// CREATE DATABASE.
+    CreateDatabase(Name),
+    /// DROP DATABASE.
+    DropDatabase {
+        /// Which.
+        name: Name,
+        /// IF EXISTS.
+        if_exists: bool,
     },
     /// TRUNCATE.
     Truncate {
@@ -131,6 +156,20 @@ pub enum Command {
     Unsupported(Arc<str>),
 }
 
+impl Command {
+    /// What it is called, if it cannot run in a transaction block.
+    pub fn must_be_alone(&self) -> Option<&'static str> {
+        match self {
+            Command::CreateDatabase(_) => Some("CREATE DATABASE"),
+            Command::DropDatabase { .. } => Some("DROP DATABASE"),
+            Command::CreateIndex(create) if create.concurrently => {
+                Some("CREATE INDEX CONCURRENTLY")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The kind of object a DROP names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropObject {
@@ -140,6 +179,23 @@ pub enum DropObject {
     Index,
     /// DROP SEQUENCE.
     Sequence,
+    /// DROP VIEW.
+    View,
+    /// DROP SCHEMA.
+    Schema,
+}
+
+impl DropObject {
+    /// The tag of its DROP.
+    pub fn tag(self) -> &'static str {
+        match self {
+            DropObject::Table => "DROP TABLE",
+            DropObject::Index => "DROP INDEX",
+            DropObject::Sequence => "DROP SEQUENCE",
+            DropObject::View => "DROP VIEW",
+            DropObject::Schema => "DROP SCHEMA",
+        }
+    }
 }
 
 /// What DISCARD discards.

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use super::ast::Statement;
 use super::face::Prepared;
+use crate::engine::SearchPath;
 use crate::types::Type;
 
 type Script = Arc<[Arc<Statement>]>;
 
-/// Plans of one text: one for each choice of parameter types.
+/// Plans of one text: one for each choice of parameter types and search path.
 type Plans = BTreeMap<Arc<str>, Vec<Arc<Prepared>>>;
 
 const SCRIPTS_MAX: usize = 10_000;
@@ -47,10 +48,16 @@ pub(super) fn keep_script(text: &str, script: &Script) {
 }
 
 /// The plan of a text for a schema.
-pub(super) fn plan(version: u64, text: &str, hints: &[Option<Type>]) -> Option<Arc<Prepared>> {
+pub(super) fn plan(
+    version: u64,
+    path: &SearchPath,
+    text: &str,
+    hints: &[Option<Type>],
+) -> Option<Arc<Prepared>> {
     CACHE.with_borrow(|cache| {
         let plans = cache.plans.get(&version)?.get(text)?;
-        let plan = plans.iter().find(|plan| plan.hints == hints);
+        let fits = |plan: &&Arc<Prepared>| plan.hints == hints && plan.path == *path;
+        let plan = plans.iter().find(fits);
         plan.cloned()
     })
 }

@@ -7,9 +7,11 @@
 
 mod aggregate;
 mod ddl;
+mod drop;
 mod eval;
 mod modify;
 mod scan;
+mod schema;
 mod select;
 mod utility;
 
@@ -118,7 +120,11 @@ fn refuse_writing(
         (_, Command::CreateTable(_)) => Some("CREATE TABLE"),
         (_, Command::CreateIndex(_)) => Some("CREATE INDEX"),
         (_, Command::CreateSequence(_)) => Some("CREATE SEQUENCE"),
-        (_, Command::Drop { .. }) => Some("DROP TABLE"),
+        (_, Command::CreateSchema { .. }) => Some("CREATE SCHEMA"),
+        (_, Command::RenameSchema { .. }) => Some("ALTER SCHEMA"),
+        (_, Command::CreateDatabase(_)) => Some("CREATE DATABASE"),
+        (_, Command::DropDatabase { .. }) => Some("DROP DATABASE"),
+        (_, Command::Drop { object, .. }) => Some(object.tag()),
         (_, Command::Truncate { .. }) => Some("TRUNCATE TABLE"),
         _ => None,
     };

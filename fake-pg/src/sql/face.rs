@@ -12,7 +12,7 @@ use super::ast::{Command, Statement};
 use super::plan::{Binder, Plan};
 use super::settings::Settings;
 use super::{cache, execute as executor, parse};
-use crate::engine::{Catalog, Engine, Exec, Halt, LockMode, Pid, Table, Transaction};
+use crate::engine::{Catalog, Engine, Exec, Halt, LockMode, Pid, SearchPath, Table, Transaction};
 use crate::error::{PgError, SqlState};
 use crate::types::{Datum, Type};
 
@@ -86,21 +86,22 @@ pub fn prepare(
     statement: &Arc<Statement>,
     hints: &[Option<Type>],
 ) -> Result<Arc<Prepared>, PgError> {
-    prepare_for(&tx.fresh_catalog(engine), statement, hints)
+    prepare_for(&tx.fresh_catalog(engine), tx.path(), statement, hints)
 }
 
 fn prepare_for(
     catalog: &Catalog,
+    path: &SearchPath,
     statement: &Arc<Statement>,
     hints: &[Option<Type>],
 ) -> Result<Arc<Prepared>, PgError> {
     let version = catalog.version();
-    if let Some(prepared) = cache::plan(version, &statement.text, hints) {
+    if let Some(prepared) = cache::plan(version, path, &statement.text, hints) {
         return Ok(prepared);
     }
     let mut params = hints.to_vec();
     params.resize(hints.len().max(statement.params), None);
-    let mut binder = Binder::new(catalog, params);
+    let mut binder = Binder::new(catalog, path, params);
     let plan = match &statement.command {
         Command::Query(query) => Plan::Query(binder.query(query)?),
         Command::Insert(insert) => Plan::Modify(Box::new(binder.insert(insert)?)),
@@ -117,6 +118,7 @@ fn prepare_for(
         statement: statement.clone(),
         hints: hints.to_vec(),
         version,
+        path: path.clone(),
         params: binder.params()?,
         slots: binder.slots(),
         locks: binder.locks(),
@@ -134,6 +136,8 @@ pub struct Prepared {
     pub(super) hints: Vec<Option<Type>>,
     /// Of the schema.
     pub(super) version: u64,
+    /// Where names were looked up.
+    pub(super) path: SearchPath,
     params: Vec<Type>,
     /// The tables it uses, and how it locks them.
     locks: Vec<(Arc<Table>, LockMode)>,
@@ -183,7 +187,7 @@ pub fn execute(
     }
     // The schema has changed since: what was promised to the client must still hold.
     let catalog = context.exec.catalog().clone();
-    let again = prepare_for(&catalog, statement, &prepared.hints)?;
+    let again = prepare_for(&catalog, context.exec.path(), statement, &prepared.hints)?;
     let types = |prepared: &Prepared| -> Option<Vec<(Type, i32)>> {
         let columns = prepared.columns.as_ref()?;
         Some(

@@ -8,6 +8,7 @@ mod face;
 mod functions;
 pub mod parse;
 mod plan;
+mod quote;
 pub mod settings;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod dml;
 mod expr;
 mod operand;
 mod query;
+mod schema;
 mod tree;
 mod utility;
 
@@ -98,7 +99,13 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::CREATE_TABLE => ddl::create_table(tree, node),
         K::CREATE_INDEX => ddl::create_index(tree, node),
         K::CREATE_SEQUENCE => ddl::create_sequence(tree, node),
-        K::DROP_TABLE | K::DROP_INDEX | K::DROP_SEQUENCE => ddl::drop(tree, node),
+        K::DROP_TABLE | K::DROP_INDEX | K::DROP_SEQUENCE | K::DROP_VIEW | K::DROP_SCHEMA => {
+            ddl::drop(tree, node)
+        }
+        K::CREATE_SCHEMA => schema::create_schema(node),
+        K::ALTER_SCHEMA => schema::alter_schema(node),
+        K::CREATE_DATABASE => schema::create_database(node),
+        K::DROP_DATABASE => schema::drop_database(node),
         K::TRUNCATE => ddl::truncate(tree, node),
         _ => utility::command(tree, node),
     }

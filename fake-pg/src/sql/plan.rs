@@ -5,6 +5,7 @@
 //! `execute`'s. Binding is in the files of this folder.
 
 mod bind;
+mod names;
 mod scope;
 mod query;
 mod with;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub(crate) use bind::Binder;
 pub(crate) use coerce::Cast;
+pub(crate) use names::{parse_name, split_name};
 
 use super::ast::{LockStrength, LockWait, SetOp};
 use super::face::Column;

@@ -22,6 +22,8 @@ enum Kind {
     /// An integer, from, to.
     Integer(i64, i64),
     Text,
+    /// Identifiers between commas.
+    Names,
     Enum(&'static [&'static str]),
     /// Only these values, since others would change what fake-pg answers.
     Only(&'static [&'static str]),
@@ -79,7 +81,7 @@ const KNOWN: &[Known] = &[
     known("lock_timeout", Kind::Time, "0"),
     known("max_connections", Kind::ReadOnly, "100"),
     known("row_security", Kind::Bool, "on"),
-    known("search_path", Kind::Text, "\"$user\", public"),
+    known("search_path", Kind::Names, "\"$user\", public"),
     known("server_encoding", Kind::ReadOnly, "UTF8"),
     known("server_version", Kind::ReadOnly, "15.18"),
     known("server_version_num", Kind::ReadOnly, "150018"),
@@ -313,6 +315,18 @@ impl Settings {
         self.time("deadlock_timeout").unwrap_or_default()
     }
 
+    /// `search_path`: the names of schemas, `"$user"` replaced by the user's.
+    pub fn search_path(&self, user: &str) -> Vec<Arc<str>> {
+        let names = split_identifiers(self.raw_of("search_path")).unwrap_or_default();
+        names
+            .into_iter()
+            .map(|name| match &*name {
+                "$user" => user.into(),
+                _ => name.into(),
+            })
+            .collect()
+    }
+
     /// `application_name`.
     pub fn application_name(&self) -> &str {
         self.raw_of("application_name")
@@ -392,6 +406,10 @@ fn invalid(known: &Known, value: &str) -> PgError {
 fn check(known: &Known, value: &str) -> Result<String, PgError> {
     match known.kind {
         Kind::Text => Ok(value.to_string()),
+        Kind::Names => match split_identifiers(value) {
+            Some(_) => Ok(value.to_string()),
+            None => Err(invalid(known, value).with_detail("List syntax is invalid.")),
+        },
         Kind::ReadOnly => Err(read_only(known.name)),
         Kind::Bool => match text::boolean(value) {
             Some(true) => Ok("on".into()),
@@ -444,6 +462,51 @@ fn check(known: &Known, value: &str) -> Result<String, PgError> {
                 .ok_or_else(|| {
                     PgError::feature_not_supported(format_args!("{} = {value}", known.name))
                 })
+        }
+    }
+}
+
+/// Names between commas, folded unless quoted; `None` if they are not that
+/// (`SplitIdentifierString`).
+fn split_identifiers(list: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut rest = list.trim();
+    if rest.is_empty() {
+        return Some(names);
+    }
+    loop {
+        let after = match rest.strip_prefix('"') {
+            Some(mut quoted) => {
+                let mut name = String::new();
+                loop {
+                    let (part, after) = quoted.split_once('"')?;
+                    name.push_str(part);
+                    match after.strip_prefix('"') {
+                        Some(more) => {
+                            name.push('"');
+                            quoted = more;
+                        }
+                        None => {
+                            names.push(name);
+                            break after;
+                        }
+                    }
+                }
+            }
+            None => {
+                let end = rest.find(|c: char| c == ',' || c.is_ascii_whitespace());
+                let (name, after) = rest.split_at(end.unwrap_or(rest.len()));
+                if name.is_empty() {
+                    return None;
+                }
+                names.push(name.to_lowercase());
+                after
+            }
+        };
+        match after.trim_start().strip_prefix(',') {
+            Some(more) => rest = more.trim_start(),
+            None if after.trim().is_empty() => return Some(names),
+            None => return None,
         }
     }
 }

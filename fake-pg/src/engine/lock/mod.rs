@@ -20,7 +20,7 @@ pub use advisory::{AdvisoryKey, AdvisoryScope};
 pub use mode::{LockMode, LockStrength, WaitPolicy};
 
 use super::mvcc::Running;
-use super::{Pid, TableId, Tid, Xid};
+use super::{DatabaseId, Pid, TableId, Tid, Xid};
 
 /// What can be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -387,9 +387,15 @@ impl Holder {
 }
 
 impl LockTag {
-    /// The lock on a name (FNV-1a).
-    pub(super) fn name(name: &str) -> Self {
+    /// The lock on a name in a schema of a database (FNV-1a).
+    pub(super) fn name(database: DatabaseId, schema: &str, name: &str) -> Self {
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        LockTag::Name(name.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
+        let qualified = database.0.to_be_bytes().into_iter();
+        let qualified = qualified.chain(schema.bytes()).chain([0]);
+        LockTag::Name(
+            qualified
+                .chain(name.bytes())
+                .fold(0xcbf2_9ce4_8422_2325, mix),
+        )
     }
 }

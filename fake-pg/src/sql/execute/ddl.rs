@@ -1,4 +1,4 @@
-//! CREATE TABLE, CREATE INDEX, CREATE SEQUENCE, DROP, TRUNCATE.
+//! CREATE TABLE, CREATE INDEX, CREATE SEQUENCE, TRUNCATE.
 //!
 //! Names that nobody gave are chosen as PostgreSQL chooses them
 //! (`ChooseIndexName`, `ChooseConstraintName`).
@@ -7,38 +7,61 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::{
-    Catalog, Check, Column, Exec, Halt, Identity, Index, Relation, Sequence, Table,
+    Catalog, Check, Column, Exec, Halt, Identity, Index, Namespace, Relation, SearchPath, Sequence,
+    Table, TableId,
 };
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
-    self, ConstraintKind, CreateIndex, CreateSequence, CreateTable, DropObject, Expr, Name,
-    SequenceOptions,
+    self, ConstraintKind, CreateIndex, CreateSequence, CreateTable, Expr, Name, SequenceOptions,
 };
 use crate::sql::face::Context;
-use crate::sql::plan::{Binder, Typed};
+use crate::sql::plan::{Binder, Typed, split_name};
+use crate::sql::quote::quote_name;
 use crate::types::Type;
 
-/// The bare name of a relation, which can only be in `public`.
-fn local_name(relation: &ast::Relation) -> Result<&Name, PgError> {
-    match &relation.name[..] {
-        [name] => Ok(name),
-        [schema, name] if &**schema == "public" => Ok(name),
-        [schema, ..] => Err(PgError::new(
-            SqlState::INVALID_SCHEMA_NAME,
-            format!("schema \"{schema}\" does not exist"),
+/// The schema that is to be created in, and the name (`RangeVarGetCreationNamespace`).
+fn creation<'n>(
+    catalog: &Catalog,
+    path: &SearchPath,
+    relation: &'n ast::Relation,
+) -> Result<(Name, &'n Name), PgError> {
+    let at = |error: PgError| error.at(relation.at as usize);
+    let (schema, name) = split_name(catalog, path, &relation.name).map_err(at)?;
+    let Some(schema) = schema else {
+        let namespace = catalog.creation_namespace(path);
+        let namespace = namespace.ok_or_else(|| {
+            let message = "no schema has been selected to create in";
+            at(PgError::new(SqlState::INVALID_SCHEMA_NAME, message))
+        })?;
+        return Ok((namespace.name.clone(), name));
+    };
+    if matches!(&**schema, "pg_catalog" | "information_schema") {
+        return Err(PgError::new(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("permission denied to create \"{schema}.{name}\""),
         )
-        .at(relation.at as usize)),
-        [] => Err(PgError::undefined_table("")),
+        .with_detail("System catalog modifications are currently disallowed."));
+    }
+    match catalog.namespace(path.database, path.schema(schema)) {
+        Some(namespace) => Ok((namespace.name.clone(), name)),
+        None => Err(at(PgError::undefined_schema(schema))),
     }
 }
 
+/// What a name stands for, if anything.
+fn find(exec: &Exec<'_>, relation: &ast::Relation) -> Result<Option<Relation>, PgError> {
+    let (catalog, path) = (exec.catalog(), exec.path());
+    let (schema, name) = split_name(catalog, path, &relation.name)?;
+    Ok(catalog.relation(path, schema.map(|schema| &**schema), name))
+}
+
 /// Names taken in the catalog, and those chosen but not yet there.
-struct Names<'a> {
-    catalog: &'a Catalog,
+struct Names {
+    namespace: Option<Arc<Namespace>>,
     chosen: BTreeSet<Name>,
 }
 
-impl Names<'_> {
+impl Names {
     /// `table_column_suffix`, with a number if that is taken.
     fn choose(&mut self, table: &str, columns: &str, suffix: &str) -> Name {
         for number in 0.. {
@@ -48,7 +71,9 @@ impl Names<'_> {
                 number.to_string()
             };
             let name = object_name(table, columns, &format!("{suffix}{number}"));
-            if self.catalog.relation(&name).is_none() && !self.chosen.contains(&name) {
+            let namespace = self.namespace.as_ref();
+            let taken = namespace.is_some_and(|space| space.relation(&name).is_some());
+            if !taken && !self.chosen.contains(&name) {
                 self.chosen.insert(name.clone());
                 return name;
             }
@@ -80,17 +105,19 @@ fn object_name(first: &str, second: &str, label: &str) -> Name {
 
 pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> Result<(), Halt> {
     let exec = &mut context.exec;
-    let name = local_name(&create.table)?;
-    let catalog = exec.catalog().clone();
-    if create.if_not_exists && catalog.relation(name).is_some() {
+    let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
+    let (schema, name) = creation(&catalog, &path, &create.table)?;
+    let namespace = catalog.namespace(path.database, &schema).cloned();
+    if create.if_not_exists && is_taken(&namespace, name) {
         skip_existing(exec, name);
         return Ok(());
     }
     let mut names = Names {
-        catalog: &catalog,
+        namespace,
         chosen: BTreeSet::from([name.clone()]),
     };
     let mut table = Table::new(name.clone());
+    (table.database, table.schema) = (path.database, schema.clone());
     table.unlogged = create.unlogged;
     let mut sequences = Vec::new();
     for definition in &create.columns {
@@ -102,13 +129,13 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
             )
             .into());
         }
-        let (column, sequence) = column(definition, name, &catalog, &mut names)?;
+        let (column, sequence) = column(definition, name, &schema, (&catalog, &path), &mut names)?;
         table.columns.push(column);
         sequences.extend(sequence.map(|sequence| (place, sequence)));
     }
-    constraints(create, &mut table, &mut names, &catalog)?;
+    constraints(create, &mut table, &mut names, (&catalog, &path))?;
     let definition = Arc::new(table.clone());
-    let mut binder = Binder::new(&catalog, Vec::new());
+    let mut binder = Binder::new(&catalog, &path, Vec::new());
     for (column, definition) in create.columns.iter().zip(&definition.columns) {
         if let Some((default, _)) = &column.default {
             check_default(&mut binder, default, definition)?;
@@ -117,9 +144,15 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
     let table = exec.create_table(table)?;
     for (place, mut sequence) in sequences {
         sequence.owner = Some((table.id, place));
+        (sequence.database, sequence.schema) = (path.database, schema.clone());
         exec.create_sequence(sequence)?;
     }
     Ok(())
+}
+
+fn is_taken(namespace: &Option<Arc<Namespace>>, name: &str) -> bool {
+    let namespace = namespace.as_ref();
+    namespace.is_some_and(|namespace| namespace.relation(name).is_some())
 }
 
 fn skip_existing(exec: &mut Exec<'_>, name: &str) {
@@ -133,8 +166,9 @@ fn skip_existing(exec: &mut Exec<'_>, name: &str) {
 fn column(
     definition: &ast::ColumnDef,
     table: &str,
-    catalog: &Catalog,
-    names: &mut Names<'_>,
+    schema: &str,
+    (catalog, path): (&Catalog, &SearchPath),
+    names: &mut Names,
 ) -> Result<(Column, Option<Sequence>), PgError> {
     let serial = match &definition.ty.name[..] {
         [name] if definition.ty.modifiers.is_empty() && !definition.ty.array => match &**name {
@@ -147,7 +181,7 @@ fn column(
     };
     let Typed { ty, typmod } = match serial {
         Some(ty) => ty.into(),
-        None => Binder::new(catalog, Vec::new()).type_name(&definition.ty)?,
+        None => Binder::new(catalog, path, Vec::new()).type_name(&definition.ty)?,
     };
     let mut column = Column {
         name: definition.name.clone(),
@@ -182,23 +216,20 @@ fn column(
         ));
     }
     let name = names.choose(table, &definition.name, "seq");
-    column.default = Some(format!("nextval('{}'::regclass)", quoted(&name)).into());
+    column.default = Some(match schema {
+        "public" => format!("nextval('{}'::regclass)", quote_name(&name)).into(),
+        _ => format!(
+            "nextval('{}.{}'::regclass)",
+            quote_name(schema),
+            quote_name(&name)
+        )
+        .into(),
+    });
     let mut sequence = Sequence::serial(name, ty);
     if let Some(identity) = &definition.identity {
         apply(&identity.options, &mut sequence)?;
     }
     Ok((column, Some(sequence)))
-}
-
-/// A name within a string constant: quoted if folding would change it.
-fn quoted(name: &str) -> String {
-    let plain = name
-        .chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    match plain {
-        true => name.to_string(),
-        false => format!("\"{}\"", name.replace('"', "\"\"").replace('\'', "''")),
-    }
 }
 
 fn apply(options: &SequenceOptions, sequence: &mut Sequence) -> Result<(), PgError> {
@@ -252,8 +283,8 @@ fn check_default(binder: &mut Binder<'_>, default: &Expr, column: &Column) -> Re
 fn constraints(
     create: &CreateTable,
     table: &mut Table,
-    names: &mut Names<'_>,
-    catalog: &Catalog,
+    names: &mut Names,
+    (catalog, path): (&Catalog, &SearchPath),
 ) -> Result<(), PgError> {
     let columns_only = Arc::new(table.clone());
     let mut indexes = Vec::new();
@@ -263,7 +294,7 @@ fn constraints(
             ConstraintKind::Unique(columns) => (columns, false),
             ConstraintKind::Check(expr, text) => {
                 // It is named after its column, if it is about one only.
-                let about = Binder::new(catalog, Vec::new()).check(&columns_only, expr)?;
+                let about = Binder::new(catalog, path, Vec::new()).check(&columns_only, expr)?;
                 let column = match about[..] {
                     [column] => &*columns_only.columns[column].name,
                     _ => "",
@@ -309,6 +340,7 @@ fn constraints(
             (None, false) => names.choose(&table.name, &columns.join("_"), "key"),
         };
         let index = Index {
+            id: TableId(0),
             name,
             columns: places,
             unique: true,
@@ -326,16 +358,15 @@ fn constraints(
 
 pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> Result<(), Halt> {
     let exec = &mut context.exec;
-    let catalog = exec.catalog().clone();
-    let table_name = local_name(&create.table)?;
-    let Some(table) = catalog.table(table_name) else {
-        return Err(PgError::undefined_table(table_name)
-            .at(create.table.at as usize)
-            .into());
+    let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
+    let Some(Relation::Table(table)) = find(exec, &create.table)? else {
+        return Err(PgError::undefined_table(&create.table.name.join(".")).into());
     };
+    let table = &table;
+    let namespace = catalog.namespace(table.database, &table.schema).cloned();
     if let Some(name) = &create.name
         && create.if_not_exists
-        && catalog.relation(name).is_some()
+        && is_taken(&namespace, name)
     {
         skip_existing(exec, name);
         return Ok(());
@@ -351,7 +382,7 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
                 shown.push(name.to_string());
             }
             other => {
-                Binder::new(&catalog, Vec::new()).over_table(Some(table), other)?;
+                Binder::new(&catalog, &path, Vec::new()).over_table(Some(table), other)?;
                 if create.unique {
                     return Err(
                         PgError::feature_not_supported("unique indexes on expressions").into(),
@@ -362,7 +393,7 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
         }
     }
     if let Some(filter) = &create.filter {
-        Binder::new(&catalog, Vec::new()).over_table(Some(table), filter)?;
+        Binder::new(&catalog, &path, Vec::new()).over_table(Some(table), filter)?;
         if create.unique {
             return Err(PgError::feature_not_supported("partial unique indexes").into());
         }
@@ -370,12 +401,13 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
     let name = match &create.name {
         Some(name) => name.clone(),
         None => Names {
-            catalog: &catalog,
+            namespace,
             chosen: BTreeSet::new(),
         }
-        .choose(table_name, &shown.join("_"), "idx"),
+        .choose(&table.name, &shown.join("_"), "idx"),
     };
     let index = Index {
+        id: TableId(0),
         name,
         columns,
         unique: create.unique,
@@ -390,89 +422,17 @@ pub(super) fn create_sequence(
     context: &mut Context<'_>,
 ) -> Result<(), Halt> {
     let exec = &mut context.exec;
-    let name = local_name(&create.name)?;
-    if create.if_not_exists && exec.catalog().relation(name).is_some() {
+    let (schema, name) = creation(exec.catalog(), exec.path(), &create.name)?;
+    let database = exec.path().database;
+    let namespace = exec.catalog().namespace(database, &schema).cloned();
+    if create.if_not_exists && is_taken(&namespace, name) {
         skip_existing(exec, name);
         return Ok(());
     }
     let mut sequence = Sequence::serial(name.clone(), Type::Int8);
+    (sequence.database, sequence.schema) = (database, schema);
     apply(&create.options, &mut sequence)?;
     exec.create_sequence(sequence)?;
-    Ok(())
-}
-
-pub(super) fn drop(
-    object: DropObject,
-    if_exists: bool,
-    names: &[ast::Relation],
-    context: &mut Context<'_>,
-) -> Result<(), Halt> {
-    let exec = &mut context.exec;
-    let (kind, article) = match object {
-        DropObject::Table => ("table", "a table"),
-        DropObject::Index => ("index", "an index"),
-        DropObject::Sequence => ("sequence", "a sequence"),
-    };
-    for relation in names {
-        let name = local_name(relation)?;
-        let found = exec.catalog().relation(name);
-        match (object, found) {
-            (_, None) if if_exists => exec.notice(PgError::notice(
-                SqlState::SUCCESSFUL_COMPLETION,
-                format!("{kind} \"{name}\" does not exist, skipping"),
-            )),
-            (_, None) => {
-                return Err(PgError::new(
-                    match object {
-                        DropObject::Index => SqlState::UNDEFINED_OBJECT,
-                        _ => SqlState::UNDEFINED_TABLE,
-                    },
-                    format!("{kind} \"{name}\" does not exist"),
-                )
-                .into());
-            }
-            (DropObject::Table, Some(Relation::Table(table))) => exec.drop_table(&table)?,
-            (DropObject::Sequence, Some(Relation::Sequence(sequence))) => {
-                if sequence.owner.is_some() {
-                    return Err(
-                        PgError::feature_not_supported("dropping a column's sequence").into(),
-                    );
-                }
-                exec.drop_sequence(&sequence)?;
-            }
-            (DropObject::Index, Some(Relation::Index(table, index))) => {
-                if index.constraint {
-                    let message = format!(
-                        "cannot drop index {name} because constraint {name} on table {} requires it",
-                        table.name
-                    );
-                    return Err(
-                        PgError::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
-                            .with_hint(format!(
-                                "You can drop constraint {name} on table {} instead.",
-                                table.name
-                            ))
-                            .into(),
-                    );
-                }
-                if index.unique {
-                    return Err(
-                        PgError::feature_not_supported("DROP INDEX of a unique index").into(),
-                    );
-                }
-                let mut table = Table::clone(&table);
-                table.indexes.retain(|other| other.name != index.name);
-                exec.replace_table(table)?;
-            }
-            (_, Some(_)) => {
-                return Err(PgError::new(
-                    SqlState::WRONG_OBJECT_TYPE,
-                    format!("\"{name}\" is not {article}"),
-                )
-                .into());
-            }
-        }
-    }
     Ok(())
 }
 
@@ -483,9 +443,8 @@ pub(super) fn truncate(
 ) -> Result<(), Halt> {
     let exec = &mut context.exec;
     for relation in tables {
-        let name = local_name(relation)?;
-        let Some(table) = exec.catalog().table(name).cloned() else {
-            return Err(PgError::undefined_table(name).into());
+        let Some(Relation::Table(table)) = find(exec, relation)? else {
+            return Err(PgError::undefined_table(&relation.name.join(".")).into());
         };
         exec.truncate(&table)?;
         if restart_identity {

@@ -1,9 +1,9 @@
 //! Statements that are run from their tree: DDL, SET, SHOW.
 
-use super::ddl;
+use super::{ddl, drop, schema};
 use crate::engine::{Exec, Halt, Isolation};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{Command, DropObject};
+use crate::sql::ast::Command;
 use crate::sql::face::{Column, CommandTag, Context, Outcome};
 use crate::sql::settings;
 use crate::types::{Datum, Type};
@@ -25,14 +25,30 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
         Command::Drop {
             object,
             if_exists,
+            cascade,
             names,
         } => {
-            ddl::drop(*object, *if_exists, names, context)?;
-            match object {
-                DropObject::Table => "DROP TABLE",
-                DropObject::Index => "DROP INDEX",
-                DropObject::Sequence => "DROP SEQUENCE",
-            }
+            drop::drop(*object, *if_exists, *cascade, names, context)?;
+            object.tag()
+        }
+        Command::CreateSchema {
+            name,
+            if_not_exists,
+        } => {
+            schema::create_schema(name, *if_not_exists, context)?;
+            "CREATE SCHEMA"
+        }
+        Command::RenameSchema { from, to } => {
+            schema::rename_schema(from, to, context)?;
+            "ALTER SCHEMA"
+        }
+        Command::CreateDatabase(name) => {
+            schema::create_database(name, context)?;
+            "CREATE DATABASE"
+        }
+        Command::DropDatabase { name, if_exists } => {
+            schema::drop_database(name, *if_exists, context)?;
+            "DROP DATABASE"
         }
         Command::Truncate {
             tables,

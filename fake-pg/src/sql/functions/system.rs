@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::{Arg, Function, Returns, lenient, strict};
 use crate::engine::{
-    AdvisoryKey, AdvisoryScope, Halt, LockMode, Sequence, TableId, XactStatus, Xid,
+    AdvisoryKey, AdvisoryScope, Halt, LockMode, Relation, Sequence, TableId, XactStatus, Xid,
 };
 use crate::error::{PgError, SqlState};
 use crate::sql::execute::transaction_setting;
 use crate::sql::face::Context;
+use crate::sql::plan::{parse_name, split_name};
+use crate::sql::quote::quote_name;
 use crate::types::{Datum, Type};
 
 use Arg::Is;
@@ -71,9 +73,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Returns::Is(Type::Name),
         |context, _| Ok(Datum::text(context.user)),
     ),
-    strict("current_schema", &[], Returns::Is(Type::Name), |_, _| {
-        Ok(Datum::text("public"))
-    }),
+    strict(
+        "current_schema",
+        &[],
+        Returns::Is(Type::Name),
+        |context, _| {
+            let namespace = context
+                .exec
+                .catalog()
+                .creation_namespace(context.exec.path());
+            Ok(namespace.map_or(Datum::Null, |namespace| Datum::Text(namespace.name.clone())))
+        },
+    ),
     strict("pg_backend_pid", &[], Returns::Is(Int4), |context, _| {
         Ok(Datum::Int4(context.exec.tx.pid.0))
     }),
@@ -284,26 +295,24 @@ fn setval(context: &mut Context<'_>, args: &[Datum]) -> Answer {
 }
 
 fn serial_sequence(context: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let name = text(&args[0]);
-    let plain = name.strip_prefix("public.").unwrap_or(name);
-    let folded = match plain
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-    {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => plain.to_lowercase(),
-    };
-    let catalog = context.exec.catalog();
-    let Some(table) = catalog.table(&folded) else {
-        return Err(PgError::undefined_table(&folded).into());
+    let (catalog, path) = (context.exec.catalog(), context.exec.path());
+    let names = parse_name(text(&args[0]))?;
+    let (schema, name) = split_name(catalog, path, &names)?;
+    let found = catalog.relation(path, schema.map(|schema| &**schema), name);
+    let Some(Relation::Table(table)) = found else {
+        return Err(PgError::undefined_table(&names.join(".")).into());
     };
     let Some(column) = table.column(text(&args[1])) else {
-        return Err(PgError::undefined_column_of(text(&args[1]), &folded).into());
+        return Err(PgError::undefined_column_of(text(&args[1]), name).into());
     };
     let mut sequences = catalog.sequences();
     let owned = sequences.find(|sequence| sequence.owner == Some((table.id, column)));
     Ok(match owned {
-        Some(sequence) => Datum::text(format!("public.{}", sequence.name)),
+        Some(sequence) => Datum::text(format!(
+            "{}.{}",
+            quote_name(&sequence.schema),
+            quote_name(&sequence.name)
+        )),
         None => Datum::Null,
     })
 }

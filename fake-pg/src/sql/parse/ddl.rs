@@ -10,7 +10,7 @@ use super::query::filter;
 use super::tree::{Tree, child, child_name, child_of, children, has, name, path, relation};
 use crate::sql::ast::{
     ColumnDef, Command, ConstraintKind, CreateIndex, CreateSequence, CreateTable, DropObject, Expr,
-    Identity, Name, SequenceOptions, TableConstraint,
+    Identity, Name, Relation, SequenceOptions, TableConstraint,
 };
 
 type Lacking = Arc<str>;
@@ -223,18 +223,27 @@ pub(super) fn create_index(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     })
 }
 
-/// Lowers DROP TABLE, DROP INDEX, DROP SEQUENCE.
+/// Lowers DROP TABLE and its kin.
 pub(super) fn drop(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     let (object, reference) = match node.kind() {
         K::DROP_INDEX => (DropObject::Index, K::INDEX_REF),
         K::DROP_SEQUENCE => (DropObject::Sequence, K::SEQUENCE_REF),
+        K::DROP_VIEW => (DropObject::View, K::VIEW_REF),
+        K::DROP_SCHEMA => (DropObject::Schema, K::SCHEMA_REF),
         _ => (DropObject::Table, K::TABLE_NAME_REF),
     };
     Command::Drop {
         object,
         if_exists: child(node, K::IF_EXISTS).is_some(),
+        cascade: child(node, K::CASCADE).is_some(),
         names: children(node, reference)
-            .map(|name| relation(tree, &name))
+            .map(|node| match node.kind() {
+                K::SCHEMA_REF => Relation {
+                    name: vec![name(&node)],
+                    at: tree.at(&node),
+                },
+                _ => relation(tree, &node),
+            })
             .collect(),
     }
 }

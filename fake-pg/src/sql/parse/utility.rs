@@ -7,6 +7,7 @@ use super::tree::{Tree, child, child_name, child_of, has, name, path};
 use crate::sql::ast::{
     Command, Discard, IsolationLevel, Name, TransactionCommand, TransactionModes,
 };
+use crate::sql::quote::quote_name;
 
 /// Lowers what is neither a query nor DDL.
 pub(super) fn command(_tree: &Tree<'_>, node: &SyntaxNode) -> Command {
@@ -133,9 +134,17 @@ fn set(node: &SyntaxNode) -> Command {
     let value = if has(&values, K::DEFAULT_KW) {
         None
     } else {
+        // A list of names is kept as it must be written (GUC_LIST_QUOTE).
+        let quotes = &*dotted(&config) == "search_path";
         let values: Option<Vec<String>> = values
             .children()
-            .map(|value| setting_value(&value))
+            .map(|value| {
+                let value = setting_value(&value)?;
+                Some(match quotes {
+                    true => quote_name(&value).into_owned(),
+                    false => value,
+                })
+            })
             .collect();
         match values {
             Some(values) => Some(values.join(", ")),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::coerce::Context;
 use super::scope::Scope;
 use super::{Scalar, Typed};
-use crate::engine::{Catalog, Embedded, LockMode, Table};
+use crate::engine::{Catalog, Embedded, LockMode, SearchPath, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Expr;
 use crate::types::Type;
@@ -17,6 +17,8 @@ use crate::types::Type;
 /// Binds one statement.
 pub(crate) struct Binder<'a> {
     pub(super) catalog: &'a Catalog,
+    /// Where names without a schema are looked up.
+    pub(super) path: &'a SearchPath,
     /// Types of the parameters, as far as they are known.
     pub(super) params: Vec<Option<Type>>,
     /// Outermost first.
@@ -37,9 +39,14 @@ pub(crate) struct Binder<'a> {
 
 impl<'a> Binder<'a> {
     /// A binder for a statement with these types of parameters.
-    pub(crate) fn new(catalog: &'a Catalog, params: Vec<Option<Type>>) -> Self {
+    pub(crate) fn new(
+        catalog: &'a Catalog,
+        path: &'a SearchPath,
+        params: Vec<Option<Type>>,
+    ) -> Self {
         Binder {
             catalog,
+            path,
             params,
             scopes: Vec::new(),
             ctes: Vec::new(),

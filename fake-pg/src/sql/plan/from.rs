@@ -20,18 +20,13 @@ impl Binder<'_> {
     /// Finds a table by the name a statement gives it.
     pub(super) fn table(&self, relation: &ast::Relation) -> Result<Arc<Table>, PgError> {
         let shown = relation.name.join(".");
-        let missing = || PgError::undefined_table(&shown).at(relation.at as usize);
-        let name = match &relation.name[..] {
-            [name] => name,
-            [schema, name] if &**schema == "public" => name,
-            [schema, _] if matches!(&**schema, "pg_catalog" | "information_schema") => {
-                return Err(PgError::feature_not_supported(format_args!(
-                    "the catalog {shown}"
-                )));
-            }
-            _ => return Err(missing()),
+        let found = self.find_relation(relation)?;
+        let (schema, name) = match &relation.name[..] {
+            [name] => (None, name),
+            [.., schema, name] => (Some(&**schema), name),
+            [] => return Err(PgError::undefined_table("")),
         };
-        match self.catalog.relation(name) {
+        match found {
             Some(crate::engine::Relation::Table(table)) => Ok(table),
             Some(crate::engine::Relation::Index(..)) => Err(PgError::new(
                 SqlState::WRONG_OBJECT_TYPE,
@@ -41,10 +36,15 @@ impl Binder<'_> {
             Some(crate::engine::Relation::Sequence(_)) => {
                 Err(PgError::feature_not_supported("a sequence as a table"))
             }
-            None if name.starts_with("pg_") => Err(PgError::feature_not_supported(format_args!(
-                "the catalog {name}"
-            ))),
-            None => Err(missing()),
+            Some(crate::engine::Relation::View(_)) => Err(PgError::feature_not_supported("views")),
+            None if matches!(schema, Some("pg_catalog" | "information_schema"))
+                || schema.is_none() && name.starts_with("pg_") =>
+            {
+                Err(PgError::feature_not_supported(format_args!(
+                    "the catalog {shown}"
+                )))
+            }
+            None => Err(PgError::undefined_table(&shown).at(relation.at as usize)),
         }
     }
 

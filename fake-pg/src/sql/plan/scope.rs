@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bind::Binder;
+use super::names::split_name;
 use super::{Scalar, Typed};
 use crate::engine::Table;
 use crate::error::{PgError, SqlState};
@@ -13,6 +14,8 @@ use crate::sql::face::Column;
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
     pub(super) name: Name,
+    /// The schema it may be qualified with, if it has no alias.
+    pub(super) schema: Option<Name>,
     pub(super) columns: Vec<ScopeColumn>,
     /// Where its columns start in the joined row.
     pub(super) offset: usize,
@@ -42,6 +45,13 @@ pub(super) struct Scope {
     pub(super) aggregates: Option<Vec<super::AggregatePlan>>,
     /// What is being bound, for messages about aggregates.
     pub(super) clause: &'static str,
+}
+
+impl Relation {
+    /// Whether it may be called so (`refnameNamespaceItem`).
+    pub(super) fn is_called(&self, schema: Option<&Name>, name: &str) -> bool {
+        *self.name == *name && (schema.is_none() || schema == self.schema.as_ref())
+    }
 }
 
 impl Scope {
@@ -76,6 +86,10 @@ impl Scope {
             let message = format!("table name \"{name}\" specified more than once");
             return Err(PgError::new(SqlState::DUPLICATE_ALIAS, message));
         }
+        let schema = match (alias, &table) {
+            (None, Some(table)) => Some(table.schema.clone()),
+            _ => None,
+        };
         let offset = self.width;
         self.width += columns.len();
         let table = table.map(|table| {
@@ -84,6 +98,7 @@ impl Scope {
         });
         self.relations.push(Relation {
             name,
+            schema,
             columns,
             offset,
             table,
@@ -146,28 +161,14 @@ impl Binder<'_> {
     /// Binds a column name, looking from the innermost level outwards.
     pub(super) fn column(&mut self, names: &[Name], at: u32) -> Result<(Scalar, Typed), PgError> {
         let at = at as usize;
-        let (qualifier, name) = match names {
-            [name] => (None, name),
-            [qualifier, name] => (Some(qualifier), name),
-            [schema, qualifier, name] if &**schema == "public" => (Some(qualifier), name),
-            _ => {
-                return Err(PgError::new(
-                    SqlState::UNDEFINED_TABLE,
-                    format!(
-                        "invalid reference to FROM-clause entry for table \"{}\"",
-                        names[names.len().saturating_sub(2)]
-                    ),
-                )
-                .at(at));
-            }
-        };
+        let (schema, qualifier, name) = self.split_column(names).map_err(|e| e.at(at))?;
         let mut qualifier_seen = false;
         for level in 0..self.scopes.len() {
             let scope = &self.scopes[self.scopes.len() - 1 - level];
             let mut found = None;
             for relation in &scope.relations {
                 match qualifier {
-                    Some(qualifier) if *qualifier != relation.name => continue,
+                    Some(qualifier) if !relation.is_called(schema, qualifier) => continue,
                     Some(_) => qualifier_seen = true,
                     None if relation.qualified_only => continue,
                     None => {}
@@ -201,13 +202,58 @@ impl Binder<'_> {
                 SqlState::UNDEFINED_COLUMN,
                 format!("column {qualifier}.{name} does not exist"),
             ),
-            Some(qualifier) => missing_from(qualifier),
+            Some(qualifier) => self.missing_from(qualifier),
             None if self.is_relation(name) => {
                 PgError::feature_not_supported("a whole row as a value")
             }
             None => PgError::undefined_column(name),
         }
         .at(at))
+    }
+
+    /// The schema and the relation that a column is qualified with, and its name.
+    fn split_column<'n>(
+        &self,
+        names: &'n [Name],
+    ) -> Result<(Option<&'n Name>, Option<&'n Name>, &'n Name), PgError> {
+        let Some((name, qualifiers)) = names.split_last() else {
+            return Err(PgError::undefined_column(""));
+        };
+        match qualifiers {
+            [] => Ok((None, None, name)),
+            qualifiers => {
+                let (schema, relation) = split_name(self.catalog, self.path, qualifiers)?;
+                Ok((schema, Some(relation), name))
+            }
+        }
+    }
+
+    /// 42P01 for a qualifier that names nothing in reach (`errorMissingRTE`).
+    pub(super) fn missing_from(&self, qualifier: &str) -> PgError {
+        let mut relations = self.scopes.iter().flat_map(|scope| &scope.relations);
+        let actual = |relation: &&Relation| {
+            let table = relation.table.as_ref();
+            table.is_some_and(|(table, _)| {
+                &*table.name == qualifier && *table.name != *relation.name
+            })
+        };
+        let invalid = || {
+            let message =
+                format!("invalid reference to FROM-clause entry for table \"{qualifier}\"");
+            PgError::new(SqlState::UNDEFINED_TABLE, message)
+        };
+        if let Some(relation) = relations.clone().find(actual) {
+            return invalid().with_hint(format!(
+                "Perhaps you meant to reference the table alias \"{}\".",
+                relation.name
+            ));
+        }
+        if relations.any(|relation| &*relation.name == qualifier) {
+            return invalid().with_hint(format!(
+                "There is an entry for table \"{qualifier}\", but it cannot be referenced from this part of the query."
+            ));
+        }
+        missing_from(qualifier)
     }
 
     fn is_relation(&self, name: &str) -> bool {

@@ -6,7 +6,7 @@
 //! in place for `aggregate`.
 
 use super::coerce::Context;
-use super::scope::missing_from;
+use super::names::split_name;
 use super::{Binder, Scalar, Typed};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Expr, Name, QueryBody, Target};
@@ -67,12 +67,19 @@ impl Binder<'_> {
         scalars: &mut Vec<Scalar>,
         columns: &mut Vec<Column>,
     ) -> Result<(), PgError> {
-        let qualifier = names.last();
+        let (schema, qualifier) = match names {
+            [] => (None, None),
+            names => {
+                let split = split_name(self.catalog, self.path, names);
+                let (schema, name) = split.map_err(|error| error.at(at as usize))?;
+                (schema, Some(name))
+            }
+        };
         let scope = self.scope();
         let mut found = false;
         for relation in &scope.relations {
             let wanted = match qualifier {
-                Some(qualifier) => relation.name == *qualifier,
+                Some(qualifier) => relation.is_called(schema, qualifier),
                 None => !relation.qualified_only,
             };
             if !wanted {
@@ -93,7 +100,7 @@ impl Binder<'_> {
         }
         match (found, qualifier) {
             (true, _) => Ok(()),
-            (false, Some(qualifier)) => Err(missing_from(qualifier).at(at as usize)),
+            (false, Some(qualifier)) => Err(self.missing_from(qualifier).at(at as usize)),
             (false, None) => Err(PgError::new(
                 SqlState::SYNTAX_ERROR,
                 "SELECT * with no tables specified is not valid",

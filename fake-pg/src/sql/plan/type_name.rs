@@ -5,10 +5,10 @@
 //! is `coerce`'s.
 
 use super::coerce::varchar_typmod;
+use super::names::{parse_name, split_name};
 use super::{Binder, Scalar, Typed};
-use crate::engine::Relation;
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{Name, TypeName};
+use crate::sql::ast::TypeName;
 use crate::types::{Datum, Type};
 
 impl Binder<'_> {
@@ -65,23 +65,13 @@ impl Binder<'_> {
         if let Ok(oid) = name.parse::<u32>() {
             return Ok(Scalar::Const(Datum::Int8(oid.into())));
         }
-        let plain = name.strip_prefix("public.").unwrap_or(name);
-        let folded: Name = match plain
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-        {
-            Some(quoted) => quoted.replace("\"\"", "\"").into(),
-            None => plain.to_lowercase().into(),
-        };
-        let oid = match self.catalog.relation(&folded) {
-            Some(Relation::Table(table)) => table.id.0,
-            Some(Relation::Sequence(sequence)) => sequence.id.0,
-            Some(Relation::Index(..)) => {
-                return Err(PgError::feature_not_supported("the regclass of an index"));
-            }
-            None => return Err(PgError::undefined_table(&folded)),
-        };
-        Ok(Scalar::Const(Datum::Int8(oid.into())))
+        let names = parse_name(name)?;
+        let (schema, bare) = split_name(self.catalog, self.path, &names)?;
+        let schema = schema.map(|schema| &**schema);
+        match self.catalog.relation(self.path, schema, bare) {
+            Some(relation) => Ok(Scalar::Const(Datum::Int8(relation.id().0.into()))),
+            None => Err(PgError::undefined_table(&names.join("."))),
+        }
     }
 }
 
