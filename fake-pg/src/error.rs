@@ -441,6 +441,15 @@ impl PgError {
         .fatal()
     }
 
+    /// 57P05, fatal.
+    pub fn idle_session_timeout() -> Self {
+        Self::new(
+            SqlState::IDLE_SESSION_TIMEOUT,
+            "terminating connection due to idle-session timeout",
+        )
+        .fatal()
+    }
+
     /// 25P03, fatal.
     pub fn idle_in_transaction_timeout() -> Self {
         Self::new(

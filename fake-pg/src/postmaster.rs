@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use crate::engine::{CommitMachine, CommitNumber, Engine, Pid, Recovery, Timestamp};
+use crate::engine::{CommitMachine, CommitNumber, Engine, Pid, Recovery, Signal, Timestamp};
 use crate::error::PgError;
 use crate::session::{CommitAction, CommitHook, Next, Session};
 
@@ -297,8 +297,17 @@ impl Postmaster {
         }
     }
 
-    /// Rings for those whose wait may be over.
+    /// Delivers signals, and rings for those whose wait may be over.
     fn ring(&mut self) {
+        for (pid, signal) in self.engine.take_signals() {
+            self.signal(pid, |session| {
+                match signal {
+                    Signal::Cancel => session.cancel(),
+                    Signal::Terminate => session.terminate(),
+                }
+                true
+            });
+        }
         for pid in self.engine.take_wakeups() {
             if let Some(backend) = self.backends.get(&pid) {
                 backend.bell.notify_one();

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use fake_pg::engine::{CommitPoint, Engine, Pid, Timestamp};
+use fake_pg::engine::{CommitPoint, Engine, Pid, Signal, Timestamp};
 use fake_pg::error::SqlState;
 use fake_pg::session::{CommitAction, Next, Session};
 use postgres_protocol::message::backend::Message as Reply;
@@ -106,6 +106,16 @@ impl Fake {
                         client.closed = true;
                     }
                 }
+            }
+            for (pid, signal) in self.engine.take_signals() {
+                let signalled = self.clients.values_mut().filter(|client| client.pid == pid);
+                signalled.for_each(|client| {
+                    match signal {
+                        Signal::Cancel => client.session.cancel(),
+                        Signal::Terminate => client.session.terminate(),
+                    }
+                    client.woken = true;
+                });
             }
             for pid in self.engine.take_wakeups() {
                 let woken = self.clients.values_mut().filter(|client| client.pid == pid);

@@ -66,7 +66,7 @@ impl<'h> Run<'h> {
             }
             match op {
                 Op::Start(_) => (),
-                Op::Send(message) => encode(message, &mut bytes)?,
+                Op::Send(message) => encode(&self.with_pids(message)?, &mut bytes)?,
                 other => {
                     self.send(session, &mut bytes)?;
                     self.host.act(session, other)?;
@@ -83,6 +83,19 @@ impl<'h> Run<'h> {
         let greeted = step.ops.iter().any(|op| matches!(op, Op::Start(_)));
         let greeted = greeted.then_some(session.as_str());
         Ok(self.transcript.tell(&mut heard, greeted))
+    }
+
+    /// The message with the pid of session `b` for `{pid b}`.
+    fn with_pids(&self, message: &str) -> Result<String, String> {
+        let mut parts = message.split("{pid ");
+        let mut replaced = parts.next().unwrap_or("").to_string();
+        for part in parts {
+            let (session, rest) = part.split_once('}').ok_or("{pid without its end")?;
+            let pid = self.host.pid(session);
+            let pid = pid.ok_or_else(|| format!("no session {session}"))?;
+            replaced.push_str(&format!("{pid}{rest}"));
+        }
+        Ok(replaced)
     }
 
     fn send(&mut self, session: &str, bytes: &mut BytesMut) -> Result<(), String> {

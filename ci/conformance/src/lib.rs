@@ -33,6 +33,8 @@
 //! | `cancel`, `terminate` | a cancel request; `pg_terminate_backend` from elsewhere |
 //! | `fin`, `rst` | the client closes its half; closes abortively |
 //!
+//! `{pid b}` in a message stands for the pid of session `b`.
+//!
 //! On `server`: `sleep 100ms`; `crash`: immediate shutdown and recovery; `restart`: fast shutdown;
 //! `fail 23505`: the next COMMIT fails so, which only fake-pg can be told.
 //!

@@ -165,11 +165,24 @@ pub struct CommitMachine {
 
 impl CommitMachine {
     /// A COMMIT about to be received. The transaction must not have failed.
-    pub fn new(engine: &Engine, tx: Transaction, kind: CommitKind, durability: Durability) -> Self {
+    pub fn new(
+        engine: &mut Engine,
+        mut tx: Transaction,
+        kind: CommitKind,
+        durability: Durability,
+    ) -> Self {
         assert!(
             !tx.has_failed(),
             "a failed transaction cannot commit: roll it back"
         );
+        // Source: `PreCommit_Notify`, which makes sure that there is one.
+        if tx
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.notifies())
+        {
+            tx.xid(engine);
+        }
         CommitMachine {
             pid: tx.pid,
             durability,
@@ -243,8 +256,10 @@ impl CommitMachine {
             CommitPoint::Unlocked => self.unlock(engine),
             // The request is here, and has its number.
             CommitPoint::Received => {}
-            // Constraints cannot be deferred yet, nor commits replicated, nor is there NOTIFY.
-            CommitPoint::Deferred | CommitPoint::Replicated | CommitPoint::Notified => {}
+            CommitPoint::Deferred => engine.prepare_to_listen(self.tx()),
+            CommitPoint::Notified => engine.ring_listeners(self.tx()),
+            // Commits cannot be replicated yet.
+            CommitPoint::Replicated => {}
             // From here `can_abort` says no: that is what it is to hold interrupts.
             CommitPoint::InterruptsHeld => {}
             // The session's work.
@@ -296,6 +311,7 @@ impl CommitMachine {
     }
 
     fn become_visible(&mut self, engine: &mut Engine) {
+        engine.publish_notifications(self.tx());
         match &self.record {
             Some(record) => engine.publish(record),
             None => {
@@ -485,7 +501,8 @@ mod tests {
         let mut engine = engine();
         let mut tx = engine.begin(Pid(1), Default::default(), Timestamp(0));
         tx.xid(&mut engine);
-        let mut machine = CommitMachine::new(&engine, tx, CommitKind::Explicit, Default::default());
+        let mut machine =
+            CommitMachine::new(&mut engine, tx, CommitKind::Explicit, Default::default());
         let mut passed = Vec::new();
         while machine.can_abort() {
             passed.push(

@@ -34,8 +34,9 @@
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
 //!
 //! In reading order: `ids`, `namespace`, `catalog`, `heap`, `mvcc`, `wal`, `lock`, `xact`, `exec`,
-//! `row_lock`, `modify`, `ddl`, `sequence`, `commit`, `recover`, `embedded`, `sabotage`.
+//! `row_lock`, `modify`, `ddl`, `sequence`, `commit`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
 
+mod activity;
 mod catalog;
 mod commit;
 mod ddl;
@@ -47,6 +48,7 @@ mod lock;
 mod modify;
 mod mvcc;
 mod namespace;
+mod notify;
 mod recover;
 mod rewrite;
 mod row_lock;
@@ -60,6 +62,7 @@ mod xact;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use activity::{Activity, ActivityState, Signal};
 pub use catalog::{
     Catalog, CatalogChange, Check, Column, Identity, Index, Relation, Sequence, Table, View,
 };
@@ -74,6 +77,7 @@ pub use lock::{
 pub use modify::Inserted;
 pub use mvcc::{Snapshot, XactStatus};
 pub use namespace::{Database, DatabaseId, Namespace, PUBLIC_NAMESPACE, SearchPath};
+pub use notify::Notification;
 pub use recover::Recovery;
 pub use rewrite::{Mapping, Source};
 pub use row_lock::Found;
@@ -82,8 +86,10 @@ pub use sequence::SequenceState;
 pub use xact::{Isolation, Message, Timeouts, Transaction, TxOptions};
 
 use crate::error::{PgError, SqlState};
+use activity::Sessions;
 use lock::LockTable;
 use mvcc::{Clog, Running};
+use notify::Notifications;
 use recover::Image;
 use sequence::Currvals;
 use wal::Wal;
@@ -113,6 +119,8 @@ pub struct Engine {
     commits: Vec<Committed>,
     last_number: CommitNumber,
     wakeups: Vec<Pid>,
+    sessions: Sessions,
+    notifications: Notifications,
     sabotage: Option<Sabotage>,
     /// Whose row locks [`Sabotage::UnlockBeforeVisible`] no longer heeds.
     let_go: Vec<Xid>,
@@ -147,6 +155,8 @@ impl Engine {
             commits: Vec::new(),
             last_number: CommitNumber(0),
             wakeups: Vec::new(),
+            sessions: Sessions::default(),
+            notifications: Notifications::default(),
             sabotage: None,
             let_go: Vec::new(),
         }
@@ -202,6 +212,8 @@ impl Engine {
         self.stop_waiting(pid);
         self.advisory_unlock_all(pid);
         self.discard_sequences(pid);
+        self.unlisten_all(pid);
+        self.forget_session(pid);
     }
 
     /// DISCARD SEQUENCES: `currval` knows nothing any more.

@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::activity::Sessions;
 use super::catalog::{Catalog, Table};
 use super::heap::Heap;
 use super::lock::LockTable;
 use super::mvcc::{Clog, Running, XactStatus, status};
+use super::notify::Notifications;
 use super::sequence::{Currvals, SequenceState};
 use super::wal::Record;
 use super::{CommitNumber, Engine, FileNode, Lsn, Xid};
@@ -147,6 +149,8 @@ impl Engine {
         self.locks = LockTable::default();
         self.currvals = Currvals::default();
         self.wakeups.clear();
+        self.sessions = Sessions::default();
+        self.notifications = Notifications::default();
         for heap in self.heaps.values_mut().filter(|heap| heap.unlogged) {
             *heap = Arc::new(heap.vacuumed(|_| false));
         }

@@ -263,7 +263,7 @@ impl World {
         } else {
             CommitKind::Explicit
         };
-        let machine = CommitMachine::new(&self.engine, tx, kind, durability);
+        let machine = CommitMachine::new(&mut self.engine, tx, kind, durability);
         self.session(pid).commit = Some(machine);
         match words {
             ["to", point] => self.step(pid, Some(point)),

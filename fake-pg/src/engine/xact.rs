@@ -14,6 +14,7 @@ use super::catalog::{Catalog, CatalogChange};
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
 use super::mvcc::{Snapshot, XactStatus};
 use super::namespace::SearchPath;
+use super::notify::Pending;
 use super::sabotage::Sabotage;
 use super::wal::Record;
 use super::{CommandId, Engine, Pid, Timestamp, Xid};
@@ -81,6 +82,8 @@ pub struct Transaction {
     pub(super) tuple_lock: Option<(LockTag, LockMode)>,
     pub(super) messages: Vec<Message>,
     pub(super) ddl: Vec<CatalogChange>,
+    /// What it will notify, and listen to.
+    pub(super) pending: Option<Box<Pending>>,
     /// The committed catalog with this transaction's changes.
     catalog: Arc<Catalog>,
     /// The version of the committed catalog that this view was made from.
@@ -103,6 +106,7 @@ struct Level {
     locks: usize,
     messages: usize,
     ddl: usize,
+    pending: (usize, usize),
 }
 
 impl Transaction {
@@ -139,7 +143,13 @@ impl Transaction {
     /// Whether it has left anything that a commit must publish. If not, an implicit transaction ends
     /// by [`Engine::end_read_only`], without a machine and without a number.
     pub fn has_effects(&self) -> bool {
-        self.top_xid().is_some() || !self.messages.is_empty()
+        self.top_xid().is_some() || !self.messages.is_empty() || self.has_notifications()
+    }
+
+    /// Whether it has executed LISTEN, UNLISTEN or NOTIFY, which PREPARE TRANSACTION refuses.
+    pub fn has_notifications(&self) -> bool {
+        let pending = self.pending.as_ref();
+        pending.is_some_and(|pending| !pending.is_empty())
     }
 
     /// Its xid, if it has one: `pg_current_xact_id_if_assigned`.
@@ -206,6 +216,7 @@ impl Transaction {
             locks: self.locks.len(),
             messages: self.messages.len(),
             ddl: self.ddl.len(),
+            pending: self.pending.as_ref().map_or((0, 0), |p| p.mark()),
         });
     }
 
@@ -234,6 +245,7 @@ impl Engine {
             tuple_lock: None,
             messages: Vec::new(),
             ddl: Vec::new(),
+            pending: None,
             catalog: self.catalog.clone(),
             catalog_base: self.catalog.version(),
             snapshot: None,
@@ -297,6 +309,12 @@ impl Engine {
         tx.levels.truncate(place + 1);
         let level = &mut tx.levels[place];
         let (locks, messages, ddl) = (level.locks, level.messages, level.ddl);
+        if let Some(pending) = &mut tx.pending {
+            pending.truncate(level.pending);
+            if place == 0 {
+                self.stop_listening_in_vain(tx.pid);
+            }
+        }
         let aborted = match level.xid.take() {
             Some(first) => {
                 let place = tx.xids.partition_point(|&xid| xid < first);

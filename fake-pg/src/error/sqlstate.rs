@@ -84,6 +84,7 @@ impl SqlState {
     pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");
     pub const CRASH_SHUTDOWN: Self = Self(*b"57P02");
     pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
+    pub const IDLE_SESSION_TIMEOUT: Self = Self(*b"57P05");
     pub const INTERNAL_ERROR: Self = Self(*b"XX000");
 
     /// The five characters.

@@ -139,6 +139,9 @@ impl Session {
     ) -> Transaction {
         self.settings.begin();
         self.queried = false;
+        if let Some(activity) = engine.activity_mut(self.pid) {
+            activity.xact_start = Some(now);
+        }
         engine.begin(self.pid, options, now)
     }
 

@@ -79,7 +79,7 @@ impl Session {
         if !explicit && !transaction.has_effects() {
             engine.end_read_only(transaction);
             self.finish(finish, engine, now);
-            return self.follow(then);
+            return self.follow(then, engine);
         }
         let kind = match (explicit, &then) {
             (true, _) => CommitKind::Explicit,
@@ -118,7 +118,7 @@ impl Session {
             }
             let then = std::mem::replace(&mut commit.then, Then::Message);
             self.unready.push(*commit);
-            self.follow(then);
+            self.follow(then, engine);
             return None;
         }
         match commit.machine.step(engine, now) {
@@ -181,11 +181,11 @@ impl Session {
         }
     }
 
-    fn follow(&mut self, then: Then) {
+    fn follow(&mut self, then: Then, engine: &mut Engine) {
         match then {
             Then::Script(script) => self.work = Work::Script(script),
             Then::Message => self.work = Work::Idle,
-            Then::Sync => self.ready(),
+            Then::Sync => self.ready(engine),
         }
     }
 

@@ -87,7 +87,9 @@ impl Session {
         if name.is_empty() {
             self.unnamed_statement = None;
         }
+        self.begin_message();
         let statements = sql::parse_script(query)?;
+        self.now_active(&statements[0].source, engine);
         let [statement] = &statements[..] else {
             return Err(PgError::new(
                 SqlState::SYNTAX_ERROR,
@@ -151,6 +153,8 @@ impl Session {
         now: Timestamp,
     ) -> Result<(), PgError> {
         let statement = self.statement(bind.statement)?;
+        self.begin_message();
+        self.now_active(&statement.statement.source, engine);
         let given = bind.parameters.len();
         if bind.formats.len() > 1 && bind.formats.len() != given {
             let formats = bind.formats.len();
@@ -189,6 +193,12 @@ impl Session {
         Ok(())
     }
 
+    /// Source: `start_xact_command`.
+    fn begin_message(&mut self) {
+        self.pipelining = true;
+        self.begin_command();
+    }
+
     fn portal(&mut self, name: &str) -> Result<&mut Portal, PgError> {
         let found = match name {
             "" => self.unnamed_portal.as_mut(),
@@ -205,6 +215,7 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<(), PgError> {
+        self.begin_message();
         let (prepared, formats) = match target {
             Target::Statement => {
                 let statement = self.statement(name)?;
@@ -268,6 +279,7 @@ impl Session {
     ) -> Result<(), PgError> {
         let portal = self.portal(name)?;
         let statement = Arc::clone(&portal.statement);
+        self.now_active(&statement.statement.source, engine);
         if statement.is_empty() {
             backend::empty_query_response(&mut self.output);
             return Ok(());
@@ -280,7 +292,7 @@ impl Session {
             PortalState::Bound(params) => params,
             state @ PortalState::Rows { .. } => {
                 portal.state = state;
-                return self.send_rows(name, rows_max);
+                return self.send_rows(name, rows_max, engine);
             }
             PortalState::Done => {
                 return Err(PgError::new(
@@ -290,24 +302,32 @@ impl Session {
             }
         };
         let prepared = portal.prepared.clone();
+        self.begin_message();
         self.begin_for_control(engine, now)?;
         match (&statement.statement.command, prepared) {
             (Command::Transaction(command), _) => {
                 match self.control(command, engine, now)? {
-                    Control::Done(tag) => write_tag(&mut self.output, CommandTag::Plain(tag)),
-                    Control::End(end) => self.commit(*end, Then::Message, engine, now),
+                    Control::Done(tag) => {
+                        write_tag(&mut self.output, CommandTag::Plain(tag));
+                        self.end_command();
+                    }
+                    Control::End(end) => {
+                        self.commit(*end, Then::Message, engine, now);
+                        self.end_command();
+                    }
                 }
                 Ok(())
             }
             (command, None) => {
                 if let Some(tag) = self.own(command, !self.queried, engine)? {
+                    self.timer = None;
                     write_tag(&mut self.output, tag);
                 }
                 Ok(())
             }
             (command, Some(prepared)) => {
                 self.refuse_in_block(command, !self.queried)?;
-                let running = Running::new(prepared, params, now);
+                let running = Running::new(prepared, params);
                 self.work = Work::Execute(Box::new(Execution {
                     portal: name.into(),
                     rows_max,
@@ -333,6 +353,7 @@ impl Session {
                     running,
                 } = *execution;
                 if running.prepared.columns().is_none() {
+                    self.timer = None;
                     write_tag(&mut self.output, outcome.tag);
                     return None;
                 }
@@ -340,7 +361,8 @@ impl Session {
                     let (rows, tag) = (outcome.rows.into_iter(), outcome.tag);
                     portal.state = PortalState::Rows { rows, tag };
                 }
-                if let Err(error) = self.send_rows(&name, rows_max) {
+                let sent = self.send_rows(&name, rows_max, engine);
+                if let Err(error) = sent {
                     self.fail_message(error, true, engine);
                 }
                 None
@@ -357,7 +379,7 @@ impl Session {
     }
 
     /// Sends the next rows of a portal that has run.
-    fn send_rows(&mut self, name: &str, rows_max: u32) -> Result<(), PgError> {
+    fn send_rows(&mut self, name: &str, rows_max: u32, engine: &mut Engine) -> Result<(), PgError> {
         let Session {
             output,
             scratch,
@@ -394,23 +416,28 @@ impl Session {
             sent += 1;
         }
         // The real server stops at the limit without looking whether there is more.
+        let tag = with_count(*tag, sent as u64);
+        self.interrupt_self(engine)?;
         if sent == limit {
-            backend::portal_suspended(output);
+            // Its time-out goes on as well.
+            backend::portal_suspended(&mut self.output);
         } else {
-            write_tag(output, with_count(*tag, sent as u64));
+            self.timer = None;
+            write_tag(&mut self.output, tag);
         }
         Ok(())
     }
 
     /// Sync: the end of a pipeline.
     pub(super) fn sync(&mut self, engine: &mut Engine, now: Timestamp) {
+        self.end_command();
         match std::mem::take(&mut self.block) {
             Block::Implicit(transaction) => {
                 self.commit(End::implicit(transaction, None), Then::Sync, engine, now);
             }
             block => {
                 self.block = block;
-                self.ready();
+                self.ready(engine);
             }
         }
     }

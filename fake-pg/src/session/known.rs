@@ -22,7 +22,9 @@ pub(super) struct Known {
     pub(super) timeouts: Timeouts,
     pub(super) statement_timeout: Option<Duration>,
     /// How long a block may stand idle.
-    pub(super) idle_timeout: Option<Duration>,
+    pub(super) idle_in_transaction_timeout: Option<Duration>,
+    /// How long a session may outside of one.
+    pub(super) idle_session_timeout: Option<Duration>,
     pub(super) durability: Durability,
     /// The modes a transaction begins with; none for serializable, which there is not.
     pub(super) options: Option<TxOptions>,
@@ -39,7 +41,8 @@ impl Known {
                 deadlock: settings.deadlock_timeout(),
             },
             statement_timeout: settings.statement_timeout(),
-            idle_timeout: settings.idle_in_transaction_session_timeout(),
+            idle_in_transaction_timeout: settings.idle_in_transaction_session_timeout(),
+            idle_session_timeout: settings.idle_session_timeout(),
             durability: match settings.synchronous_commit() {
                 true => Durability::Synchronous,
                 false => Durability::Asynchronous,
@@ -101,6 +104,7 @@ impl Session {
                 }
                 self.statements.clear();
                 self.settings.reset_all();
+                engine.unlisten_all(self.pid);
                 engine.advisory_unlock_all(self.pid);
                 engine.discard_sequences(self.pid);
                 "DISCARD ALL"

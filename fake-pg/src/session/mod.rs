@@ -82,8 +82,14 @@ pub struct Session {
     skipping: bool,
     work: Work,
     block: Block,
-    /// Since when it has been waiting for a message.
+    /// The time at which it was last advanced.
+    now: Timestamp,
+    /// Since when it has been waiting for a message, after ReadyForQuery.
     idle_since: Option<Timestamp>,
+    /// When `statement_timeout` ends what has been going on since the last Sync.
+    timer: Option<Timestamp>,
+    /// A message of the extended protocol has begun what Sync will end.
+    pipelining: bool,
     /// Whether a query has run in this transaction: its modes are fixed then.
     queried: bool,
     /// COMMITs that are complete, but for which no ReadyForQuery has been written yet.
@@ -144,7 +150,10 @@ impl Session {
             skipping: false,
             work: Work::Opening(startup::Asked::default()),
             block: Block::None,
+            now: Timestamp::default(),
             idle_since: None,
+            timer: None,
+            pipelining: false,
             queried: false,
             unready: Vec::new(),
             unflushed: Vec::new(),
@@ -214,12 +223,11 @@ impl Session {
     }
 
     fn idle_until(&self) -> Option<Timestamp> {
-        match self.block {
-            Block::Explicit(_) | Block::Failed(_) => {
-                Some(self.idle_since?.after(self.known.idle_timeout?))
-            }
-            Block::None | Block::Implicit(_) => None,
-        }
+        let patience = match self.block {
+            Block::Explicit(_) | Block::Failed(_) => self.known.idle_in_transaction_timeout,
+            Block::None | Block::Implicit(_) => self.known.idle_session_timeout,
+        };
+        Some(self.idle_since?.after(patience?))
     }
 
     /// Whether it is in the middle of a COMMIT, or has just told its client of one.
@@ -291,6 +299,7 @@ impl Session {
 
     /// Goes on until the caller is needed.
     pub fn advance(&mut self, engine: &mut Engine, now: Timestamp) -> Next {
+        self.now = now;
         if let Some(next) = self.flush_commit(engine, now) {
             return next;
         }
@@ -328,7 +337,7 @@ impl Session {
         }
         let frame = match frontend::frame(&self.input) {
             Ok(Some(frame)) => frame,
-            Ok(None) => return self.idle(now),
+            Ok(None) => return self.idle(engine, now),
             Err(BadFrame::UnknownType(tag)) => {
                 self.fatal(PgError::protocol_violation(format!(
                     "invalid frontend message type {tag}"
@@ -344,7 +353,11 @@ impl Session {
         self.idle_since = None;
         let mut input = std::mem::take(&mut self.input);
         let extended = frontend::is_extended(frame.tag);
-        if !self.skipping || matches!(frame.tag, b'S' | b'X') {
+        if self.timer.is_some_and(|timer| timer <= now) {
+            // It had to wait until the message was read, and takes its place.
+            self.skipping = false;
+            self.fail_message(PgError::statement_timeout(), extended, engine);
+        } else if !self.skipping || matches!(frame.tag, b'S' | b'X') {
             self.skipping = false;
             match frontend::parse(frame.tag, frame.body(&input)) {
                 Ok(message) => self.dispatch(message, engine, now),
@@ -371,7 +384,7 @@ impl Session {
             Message::Execute { portal, rows_max } => self.execute(portal, rows_max, engine, now),
             Message::Close(target, name) => return self.close(target, name),
             Message::Flush => return self.flush(),
-            Message::Query(sql) => return self.query(sql, engine, now),
+            Message::Query(sql) => return self.query(sql, engine),
             Message::Sync => return self.sync(engine, now),
             Message::Terminate => {
                 self.work = Work::Closing;
@@ -395,22 +408,45 @@ impl Session {
             return self.fatal(error);
         }
         self.fail(error, engine);
+        self.end_command();
         if extended {
             self.skipping = true;
         } else {
-            self.ready();
+            self.ready(engine);
         }
     }
 
-    /// Waits for the next message, but in a block not for ever.
-    fn idle(&mut self, now: Timestamp) -> Option<Next> {
-        self.known();
-        self.idle_since.get_or_insert(now);
+    /// Waits for the next message, after ReadyForQuery perhaps not for ever.
+    fn idle(&mut self, engine: &mut Engine, now: Timestamp) -> Option<Next> {
+        if !self.pipelining && engine.is_notified(self.pid) && matches!(self.block, Block::None) {
+            self.tell_notifications(engine);
+            self.flush();
+        }
         if self.idle_until().is_some_and(|until| until <= now) {
-            self.fatal(PgError::idle_in_transaction_timeout());
+            self.fatal(match self.block {
+                Block::Explicit(_) | Block::Failed(_) => PgError::idle_in_transaction_timeout(),
+                Block::None | Block::Implicit(_) => PgError::idle_session_timeout(),
+            });
             return None;
         }
         self.read()
+    }
+
+    /// Something begins that `statement_timeout` limits.
+    ///
+    /// Source: `start_xact_command`, which starts the clock unless it is running.
+    fn begin_command(&mut self) {
+        if self.timer.is_none()
+            && let Some(patience) = self.known().statement_timeout
+        {
+            self.timer = Some(self.now.after(patience));
+        }
+    }
+
+    /// It is over: `finish_xact_command`.
+    fn end_command(&mut self) {
+        self.timer = None;
+        self.pipelining = false;
     }
 
     /// Waits for bytes, once everything that may not wait is written.

@@ -1,10 +1,13 @@
 //! What the session writes: errors, notices, rows, ReadyForQuery.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
+use super::block::Block;
 use super::{Session, Work};
+use crate::engine::{ActivityState, Engine};
 use crate::error::{PgError, Severity, SqlState};
 use crate::sql::{Column, CommandTag};
 use crate::types::{Datum, binary, text};
@@ -66,14 +69,56 @@ impl Session {
 
     /// Writes ReadyForQuery. If COMMITs wait for it, the bytes are handed over before anything
     /// else happens, as only then are they `ready`.
-    pub(super) fn ready(&mut self) {
+    pub(super) fn ready(&mut self, engine: &mut Engine) {
+        if engine.is_notified(self.pid) && matches!(self.block, Block::None) {
+            self.tell_notifications(engine);
+        }
         self.report_settings();
         backend::ready_for_query(&mut self.output, self.block.status());
         self.flush();
+        self.idle_since = Some(self.now);
+        self.known();
+        self.now_idle(engine);
         self.work = match self.unready.is_empty() {
             true => Work::Idle,
             false => Work::Acknowledge,
         };
+    }
+
+    /// Writes what the session was notified of.
+    ///
+    /// Source: `ProcessNotifyInterrupt`, which waits for the end of a transaction.
+    pub(super) fn tell_notifications(&mut self, engine: &mut Engine) {
+        for said in engine.take_notifications(self.pid) {
+            let (channel, payload) = (&said.channel, &said.payload);
+            backend::notification_response(&mut self.output, said.pid.0, channel, payload);
+        }
+    }
+
+    /// Notes in `pg_stat_activity` that a statement begins.
+    pub(super) fn now_active(&mut self, query: &Arc<str>, engine: &mut Engine) {
+        if let Some(activity) = engine.activity_mut(self.pid) {
+            activity.state = ActivityState::Active;
+            activity.query = Arc::clone(query);
+            activity.query_start = Some(self.now);
+            activity.state_change = self.now;
+        }
+    }
+
+    /// Notes there that the client is waited for.
+    fn now_idle(&mut self, engine: &mut Engine) {
+        let Some(activity) = engine.activity_mut(self.pid) else {
+            return;
+        };
+        (activity.state, activity.xact_start) = match &self.block {
+            Block::None | Block::Implicit(_) => (ActivityState::Idle, None),
+            Block::Explicit(tx) => (ActivityState::IdleInTransaction, Some(tx.started)),
+            Block::Failed(tx) => (ActivityState::IdleInTransactionAborted, Some(tx.started)),
+        };
+        activity.state_change = self.now;
+        if !Arc::ptr_eq(&activity.application_name, &self.known.application_name) {
+            activity.application_name = Arc::clone(&self.known.application_name);
+        }
     }
 
     /// Reports the settings that have changed since they were last reported.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Session;
-use crate::engine::{Engine, Exec, Halt, Journal, Timestamp, Wait};
+use crate::engine::{Engine, Exec, Halt, Journal, Signal, Timestamp, Wait};
 use crate::error::{PgError, Severity};
 use crate::sql::{self, Context, Outcome, Prepared};
 use crate::types::Datum;
@@ -18,18 +18,16 @@ pub(super) struct Running {
     pub(super) prepared: Arc<Prepared>,
     pub(super) params: Vec<Datum>,
     journal: Journal,
-    started: Timestamp,
     /// Whether it had to wait at least once.
     has_waited: bool,
 }
 
 impl Running {
-    pub(super) fn new(prepared: Arc<Prepared>, params: Vec<Datum>, started: Timestamp) -> Running {
+    pub(super) fn new(prepared: Arc<Prepared>, params: Vec<Datum>) -> Running {
         Running {
             prepared,
             params,
             journal: Journal::default(),
-            started,
             has_waited: false,
         }
     }
@@ -53,11 +51,8 @@ impl Session {
             error
         };
         self.interrupt().map_err(waiting)?;
-        let (timeouts, patience) = (self.known().timeouts, self.known.statement_timeout);
-        let over = patience.map(|patience| running.started.after(patience));
-        if running.has_waited && over.is_some_and(|over| over <= now) {
-            return Err(waiting(PgError::statement_timeout()).into());
-        }
+        self.interrupt_timed(now).map_err(waiting)?;
+        let timeouts = self.known().timeouts;
         let Some(tx) = self.block.live() else {
             return Err(PgError::in_failed_transaction().into());
         };
@@ -72,11 +67,20 @@ impl Session {
         let result = sql::execute(&running.prepared, &running.params, &mut context);
         if let Err(Halt::Wait(Wait { on, deadline })) = result {
             running.has_waited = true;
-            let deadline = [deadline, over].into_iter().flatten().min();
+            let pid = self.pid;
+            if let Some(activity) = engine.activity_mut(pid) {
+                activity.waiting = Some(on);
+            }
+            let deadline = [deadline, self.timer].into_iter().flatten().min();
             return Err(Halt::Wait(Wait { on, deadline }));
         }
         if result.is_ok() {
             context.exec.finish();
+        }
+        if running.has_waited
+            && let Some(activity) = engine.activity_mut(self.pid)
+        {
+            activity.waiting = None;
         }
         for notice in running.journal.notices.drain(..) {
             self.notice(&notice);
@@ -93,6 +97,25 @@ impl Session {
             return Err(PgError::query_canceled());
         }
         Ok(())
+    }
+
+    /// The end of `statement_timeout`.
+    pub(super) fn interrupt_timed(&mut self, now: Timestamp) -> Result<(), PgError> {
+        match self.timer.is_some_and(|timer| timer <= now) {
+            true => Err(PgError::statement_timeout()),
+            false => Ok(()),
+        }
+    }
+
+    /// What a statement has done to its own session takes effect once its rows are out.
+    pub(super) fn interrupt_self(&mut self, engine: &mut Engine) -> Result<(), PgError> {
+        for signal in engine.take_own_signals(self.pid) {
+            match signal {
+                Signal::Cancel => self.cancelled = true,
+                Signal::Terminate => self.terminated = true,
+            }
+        }
+        self.interrupt()
     }
 
     /// Sends a notice, if the client wants to hear of it.

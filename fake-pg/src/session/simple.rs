@@ -25,7 +25,6 @@ pub(super) struct Script {
     at: usize,
     /// That statement, while it waits.
     running: Option<Running>,
-    started: Timestamp,
 }
 
 impl Script {
@@ -50,19 +49,23 @@ enum Step {
 
 impl Session {
     /// Query.
-    pub(super) fn query(&mut self, text: &str, engine: &mut Engine, now: Timestamp) {
+    pub(super) fn query(&mut self, text: &str, engine: &mut Engine) {
         self.unnamed_statement = None;
+        self.begin_command();
         match sql::parse_script(text) {
             Ok(statements) => {
+                self.now_active(&statements[0].source, engine);
                 let script = Script {
                     statements,
                     at: 0,
                     running: None,
-                    started: now,
                 };
                 self.work = Work::Script(Box::new(script));
             }
-            Err(error) => self.fail_message(error, false, engine),
+            Err(error) => {
+                self.now_active(&text.into(), engine);
+                self.fail_message(error, false, engine);
+            }
         }
     }
 
@@ -87,6 +90,7 @@ impl Session {
             };
             let last = script.is_last();
             script.at += 1;
+            self.end_command();
             match step {
                 Step::End(end) => {
                     self.commit(*end, Then::Script(script), engine, now);
@@ -106,7 +110,7 @@ impl Session {
                 Step::Empty => backend::empty_query_response(&mut self.output),
             }
         }
-        self.ready();
+        self.ready(engine);
         None
     }
 
@@ -121,6 +125,7 @@ impl Session {
             Some(running) => running,
             None => {
                 self.interrupt()?;
+                self.begin_command();
                 match &statement.command {
                     Command::Empty => return Ok(Step::Empty),
                     Command::Transaction(command) => {
@@ -144,12 +149,13 @@ impl Session {
                 let prepared = sql::prepare(engine, transaction, statement, &[])?;
                 let alone = script.statements.len() == 1;
                 self.refuse_in_block(&statement.command, alone)?;
-                Running::new(prepared, Vec::new(), script.started)
+                Running::new(prepared, Vec::new())
             }
         };
         match self.attempt(&mut running, engine, now) {
             Ok(outcome) => {
                 self.send_result(&running.prepared, &outcome)?;
+                self.interrupt_self(engine)?;
                 Ok(Step::Done(outcome.tag))
             }
             Err(Halt::Wait(wait)) => {

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use super::{Next, Session, Work};
-use crate::engine::{DatabaseId, Engine, SearchPath};
+use crate::engine::{Activity, ActivityState, DatabaseId, Engine, SearchPath};
 use crate::error::{PgError, SqlState};
 use crate::sql::settings::Settings;
-use crate::wire::backend::{self, TransactionStatus};
+use crate::wire::backend;
 use crate::wire::frontend::{self, BadFrame, Opening, Startup};
 
 /// What has been asked for before the startup packet: each may be asked for once.
@@ -20,7 +20,7 @@ pub(super) struct Asked {
 
 impl Session {
     /// Reads one opening. `None` goes on.
-    pub(super) fn open(&mut self, mut asked: Asked, engine: &Engine) -> Option<Next> {
+    pub(super) fn open(&mut self, mut asked: Asked, engine: &mut Engine) -> Option<Next> {
         let opening = match frontend::opening(&mut self.input) {
             Ok(Some(opening)) => opening,
             Ok(None) => {
@@ -75,7 +75,7 @@ impl Session {
         None
     }
 
-    fn start(&mut self, startup: Startup, engine: &Engine) -> Result<(), PgError> {
+    fn start(&mut self, startup: Startup, engine: &mut Engine) -> Result<(), PgError> {
         if startup.major != 3 {
             return Err(unsupported_protocol(startup.major, startup.minor));
         }
@@ -138,10 +138,22 @@ impl Session {
         self.path = self.search_path();
         self.report_settings();
         backend::backend_key_data(&mut self.output, self.pid.0, self.key);
-        backend::ready_for_query(&mut self.output, TransactionStatus::Idle);
         self.let_in = true;
-        self.flush();
-        self.work = Work::Idle;
+        let application_name = Arc::clone(&self.known().application_name);
+        let activity = Activity {
+            database: Arc::clone(&self.database),
+            user: Arc::clone(&self.user),
+            application_name,
+            state: ActivityState::Idle,
+            query: Arc::default(),
+            backend_start: self.now,
+            xact_start: None,
+            query_start: None,
+            state_change: self.now,
+            waiting: None,
+        };
+        engine.begin_session(self.pid, activity);
+        self.ready(engine);
         Ok(())
     }
 }

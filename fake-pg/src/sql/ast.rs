@@ -40,6 +40,8 @@ pub type QualifiedName = Vec<Name>;
 pub struct Statement {
     /// The statement's own text, without the separator.
     pub text: Arc<str>,
+    /// The script it stands in, as the client sent it.
+    pub source: Arc<str>,
     /// What it does.
     pub command: Command,
     /// The highest `$n` that occurs in it.
@@ -148,6 +150,17 @@ pub enum Command {
     Show(Name),
     /// RESET; `all` for RESET ALL.
     Reset(Name),
+    /// LISTEN.
+    Listen(Name),
+    /// UNLISTEN; `None` is all channels.
+    Unlisten(Option<Name>),
+    /// NOTIFY.
+    Notify {
+        /// The channel.
+        channel: Name,
+        /// What is said.
+        payload: Option<Name>,
+    },
     /// DISCARD ALL and its parts.
     Discard(Discard),
     /// DEALLOCATE; `None` is ALL.

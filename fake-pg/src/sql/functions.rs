@@ -5,6 +5,7 @@
 //! What the entries do is in the files of this folder.
 
 mod embedded;
+mod backends;
 mod json;
 mod math;
 mod operators;
@@ -65,7 +66,7 @@ impl Function {
     /// Whether calling it changes anything, or may give something else the next
     /// time: then it is called for whole rows only.
     pub(crate) fn is_volatile(&self) -> bool {
-        const VOLATILE: [&str; 8] = [
+        const VOLATILE: &[&str] = &[
             "nextval",
             "setval",
             "currval",
@@ -74,6 +75,12 @@ impl Function {
             "pg_sleep",
             "set_config",
             "pg_logical_emit_message",
+            "pg_notify",
+            "pg_cancel_backend",
+            "pg_terminate_backend",
+            "pg_isolation_test_session_is_blocked",
+            "pg_blocking_pids",
+            "pg_notification_queue_usage",
         ];
         VOLATILE.contains(&self.name) || self.name.contains("advisory")
     }
@@ -141,6 +148,7 @@ const fn variadic(
 const TABLES: &[&[Function]] = &[
     system::FUNCTIONS,
     system::LOCKS,
+    backends::FUNCTIONS,
     times::FUNCTIONS,
     strings::FUNCTIONS,
     math::FUNCTIONS,

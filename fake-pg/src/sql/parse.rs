@@ -39,6 +39,7 @@ pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
         }
         return Err(tree.syntax_error(offset));
     }
+    let source: Arc<str> = text.into();
     let root = parsed.tree();
     let mut statements = Vec::new();
     for node in root.syntax().children() {
@@ -55,6 +56,7 @@ pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
         }
         statements.push(Statement {
             text: own.into(),
+            source: source.clone(),
             params: tree.params(),
             command,
         });
@@ -65,6 +67,7 @@ pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
         }
         statements.push(Statement {
             text: "".into(),
+            source: source.clone(),
             command: Command::Empty,
             params: 0,
         });

@@ -310,6 +310,11 @@ impl Settings {
         self.time("idle_in_transaction_session_timeout")
     }
 
+    /// `idle_session_timeout`, if any.
+    pub fn idle_session_timeout(&self) -> Option<Duration> {
+        self.time("idle_session_timeout")
+    }
+
     /// `deadlock_timeout`.
     pub fn deadlock_timeout(&self) -> Duration {
         self.time("deadlock_timeout").unwrap_or_default()

@@ -196,7 +196,10 @@ fn what_is_lacking_fails_and_is_named() {
     let mut client = Client::new();
     for (sql, construct) in [
         ("select gen_random_uuid()", "the function gen_random_uuid"),
-        ("select pg_notify('a', 'b')", "the function pg_notify"),
+        (
+            "select pg_export_snapshot()",
+            "the function pg_export_snapshot",
+        ),
         ("select row_number() over ()", "window functions"),
         ("select 1.5", "type numeric"),
         ("select 1 + 1.5", "type numeric"),

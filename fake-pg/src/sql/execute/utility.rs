@@ -61,6 +61,19 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             context.settings.set(name, value.as_deref(), *local)?;
             "SET"
         }
+        Command::Listen(channel) => {
+            context.exec.listen(context.database, channel)?;
+            "LISTEN"
+        }
+        Command::Unlisten(channel) => {
+            context.exec.unlisten(context.database, channel.as_ref())?;
+            "UNLISTEN"
+        }
+        Command::Notify { channel, payload } => {
+            let payload = payload.as_deref().unwrap_or("");
+            context.exec.notify(context.database, channel, payload)?;
+            "NOTIFY"
+        }
         Command::Reset(name) if &**name == "all" => {
             context.settings.reset_all();
             "RESET"

@@ -85,9 +85,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(namespace.map_or(Datum::Null, |namespace| Datum::Text(namespace.name.clone())))
         },
     ),
-    strict("pg_backend_pid", &[], Returns::Is(Int4), |context, _| {
-        Ok(Datum::Int4(context.exec.tx.pid.0))
-    }),
     strict("pg_is_in_recovery", &[], Returns::Is(Bool), |_, _| {
         Ok(Datum::Bool(false))
     }),
@@ -181,18 +178,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[],
         Returns::Is(Void),
         |context, _| context.exec.advisory_unlock_all().map(|()| Datum::Void),
-    ),
-    strict(
-        "pg_blocking_pids",
-        &[Is(Int4)],
-        Returns::Is(Type::Int4Array),
-        |context, args| {
-            let pid = crate::engine::Pid(args[0].as_i64().unwrap_or(0) as i32);
-            let pids = context.exec.engine.blocking_pids(pid);
-            Ok(Datum::Array(
-                pids.into_iter().map(|pid| Datum::Int4(pid.0)).collect(),
-            ))
-        },
     ),
 ];
 

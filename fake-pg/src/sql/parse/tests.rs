@@ -112,7 +112,7 @@ fn a_script_is_cut_into_statements() {
 fn what_is_lacking_is_named() {
     for (sql, construct) in [
         ("create type x as enum ('a')", "CREATE TYPE"),
-        ("listen a", "LISTEN"),
+        ("refresh materialized view a", "REFRESH MATERIALIZED VIEW"),
         ("copy t from stdin", "COPY"),
         ("create table t (a int references b (c))", "foreign keys"),
         ("set constraints all deferred", "SET CONSTRAINTS"),

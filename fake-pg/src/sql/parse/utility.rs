@@ -58,6 +58,20 @@ pub(super) fn command(_tree: &Tree<'_>, node: &SyntaxNode) -> Command {
                 None => Discard::All,
             },
         ),
+        K::LISTEN => match child_name(node, K::CHANNEL) {
+            Some(channel) => Command::Listen(channel),
+            None => unsupported(node),
+        },
+        K::UNLISTEN => Command::Unlisten(
+            child_of(node, &[K::CHANNEL_REF, K::CHANNEL]).map(|channel| name(&channel)),
+        ),
+        K::NOTIFY => match child_name(node, K::CHANNEL_REF) {
+            Some(channel) => Command::Notify {
+                channel,
+                payload: string(node),
+            },
+            None => unsupported(node),
+        },
         K::DEALLOCATE => Command::Deallocate(child_name(node, K::PREPARED_STATEMENT_REF)),
         _ => unsupported(node),
     }

@@ -1,0 +1,143 @@
+//! Sessions about each other: signals, who waits for whom, LISTEN and NOTIFY.
+
+use std::time::Duration;
+
+use super::{Arg, Function, Returns, lenient, set, strict};
+use crate::engine::{Halt, Pid, Signal};
+use crate::error::{PgError, SqlState};
+use crate::sql::face::Context;
+use crate::types::{Datum, Type};
+
+use Arg::Is;
+use Type::{Bool, Float8, Int4, Int4Array, Int8, Text, Void};
+
+type Answer = Result<Datum, Halt>;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    strict("pg_backend_pid", &[], Returns::Is(Int4), |context, _| {
+        Ok(Datum::Int4(context.exec.tx.pid.0))
+    }),
+    strict(
+        "pg_cancel_backend",
+        &[Is(Int4)],
+        Returns::Is(Bool),
+        |context, args| signal(context, pid(&args[0]), Signal::Cancel).map(Datum::Bool),
+    ),
+    strict(
+        "pg_terminate_backend",
+        &[Is(Int4)],
+        Returns::Is(Bool),
+        |context, args| signal(context, pid(&args[0]), Signal::Terminate).map(Datum::Bool),
+    ),
+    strict(
+        "pg_terminate_backend",
+        &[Is(Int4), Is(Int8)],
+        Returns::Is(Bool),
+        terminate_and_wait,
+    ),
+    strict(
+        "pg_blocking_pids",
+        &[Is(Int4)],
+        Returns::Is(Int4Array),
+        |context, args| {
+            let pid = pid(&args[0]);
+            context.exec.datum(|exec| {
+                let pids = exec.engine.blocking_pids(pid).into_iter();
+                Ok(Datum::Array(pids.map(|pid| Datum::Int4(pid.0)).collect()))
+            })
+        },
+    ),
+    strict(
+        "pg_isolation_test_session_is_blocked",
+        &[Is(Int4), Is(Int4Array)],
+        Returns::Is(Bool),
+        is_blocked,
+    ),
+    lenient(
+        "pg_notify",
+        &[Is(Text), Is(Text)],
+        Returns::Is(Void),
+        |context, args| {
+            let text = |place: usize| args[place].as_str().unwrap_or("");
+            context.exec.notify(context.database, text(0), text(1))?;
+            Ok(Datum::Void)
+        },
+    ),
+    set(
+        "pg_listening_channels",
+        &[],
+        Returns::Is(Text),
+        |context, _| {
+            context.exec.datum(|exec| {
+                let channels = exec.engine.listening_channels(exec.tx.pid).iter();
+                Ok(Datum::Array(
+                    channels.map(|channel| Datum::text(&**channel)).collect(),
+                ))
+            })
+        },
+    ),
+    strict(
+        "pg_notification_queue_usage",
+        &[],
+        Returns::Is(Float8),
+        |context, _| {
+            let usage = |exec: &mut crate::engine::Exec<'_>| exec.engine.notification_queue_usage();
+            context.exec.datum(|exec| Ok(Datum::Float8(usage(exec))))
+        },
+    ),
+];
+
+fn pid(datum: &Datum) -> Pid {
+    Pid(datum.as_i64().unwrap_or(0) as i32)
+}
+
+/// Sends a signal; a warning if there is nobody to receive it (`pg_signal_backend`).
+fn signal(context: &mut Context<'_>, pid: Pid, signal: Signal) -> Result<bool, Halt> {
+    let sent = context.exec.datum(|exec| {
+        let sent = exec.engine.send_signal(pid, signal);
+        if !sent {
+            let message = format!("PID {pid} is not a PostgreSQL backend process");
+            let warning = PgError::warning(SqlState::WARNING, message);
+            exec.journal.notices.push(warning);
+        }
+        Ok(Datum::Bool(sent))
+    })?;
+    Ok(sent == Datum::Bool(true))
+}
+
+fn terminate_and_wait(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let (victim, patience) = (pid(&args[0]), args[1].as_i64().unwrap_or(0));
+    let Ok(patience) = u64::try_from(patience) else {
+        return Err(PgError::new(
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            "\"timeout\" must not be negative",
+        )
+        .into());
+    };
+    let sent = signal(context, victim, Signal::Terminate)?;
+    if !sent || patience == 0 {
+        return Ok(Datum::Bool(sent));
+    }
+    let gone = context
+        .exec
+        .wait_until_gone(victim, Duration::from_millis(patience))?;
+    if !gone {
+        let message =
+            format!("backend with PID {victim} did not terminate within {patience} milliseconds");
+        let warning = PgError::warning(SqlState::WARNING, message);
+        context.exec.notice(warning);
+    }
+    Ok(Datum::Bool(gone))
+}
+
+fn is_blocked(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let (blocked, by) = (pid(&args[0]), &args[1]);
+    context.exec.datum(|exec| {
+        let blockers = exec.engine.blocking_pids(blocked);
+        let Datum::Array(by) = by else {
+            return Ok(Datum::Bool(false));
+        };
+        let interesting = |other: &Pid| by.iter().any(|datum| pid(datum) == *other);
+        Ok(Datum::Bool(blockers.iter().any(interesting)))
+    })
+}
