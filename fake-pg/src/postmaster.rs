@@ -183,16 +183,33 @@ impl Postmaster {
 
     /// All sessions that were let in, by pid.
     pub fn sessions(&self) -> Vec<SessionState> {
-        let let_in = self.backends.iter().filter(|(_, b)| b.session.is_let_in());
-        let_in
-            .map(|(&pid, backend)| SessionState {
-                pid,
-                in_transaction: backend.session.in_transaction(),
-                waiting: backend.session.is_waiting(),
-                session_locks: self.engine.session_locks(pid).len(),
-                application_name: backend.session.application_name().to_string(),
-            })
-            .collect()
+        let pids = self.backends.keys();
+        pids.filter_map(|&pid| self.session(pid)).collect()
+    }
+
+    /// A session, if it was let in.
+    pub fn session(&self, pid: Pid) -> Option<SessionState> {
+        let backend = self.backends.get(&pid).filter(|_| self.is_let_in(pid))?;
+        Some(SessionState {
+            pid,
+            in_transaction: backend.session.in_transaction(),
+            waiting: backend.session.is_waiting(),
+            session_locks: self.engine.session_locks(pid).len(),
+            application_name: backend.session.application_name().to_string(),
+        })
+    }
+
+    /// Whether a session got past its startup packet.
+    pub fn is_let_in(&self, pid: Pid) -> bool {
+        let backend = self.backends.get(&pid);
+        backend.is_some_and(|backend| backend.session.is_let_in())
+    }
+
+    /// Has a session look again whether what it waits for has come.
+    pub fn wake(&self, pid: Pid) {
+        if let Some(backend) = self.backends.get(&pid) {
+            backend.bell.notify_one();
+        }
     }
 
     /// Lets a connection in, unless the server is down.

@@ -10,6 +10,7 @@ mod exit;
 mod nearest;
 mod progress;
 mod render;
+mod servers;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -65,6 +66,7 @@ impl Shell<'_> {
                 Ok(scenario) => self.replay(&cli, args, scenario),
                 Err(complaint) => return self.complain(&complaint, Exit::Usage),
             },
+            Some(Command::Serve(serve)) => self.serve(&cli, serve),
         };
         match done {
             Ok(exit) => exit,

@@ -15,6 +15,8 @@ pub mod replay;
 pub mod explore;
 pub mod report;
 mod check;
+mod live;
+pub mod serve;
 pub mod cli;
 
 pub use check::check;

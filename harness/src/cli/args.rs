@@ -35,6 +35,8 @@ Examples:
   midcommit check tokio_timeout --depth 2 --cases 1000 --seed 7
   midcommit replay tokio_timeout kill@worker.after-commit.1+1
   midcommit replay tokio_timeout --plan lost.plan --format json
+  midcommit serve --schema schema.sql               the simulated server, for programs in any language
+  midcommit proxy --to 127.0.0.1:5432               the same faults in front of a real server
 
 Exit codes:
   0   every promise held; in the catalogue: every verdict is declared
@@ -51,6 +53,55 @@ pub(super) enum Command {
     Check(Check),
     /// Run one plan, and show its history.
     Replay(Replay),
+    /// Be the simulated server on a real port, for programs in any language.
+    ///
+    /// It keeps everything in memory, and forgets it when it ends. Faults are armed by SQL.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  midcommit serve                                   on 127.0.0.1:5432, without tables
+  midcommit serve --listen 127.0.0.1:0 --schema schema.sql
+
+Faults, by SQL on any connection that commits by itself:
+  select midcommit.arm('commit flushed: rst');      the next COMMIT is durable, and its client is cut off
+  select midcommit.arm('commit flushed: pause', application_name => 'worker');
+  select midcommit.wait('flushed', timeout => '5s');
+  select midcommit.resume();
+  select * from midcommit.commits;                  what has become of each COMMIT
+  select * from midcommit.faults;
+  select midcommit.assert_fired();                  fails if a fault has not struck
+  select midcommit.disarm();  select midcommit.reset();
+
+Points:  received deferred interrupts-held inserted flushed clog replicated visible unlocked notified
+         completed ready, and request+N, reply+N: after so many bytes
+Actions: rst, fin, silence, delay 700ms, pause, crash, sqlstate 40001, cancel, terminate
+
+It ends at SIGINT or SIGTERM, with 0.";
+
+/// Where a server or a proxy listens.
+#[derive(Debug, Args)]
+pub(super) struct Listen {
+    /// Where to listen; port 0 is any that is free.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5432")]
+    pub(super) listen: String,
+    /// Let other machines connect: by default only loopback addresses are taken.
+    #[arg(long)]
+    pub(super) allow_remote: bool,
+    /// How many clients may be connected at a time.
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = at_least_one)]
+    pub(super) max_connections: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) listen: Listen,
+    /// A script to run before anybody connects: tables, and rows.
+    #[arg(long, value_name = "FILE")]
+    pub(super) schema: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

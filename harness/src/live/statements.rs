@@ -1,0 +1,440 @@
+//! What a client's messages come to: which of them commit, and which are for us.
+//!
+//! Reads only as much SQL as that takes: where statements begin, and names outside of literals and
+//! comments. What a statement means is the server's business.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf, BytesMut};
+
+/// What is known of a statement, or of several in one message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// It names the schema `midcommit`.
+    pub(crate) ours: bool,
+    /// It is, or contains, a COMMIT.
+    pub(crate) commits: bool,
+    /// Outside a block its end commits something.
+    pub(crate) writes: bool,
+    /// It drops prepared statements.
+    pub(crate) discards: bool,
+    /// Something is run; a message that only prepares runs nothing.
+    pub(crate) runs: bool,
+}
+
+impl Kind {
+    /// Both.
+    pub(crate) fn and(self, other: Kind) -> Kind {
+        Kind {
+            ours: self.ours || other.ours,
+            commits: self.commits || other.commits,
+            writes: self.writes || other.writes,
+            discards: self.discards || other.discards,
+            runs: self.runs || other.runs,
+        }
+    }
+
+    fn prepared(self) -> Kind {
+        Kind {
+            ours: self.ours,
+            ..Kind::default()
+        }
+    }
+}
+
+/// The prepared statements and portals of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Statements {
+    statements: BTreeMap<Vec<u8>, Kind>,
+    portals: BTreeMap<Vec<u8>, Kind>,
+}
+
+impl Statements {
+    /// What one message of a client does.
+    pub(crate) fn message(&mut self, tag: u8, body: &[u8]) -> Kind {
+        let name = until_nul(body);
+        let rest = body.get(name.len() + 1..).unwrap_or_default();
+        match tag {
+            b'Q' => {
+                let kind = read(name);
+                if kind.discards {
+                    self.statements.clear();
+                }
+                kind
+            }
+            b'P' => {
+                let kind = read(until_nul(rest));
+                // Most statements need not be remembered.
+                match kind.prepared() == Kind::default() && !kind.commits && !kind.writes {
+                    true => self.statements.remove(name),
+                    false => self.statements.insert(name.to_vec(), kind),
+                };
+                kind.prepared()
+            }
+            b'B' => {
+                let statement = self.statements.get(until_nul(rest)).copied();
+                match statement {
+                    Some(kind) => self.portals.insert(name.to_vec(), kind),
+                    None => self.portals.remove(name),
+                };
+                statement.unwrap_or_default().prepared()
+            }
+            b'E' => {
+                let kind = self.portals.get(name).copied().unwrap_or_default();
+                Kind { runs: true, ..kind }
+            }
+            b'D' | b'C' if !body.is_empty() => {
+                let (letter, name) = (body[0], until_nul(&body[1..]));
+                let known = match letter {
+                    b'S' => &mut self.statements,
+                    _ => &mut self.portals,
+                };
+                let kind = match tag {
+                    b'C' => known.remove(name),
+                    _ => known.get(name).copied(),
+                };
+                kind.unwrap_or_default().prepared()
+            }
+            _ => Kind::default(),
+        }
+    }
+}
+
+/// Cuts a stream into messages as it passes.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    pending: BytesMut,
+}
+
+/// Longer messages than this hold no COMMIT, and are not looked into.
+const LOOKED_INTO_MAX: usize = 1 << 16;
+
+impl Frames {
+    /// Takes in bytes, and hands on each message that is complete by then: its tag, its body, and
+    /// where among these bytes it begins; before them, where it began earlier.
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut message: impl FnMut(u8, &[u8], isize)) {
+        let mut at = -(self.pending.len() as isize);
+        self.pending.extend_from_slice(bytes);
+        while let Some(header) = self.pending.get(..5) {
+            let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
+            let length = length.max(4) + 1;
+            if self.pending.len() < length {
+                if self.pending.len() > LOOKED_INTO_MAX {
+                    // Only its length matters: what is missing is passed over by and by.
+                    let have = self.pending.len();
+                    let left = length - have;
+                    self.pending.clear();
+                    self.skip(left);
+                }
+                return;
+            }
+            message(self.pending[0], &self.pending[5..length], at);
+            self.pending.advance(length);
+            at += length as isize;
+        }
+    }
+
+    /// Stands in for the rest of a long message: a message of a kind nobody knows.
+    fn skip(&mut self, left: usize) {
+        // A header of five bytes is taken as read.
+        let length = (left + 4) as u32;
+        self.pending.extend_from_slice(&[0]);
+        self.pending.extend_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// The bytes up to the first NUL, or all of them.
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|&byte| byte == 0);
+    &bytes[..end.unwrap_or(bytes.len())]
+}
+
+/// What a script does.
+pub(crate) fn read(sql: &[u8]) -> Kind {
+    let mut kind = Kind::default();
+    let mut words = Words { rest: sql };
+    // The words of the statement at hand: its first two.
+    let (mut first, mut second): (&[u8], &[u8]) = (b"", b"");
+    let mut last: &[u8] = b"";
+    let mut modifies = false;
+    let mut in_block = false;
+    loop {
+        let token = words.next();
+        match token {
+            Some(Token::Word(word)) => {
+                if first.is_empty() {
+                    first = word;
+                } else if second.is_empty() {
+                    second = word;
+                }
+                modifies |= is_any(word, &["insert", "update", "delete", "merge"]);
+                last = word;
+            }
+            Some(Token::Dot) => kind.ours |= last.eq_ignore_ascii_case(b"midcommit"),
+            Some(Token::Other) => last = b"",
+            Some(Token::End) | None => {
+                if !first.is_empty() {
+                    let mut own = of_statement(first, second, modifies);
+                    own.writes &= !in_block;
+                    kind = kind.and(own);
+                    in_block = match () {
+                        () if is_any(first, &["begin", "start"]) => {
+                            // It takes what came before it into its block.
+                            kind.writes = false;
+                            true
+                        }
+                        () if is_any(first, &["commit", "end", "abort"]) => false,
+                        // ROLLBACK TO ends nothing.
+                        () => {
+                            in_block && !(is_any(first, &["rollback"]) && !is_any(second, &["to"]))
+                        }
+                    };
+                }
+                (first, second, last, modifies) = (b"", b"", b"", false);
+                if token.is_none() {
+                    return kind;
+                }
+            }
+        }
+    }
+}
+
+fn of_statement(first: &[u8], second: &[u8], modifies: bool) -> Kind {
+    let prepared = is_any(second, &["prepared"]);
+    Kind {
+        ours: false,
+        commits: is_any(first, &["commit", "end"]),
+        writes: match modifies {
+            true => is_any(
+                first,
+                &["insert", "update", "delete", "merge", "with", "explain"],
+            ),
+            false => is_any(
+                first,
+                &[
+                    "create", "drop", "alter", "truncate", "call", "do", "execute", "grant",
+                    "revoke", "comment", "refresh", "notify",
+                ],
+            ),
+        } && !prepared,
+        discards: is_any(first, &["discard", "deallocate"]),
+        runs: true,
+    }
+}
+
+fn is_any(word: &[u8], known: &[&str]) -> bool {
+    known
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// As much of a lexer as it takes to tell names from what only looks like them.
+struct Words<'s> {
+    rest: &'s [u8],
+}
+
+enum Token<'s> {
+    /// A name, or the text of a quoted one.
+    Word(&'s [u8]),
+    Dot,
+    End,
+    Other,
+}
+
+impl<'s> Words<'s> {
+    fn take(&mut self, length: usize) -> &'s [u8] {
+        let (taken, rest) = self.rest.split_at(length.min(self.rest.len()));
+        self.rest = rest;
+        taken
+    }
+
+    fn next(&mut self) -> Option<Token<'s>> {
+        loop {
+            let first = *self.rest.first()?;
+            match first {
+                _ if first.is_ascii_whitespace() => {
+                    self.take(1);
+                }
+                b'-' if self.rest.starts_with(b"--") => {
+                    let end = self.rest.iter().position(|&byte| byte == b'\n');
+                    self.take(end.unwrap_or(self.rest.len()));
+                }
+                b'/' if self.rest.starts_with(b"/*") => self.comment(),
+                b'\'' => {
+                    self.quoted(b'\'', false);
+                    return Some(Token::Other);
+                }
+                b'"' => return Some(Token::Word(self.quoted(b'"', false))),
+                b'$' => {
+                    self.dollar();
+                    return Some(Token::Other);
+                }
+                b';' => {
+                    self.take(1);
+                    return Some(Token::End);
+                }
+                b'.' => {
+                    self.take(1);
+                    return Some(Token::Dot);
+                }
+                _ if is_name(first) => {
+                    let end = self.rest.iter().position(|&byte| !is_name(byte));
+                    let word = self.take(end.unwrap_or(self.rest.len()));
+                    if word.eq_ignore_ascii_case(b"e") && self.rest.first() == Some(&b'\'') {
+                        self.quoted(b'\'', true);
+                        return Some(Token::Other);
+                    }
+                    return Some(Token::Word(word));
+                }
+                _ => {
+                    self.take(1);
+                    return Some(Token::Other);
+                }
+            }
+        }
+    }
+
+    /// Comments nest.
+    fn comment(&mut self) {
+        let mut depth = 0;
+        loop {
+            if self.rest.starts_with(b"/*") {
+                depth += 1;
+                self.take(2);
+            } else if self.rest.starts_with(b"*/") {
+                depth -= 1;
+                self.take(2);
+            } else if self.take(1).is_empty() {
+                return;
+            }
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+
+    /// What is between quotes; a doubled quote is part of it.
+    fn quoted(&mut self, quote: u8, escapes: bool) -> &'s [u8] {
+        self.take(1);
+        let text = self.rest;
+        let mut length = 0;
+        while let Some(&byte) = self.rest.first() {
+            if byte == quote && self.rest.get(1) == Some(&quote) || escapes && byte == b'\\' {
+                length += self.take(2).len();
+                continue;
+            }
+            self.take(1);
+            if byte == quote {
+                break;
+            }
+            length += 1;
+        }
+        &text[..length]
+    }
+
+    /// `$1`, or a dollar-quoted text.
+    fn dollar(&mut self) {
+        let tag = self.rest[1..]
+            .iter()
+            .position(|&byte| byte == b'$' || !is_name(byte));
+        let tag = match tag {
+            Some(end) if self.rest[end + 1] == b'$' && !self.rest[1].is_ascii_digit() => {
+                self.take(end + 2)
+            }
+            _ => {
+                self.take(1);
+                return;
+            }
+        };
+        let end = self.rest.windows(tag.len()).position(|part| part == tag);
+        self.take(end.map_or(self.rest.len(), |end| end + tag.len()));
+    }
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(kind: Kind) -> String {
+        let words = [
+            (kind.ours, "ours"),
+            (kind.commits, "commits"),
+            (kind.writes, "writes"),
+            (kind.discards, "discards"),
+        ];
+        let words: Vec<&str> = words
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, w)| *w)
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_script_is_known_by_the_words_its_statements_begin_with() {
+        for (sql, expected) in [
+            ("COMMIT", "commits"),
+            (" /* a /* b */ */ end -- commit", "commits"),
+            ("commit prepared 'g'", "commits"),
+            ("begin; insert into t values (1); commit", "commits"),
+            (
+                "select 'commit; midcommit.arm', $$commit; midcommit.x$$, $1",
+                "",
+            ),
+            ("select midcommit.arm('commit flushed: rst')", "ours"),
+            ("select * from \"midcommit\" . commits", "ours"),
+            ("select 1 as midcommit", ""),
+            (
+                "with x as (delete from t returning *) select * from x",
+                "writes",
+            ),
+            ("with x as (select 1) select * from x", ""),
+            (
+                "select $q$;commit;$q$; update t set a = 'x''; commit'",
+                "writes",
+            ),
+            ("select E'\\'; commit'", ""),
+            ("discard all", "discards"),
+            ("rollback", ""),
+            ("begin; insert into t values (1)", ""),
+            ("begin; insert into t values (1); rollback", ""),
+            ("insert into t values (1); rollback to s", "writes"),
+            ("select '", ""),
+            ("", ""),
+        ] {
+            assert_eq!(shown(read(sql.as_bytes())), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_portal_does_what_its_statement_says() {
+        let mut statements = Statements::default();
+        assert_eq!(shown(statements.message(b'P', b"s1\0commit\0\0\0")), "");
+        assert_eq!(shown(statements.message(b'B', b"p\0s1\0\0\0\0\0\0\0")), "");
+        assert_eq!(shown(statements.message(b'E', b"p\0\0\0\0\0")), "commits");
+        statements.message(b'P', b"s1\0select 1\0\0\0");
+        statements.message(b'B', b"p\0s1\0\0\0\0\0\0\0");
+        assert_eq!(shown(statements.message(b'E', b"p\0\0\0\0\0")), "");
+    }
+
+    #[test]
+    fn messages_are_found_wherever_the_stream_is_cut() {
+        let mut long = vec![b'd'];
+        long.extend_from_slice(&200_004u32.to_be_bytes());
+        long.resize(200_005, 7);
+        let stream = [b"Q\0\0\0\x0bCOMMIT\0", &long[..], b"S\0\0\0\x04"].concat();
+        for chunk in [1, 3, 1000, stream.len()] {
+            let mut frames = Frames::default();
+            let mut seen = Vec::new();
+            for (index, bytes) in stream.chunks(chunk).enumerate() {
+                let begin = (index * chunk) as isize;
+                frames.feed(bytes, |tag, _, at| seen.push((tag, begin + at)));
+            }
+            assert_eq!((seen[0], seen.last()), ((b'Q', 0), Some(&(b'S', 200_017))));
+        }
+    }
+}

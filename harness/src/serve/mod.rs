@@ -1,0 +1,215 @@
+//! The simulated server on a real port: `midcommit serve`.
+//!
+//! One thread, real time, stock clients. Faults come by SQL; `hook` strikes them at the points of a
+//! COMMIT, `wire` at the bytes of a request, and `live` knows what is armed. After a crash the
+//! server recovers, and listens on.
+//!
+//! In reading order:
+
+mod schema;
+mod hook;
+mod wire;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fake_pg::connection;
+use fake_pg::engine::{Engine, Pid};
+use fake_pg::postmaster::Postmaster;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::live::desk::Desk;
+use crate::live::fault::Sight;
+use crate::live::link::Link;
+use crate::live::listen::{Clock, bind};
+use crate::plan::Cut;
+use hook::Hook;
+use wire::Wire;
+
+pub(crate) use crate::live::listen::{make_room, signalled};
+
+/// How long a session may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How long to rest when no connection can be accepted.
+const REST: Duration = Duration::from_millis(50);
+
+/// How a server is to be set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen: `127.0.0.1:5432`; port 0 is any that is free.
+    pub listen: String,
+    /// Whether other machines may connect.
+    pub allow_remote: bool,
+    /// A script that is run before anybody connects.
+    pub schema: Option<PathBuf>,
+    /// How many may be connected.
+    pub connections_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            listen: "127.0.0.1:0".to_owned(),
+            allow_remote: false,
+            schema: None,
+            connections_max: 2000,
+        }
+    }
+}
+
+/// A server that listens, and has not accepted anybody yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    postmaster: Rc<RefCell<Postmaster>>,
+    desk: Arc<Desk>,
+    clock: Clock,
+    crashed: Rc<Notify>,
+}
+
+impl Server {
+    /// Loads the schema and begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be done, and what could be instead.
+    pub async fn start(options: &Options) -> Result<Server, String> {
+        let mut engine = Engine::new();
+        if let Some(file) = &options.schema {
+            schema::load(&mut engine, file)?;
+        }
+        let desk = Arc::new(Desk::new(Sight::Server));
+        engine.embed(desk.clone());
+        let listener = bind(&options.listen, options.allow_remote).await?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let clock = Clock::start();
+        let crashed = Rc::new(Notify::new());
+        let hook = Hook {
+            desk: desk.clone(),
+            clock,
+            crashed: crashed.clone(),
+        };
+        let mut postmaster = Postmaster::new(engine, Box::new(hook), Box::new(move || clock.now()));
+        postmaster.set_connections_max(options.connections_max);
+        Ok(Server {
+            listener,
+            address,
+            postmaster: Rc::new(RefCell::new(postmaster)),
+            desk,
+            clock,
+            crashed,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` comes to an end; then tells all sessions, and ends them. Runs on a
+    /// `LocalSet`. `tell` hears of what no client is told.
+    pub async fn run(self, stop: impl Future<Output = ()>, mut tell: impl FnMut(&str)) {
+        let mut sessions = JoinSet::new();
+        let mut resting = false;
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = self.crashed.notified() => self.recover(&mut sessions, &mut tell).await,
+                Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        tell(&format!("a session ended in a panic, which is a bug: {error}"));
+                    }
+                }
+                accepted = self.listener.accept() => match accepted {
+                    Ok((tcp, _)) => {
+                        resting = false;
+                        sessions.spawn_local(self.session(tcp));
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut resting, true) {
+                            tell(&format!("cannot accept a connection: {error}; trying again"));
+                        }
+                        tokio::time::sleep(REST).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        self.desk.resume_all();
+        self.postmaster.borrow_mut().terminate_all();
+        let farewell = async { while sessions.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+
+    /// One client, from its first byte to its last.
+    fn session(&self, tcp: TcpStream) -> impl Future<Output = ()> + use<> {
+        let (postmaster, desk) = (self.postmaster.clone(), self.desk.clone());
+        let clock = self.clock;
+        async move {
+            // A small answer that waits for company would wait for long.
+            let _ = tcp.set_nodelay(true);
+            let link = Link::new(tcp);
+            // Pids are counted in the order in which sessions begin, and this one begins now.
+            let pid = postmaster.borrow().next_pid();
+            desk.connect(pid, link.clone());
+            let _leave = Leave {
+                desk: desk.clone(),
+                pid,
+            };
+            let wire = Wire::new(link, pid, desk, postmaster.clone(), clock);
+            connection::serve(postmaster, wire).await;
+        }
+    }
+
+    /// What a crash leaves: every connection is reset, and the engine is what its WAL says.
+    async fn recover(&self, sessions: &mut JoinSet<()>, tell: &mut impl FnMut(&str)) {
+        for link in self.desk.links() {
+            link.cut(Cut::Rst);
+        }
+        sessions.abort_all();
+        while sessions.join_next().await.is_some() {}
+        let recovery = self.postmaster.borrow_mut().crash();
+        let numbers = |numbers: &[fake_pg::engine::CommitNumber]| -> Vec<u64> {
+            numbers.iter().map(|number| number.0).collect()
+        };
+        let (lost, completed) = (numbers(&recovery.lost), numbers(&recovery.completed));
+        self.desk.recovered(&lost, &completed, self.clock.now());
+        tell(&format!(
+            "crashed and recovered: {} commits lost, {} completed",
+            lost.len(),
+            completed.len()
+        ));
+    }
+}
+
+/// Strikes a connection off the desk, however it ends.
+struct Leave {
+    desk: Arc<Desk>,
+    pid: Pid,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.desk.disconnect(self.pid);
+    }
+}
+
+/// Runs a server for as long as the process lives: what `midcommit serve` does.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(tokio::task::LocalSet::new().block_on(&runtime, work))
+}
