@@ -59,8 +59,13 @@ impl Fake {
             let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
             options.push_str(&format!(" -c {name}={value}"));
         }
+        let mut engine = Engine::default();
+        // The database that every script runs in.
+        engine
+            .load("create database script")
+            .expect("a fresh server makes a database");
         Fake {
-            engine: Engine::default(),
+            engine,
             now: BIRTH,
             clients: BTreeMap::new(),
             pids: 1_000_000,
