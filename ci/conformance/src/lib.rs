@@ -82,3 +82,5 @@ pub mod server;
 pub mod real;
 pub mod divergences;
 pub mod check;
+pub mod program;
+pub mod random;

@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand};
 use conformance::check::{check, compare};
 use conformance::divergences::Divergences;
 use conformance::host::run;
+use conformance::program::FEATURES;
+use conformance::random::{Plan, compare as compare_programs};
 use conformance::real::Real;
 use conformance::script::{self, Script};
 
@@ -36,6 +38,24 @@ enum Command {
         #[arg(default_value = "")]
         filter: String,
     },
+    /// Runs random programs on fake-pg and on a real server, and compares.
+    Random {
+        /// How many.
+        #[arg(long, default_value_t = 500)]
+        programs: usize,
+        /// Where they come from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The number of the first, to repeat one.
+        #[arg(long, default_value_t = 0)]
+        first: usize,
+        /// Stop after so many differences.
+        #[arg(long, default_value_t = 5)]
+        differences: usize,
+        /// Use these features only, with commas between them.
+        #[arg(long, value_delimiter = ',')]
+        features: Vec<String>,
+    },
     /// Counts scripts, steps and divergences, and prints the last.
     List,
 }
@@ -47,6 +67,25 @@ fn main() -> ExitCode {
             script::save(script, replies).map_err(|error| format!("{}: {error}\n", script.name))
         }),
         Command::Verify { filter } => recorded(&filter, compare),
+        Command::Random {
+            programs,
+            seed,
+            first,
+            differences,
+            features,
+        } => {
+            let features: Vec<&str> = match features.is_empty() {
+                true => FEATURES.to_vec(),
+                false => features.iter().map(String::as_str).collect(),
+            };
+            random(&Plan {
+                seed,
+                first,
+                programs,
+                differences,
+                features: &features,
+            })
+        }
         Command::List => list(),
     };
     match done {
@@ -106,6 +145,20 @@ fn summary(
         results.len()
     ));
     Err(text)
+}
+
+fn random(plan: &Plan<'_>) -> Result<String, String> {
+    println!("seed {}, {} programs", plan.seed, plan.programs);
+    let (mix, differences) = compare_programs(plan, |number, mix| {
+        if number % 500 == 0 && number > plan.first {
+            eprintln!("program {number}: {} steps so far", mix.steps);
+        }
+    })?;
+    println!("{mix}");
+    match differences.is_empty() {
+        true => Ok("no difference".into()),
+        false => Err(differences.join("\n")),
+    }
 }
 
 fn list() -> Result<String, String> {

@@ -25,6 +25,8 @@ use crate::server::{Server, Stop, now, today, within};
 
 /// How long somebody waits before it counts: several times `deadlock_timeout`.
 const LOCK_WAIT: Duration = Duration::from_millis(30);
+/// The same when in a hurry.
+const LOCK_WAIT_HASTY: Duration = Duration::from_millis(18);
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// The database that a script runs in.
@@ -34,9 +36,13 @@ const DATABASE: &str = "script";
 pub struct Real {
     server: Server,
     control: Option<Control>,
+    /// The same in the database of scripts.
+    inside: Option<Control>,
     sessions: BTreeMap<String, Session>,
     /// How long somebody waits before it counts.
-    pub lock_wait: Duration,
+    lock_wait: Duration,
+    /// Believes replies where they tell all.
+    hasty: bool,
 }
 
 struct Session {
@@ -45,6 +51,13 @@ struct Session {
     pid: Option<i32>,
     key: i32,
     replies: BytesMut,
+    /// How many times ReadyForQuery is still to come.
+    awaited: usize,
+    /// Where the next reply begins that was not counted.
+    counted: usize,
+    listens: bool,
+    /// It was told something that ReadyForQuery does not answer.
+    unsynced: bool,
     closed: bool,
     /// The client sends no more: the backend is quiet only when it waits or is gone.
     departed: bool,
@@ -66,14 +79,24 @@ impl Real {
         Ok(Real {
             server: Server::start()?,
             control: None,
+            inside: None,
             sessions: BTreeMap::new(),
             lock_wait: LOCK_WAIT,
+            hasty: false,
         })
+    }
+
+    /// From now on speed counts: whose ReadyForQuery has come is believed to be idle, as long as
+    /// nobody waits, listens or departs.
+    pub fn hurry(&mut self) {
+        self.hasty = true;
+        self.lock_wait = LOCK_WAIT_HASTY;
     }
 
     /// A fresh database on a server with these settings, and nothing left of the last script.
     pub fn renew(&mut self, settings: &[(String, String)]) -> Result<(), String> {
         self.sessions.clear();
+        self.inside = None;
         if self.server.require(settings)? {
             self.control = None;
         }
@@ -97,6 +120,27 @@ impl Real {
             control.query(&format!("drop role \"{name}\""))?;
         }
         control.query(&format!("create database {DATABASE} template template0"))?;
+        Ok(())
+    }
+
+    /// The same database, without tables and sessions.
+    pub fn clear(&mut self) -> Result<(), String> {
+        let pids = self.sessions.values().filter_map(|session| session.pid);
+        let pids: Vec<i32> = pids.collect();
+        self.sessions.clear();
+        if !pids.is_empty() {
+            self.control()?.end(&pids)?;
+        }
+        let address = self.server.address();
+        let inside = match self.inside.take() {
+            Some(inside) => inside,
+            None => Control::connect(address, DATABASE)?,
+        };
+        let inside = self.inside.insert(inside);
+        for (gid, _) in inside.pairs("select gid, '' from pg_prepared_xacts")? {
+            inside.query(&format!("rollback prepared '{}'", gid.replace('\'', "''")))?;
+        }
+        inside.query("drop schema public cascade; create schema public")?;
         Ok(())
     }
 
@@ -172,6 +216,10 @@ impl Host for Real {
             pid: None,
             key: 0,
             replies: BytesMut::new(),
+            awaited: 1,
+            counted: 0,
+            listens: false,
+            unsynced: false,
             closed: false,
             departed: false,
             waits_since: None,
@@ -204,6 +252,7 @@ impl Host for Real {
 
     fn send(&mut self, session: &str, bytes: BytesMut) -> Result<(), String> {
         let session = self.session(session)?;
+        session.expect(&bytes);
         let (mut rest, start) = (&bytes[..], now());
         while let (Some(socket), false) = (&mut session.socket, rest.is_empty()) {
             match socket.write(rest) {
@@ -288,7 +337,7 @@ impl Host for Real {
             heard.insert(
                 name.clone(),
                 Heard {
-                    bytes: session.replies.split(),
+                    bytes: session.take(),
                     waits: found.get(name) == Some(&Found::Waits),
                     closed: session.closed,
                 },
@@ -308,9 +357,34 @@ impl Host for Real {
 }
 
 impl Real {
+    /// Whether everybody has been answered, after waiting for it a little.
+    fn answered(&mut self) -> bool {
+        let plain = |session: &Session| {
+            !session.departed
+                && !session.listens
+                && !session.unsynced
+                && session.waits_since.is_none()
+        };
+        if !self.sessions.values().all(plain) {
+            return false;
+        }
+        let answered = within(Duration::from_millis(3), || {
+            self.drain();
+            let sessions = &mut self.sessions;
+            let closed = sessions.values().any(|session| session.closed);
+            let answered = sessions.values_mut().all(Session::is_answered);
+            (closed || answered).then_some(answered && !closed)
+        });
+        answered == Some(true)
+    }
+
     /// Looks until all is quiet.
     fn quiet(&mut self) -> Result<BTreeMap<String, Found>, String> {
         let start = now();
+        if self.hasty && self.answered() {
+            let idle = self.sessions.keys().map(|name| (name.clone(), Found::Idle));
+            return Ok(idle.collect());
+        }
         let mut quiet_before = None;
         let mut pause = Duration::from_micros(200);
         loop {
@@ -342,12 +416,6 @@ impl Real {
     }
 }
 
-impl PartialEq for Session {
-    fn eq(&self, other: &Session) -> bool {
-        self.port == other.port
-    }
-}
-
 impl Session {
     /// Reads what there is. True if there was something.
     fn drain(&mut self) -> bool {
@@ -369,6 +437,42 @@ impl Session {
             }
             return true;
         }
+    }
+
+    /// Notes what these messages ask for.
+    fn expect(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let [tag, a, b, c, d, ..] = rest {
+            let synced = matches!(tag, b'Q' | b'S');
+            self.awaited += usize::from(synced);
+            self.unsynced = !synced;
+            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize + 1;
+            let body = rest.get(5..length).unwrap_or_default();
+            self.listens |= body
+                .windows(6)
+                .any(|word| word.eq_ignore_ascii_case(b"listen"));
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+
+    /// Whether ReadyForQuery has come as often as was asked for it.
+    fn is_answered(&mut self) -> bool {
+        while let Some([tag, a, b, c, d]) = self.replies.get(self.counted..self.counted + 5) {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize + 1;
+            if self.replies.len() < self.counted + length {
+                return false;
+            }
+            self.awaited = self.awaited.saturating_sub(usize::from(*tag == b'Z'));
+            self.counted += length;
+        }
+        self.awaited == 0 && self.counted == self.replies.len()
+    }
+
+    /// What it has said so far.
+    fn take(&mut self) -> BytesMut {
+        self.is_answered();
+        self.counted = 0;
+        self.replies.split()
     }
 
     /// Whether its backend is asleep, with no signal that it has not seen yet.
@@ -465,6 +569,25 @@ impl Control {
             Some((values.next()?, values.next()?))
         });
         Ok(pairs.collect())
+    }
+
+    /// Ends these backends, and waits until they are gone.
+    fn end(&mut self, pids: &[i32]) -> Result<(), String> {
+        let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+        let pids = pids.join(", ");
+        let these = format!("pg_stat_get_activity(null) where pid in ({pids})");
+        self.query(&format!("select pg_terminate_backend(pid) from {these}"))?;
+        let left = format!("select pid from {these}");
+        let mut failure = Ok(());
+        let gone = within(LIMIT, || match self.query(&left) {
+            Ok(rows) => rows.is_empty().then_some(()),
+            Err(error) => {
+                failure = Err(error);
+                Some(())
+            }
+        });
+        gone.ok_or("sessions do not end")?;
+        failure
     }
 
     /// What these backends are about: `reads`, `waits`, or something that passes.

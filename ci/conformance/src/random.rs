@@ -1,0 +1,347 @@
+//! The same random programs on fake-pg and on a real server, compared step by step.
+//!
+//! fake-pg goes first and turns a program into a script; the real server runs that. A difference
+//! is believed once the real server has repeated itself: where two sessions are freed at once and
+//! want the same again, it may answer in more than one way, and any of them will do.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::check::differ;
+use crate::fake::Fake;
+use crate::host::Run;
+use crate::program::{Act, Intent, Program, programs, setup};
+use crate::real::Real;
+use crate::script::{Item, Script, Step};
+
+/// How often the real server is asked again before a difference is believed.
+const REPEATS: usize = 2;
+/// How many smaller programs are tried.
+const SHRINKS: usize = 400;
+/// After so many programs the real server gets a new database: catalogs grow.
+const RENEWAL: usize = 200;
+
+/// What a comparison has seen: vacuous programs prove nothing.
+#[derive(Debug, Default)]
+pub struct Mix {
+    /// Programs run on both.
+    pub programs: usize,
+    /// Steps run on both.
+    pub steps: usize,
+    /// Programs in which the real server answered in more than one way.
+    pub raced: usize,
+    /// How often something occurred in a reply: `(waits)`, an SQLSTATE.
+    pub seen: BTreeMap<String, usize>,
+    /// Why programs were not run: fake-pg lacks something.
+    pub refused: BTreeMap<String, usize>,
+}
+
+impl std::fmt::Display for Mix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seen = |what: &str| self.seen.get(what).copied().unwrap_or(0);
+        writeln!(
+            f,
+            "{} programs, {} steps: {} waits, {} deadlocks, {} serialization failures, {} in which \
+             the real server raced",
+            self.programs,
+            self.steps,
+            seen("(waits)"),
+            seen("40P01"),
+            seen("40001"),
+            self.raced
+        )?;
+        let counts = self
+            .seen
+            .iter()
+            .map(|(what, count)| format!("{what} {count}"));
+        write!(f, "seen: {}", counts.collect::<Vec<_>>().join(", "))?;
+        for (message, count) in &self.refused {
+            write!(f, "\nrefused by fake-pg {count} times: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How a comparison is run.
+#[derive(Debug, Clone)]
+pub struct Plan<'p> {
+    /// Where programs come from.
+    pub seed: u64,
+    /// The first program's number.
+    pub first: usize,
+    /// How many.
+    pub programs: usize,
+    /// Stop after so many differences.
+    pub differences: usize,
+    /// What programs may use.
+    pub features: &'p [&'p str],
+}
+
+/// Runs programs on both servers. What differs is in the second part, for people.
+pub fn compare(
+    plan: &Plan<'_>,
+    mut progress: impl FnMut(usize, &Mix),
+) -> Result<(Mix, Vec<String>), String> {
+    let mut real = Real::start()?;
+    real.hurry();
+    let (mut mix, mut differences) = (Mix::default(), Vec::new());
+    let strategy = programs(plan.features);
+    for number in plan.first..plan.first + plan.programs {
+        if (number - plan.first) % RENEWAL == 0 {
+            real.renew(&[])?;
+        }
+        progress(number, &mix);
+        let mut tree = strategy
+            .new_tree(&mut runner(plan.seed, number))
+            .map_err(|reason| reason.to_string())?;
+        let Some(found) = play(&tree.current(), plan.features, &mut real, &mut mix)? else {
+            continue;
+        };
+        let (mut least, mut shrunk) = (found, 0);
+        let mut scratch = Mix::default();
+        while shrunk < SHRINKS && tree.simplify() {
+            loop {
+                shrunk += 1;
+                match play(&tree.current(), plan.features, &mut real, &mut scratch)? {
+                    Some(smaller) => {
+                        least = smaller;
+                        break;
+                    }
+                    None if shrunk < SHRINKS && tree.complicate() => (),
+                    None => break,
+                }
+            }
+        }
+        let text = format!("# seed {}, program {number}\n{least}", plan.seed);
+        progress(number, &mix);
+        differences.push(text);
+        if differences.len() >= plan.differences {
+            break;
+        }
+    }
+    Ok((mix, differences))
+}
+
+fn runner(seed: u64, number: usize) -> TestRunner {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..16].copy_from_slice(&(number as u64).to_le_bytes());
+    let config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    TestRunner::new_with_rng(config, rng)
+}
+
+/// Runs one program on both. `Some` says where they differ.
+fn play(
+    program: &Program,
+    features: &[&str],
+    real: &mut Real,
+    mix: &mut Mix,
+) -> Result<Option<String>, String> {
+    let (script, refusal) = imagine(program, features)?;
+    if let Some(refusal) = refusal {
+        *mix.refused.entry(refusal).or_default() += 1;
+        return Ok(None);
+    }
+    mix.programs += 1;
+    let first = rehearse(&script, real)?;
+    for replies in &first {
+        mix.steps += 1;
+        count(replies, &mut mix.seen);
+    }
+    if agrees(&script, &first) {
+        return Ok(None);
+    }
+    // Both may be right where the real server can go more than one way.
+    for _ in 0..REPEATS {
+        let again = rehearse(&script, real)?;
+        if again != first {
+            mix.raced += 1;
+            return Ok(None);
+        }
+    }
+    Ok(Some(explain(&script, &first)))
+}
+
+fn agrees(script: &Script, real: &[Vec<String>]) -> bool {
+    script
+        .steps()
+        .zip(real)
+        .all(|(step, real)| step.replies == *real)
+}
+
+/// Runs a script on the real server up to the first step that is answered otherwise.
+fn rehearse(script: &Script, real: &mut Real) -> Result<Vec<Vec<String>>, String> {
+    real.clear()?;
+    let mut run = Run::on(real);
+    let mut all = Vec::new();
+    for step in script.steps() {
+        let told = run.step(step);
+        let replies = told.map_err(|error| format!("{}\n{}: {error}", script.text(), step.line))?;
+        let same = replies == step.replies;
+        all.push(replies);
+        if !same {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+fn count(replies: &[String], seen: &mut BTreeMap<String, usize>) {
+    for word in replies.iter().flat_map(|line| line.split(" ; ")) {
+        let mut words = word.rsplit("> ").next().unwrap_or("").split(' ');
+        let what = match (words.next(), words.nth(1)) {
+            (Some("E"), Some(code)) => code,
+            (Some("(waits)"), _) => "(waits)",
+            _ => continue,
+        };
+        *seen.entry(what.to_string()).or_default() += 1;
+    }
+}
+
+fn explain(script: &Script, real: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for (step, real) in script.steps().zip(real) {
+        writeln!(text, "{}", step.line).expect("strings take all");
+        if step.replies == *real {
+            for reply in real {
+                writeln!(text, "  {reply}").expect("strings take all");
+            }
+        } else {
+            differ(&mut text, ["real", "fake-pg"], real, &step.replies);
+        }
+    }
+    text
+}
+
+/// What a session is about, as its last replies tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Idle,
+    Block,
+    Failed,
+    Unsynced,
+    Waits,
+}
+
+/// Lets fake-pg run a program: the script that came out, and what it refused, if it did.
+fn imagine(program: &Program, features: &[&str]) -> Result<(Script, Option<String>), String> {
+    let mut fake = Fake::new(&[]);
+    let mut run = Run::on(&mut fake);
+    let mut items = Vec::new();
+    let mut states: BTreeMap<String, State> = BTreeMap::new();
+    let mut refusal = None;
+    let mut go = |line: &str, states: &mut BTreeMap<String, State>| -> Result<(), String> {
+        let mut step = Step::parse(line)?;
+        step.replies = run.step(&step)?;
+        for reply in &step.replies {
+            if let Some(at) = reply.find("E ERROR 0A000 ") {
+                refusal.get_or_insert_with(|| reply[at..].to_string());
+            }
+        }
+        note(&step, states);
+        items.push(Item::Step(step));
+        Ok(())
+    };
+    for sql in setup(features) {
+        go(&format!("a: Q {sql}"), &mut states)?;
+    }
+    for intent in &program.intents {
+        let name = session(intent.session % program.sessions);
+        let state = states.get(&name).copied().unwrap_or(State::New);
+        if let Some(ops) = ops(intent, state) {
+            go(&format!("{name}: {ops}"), &mut states)?;
+        }
+    }
+    // Whoever can end its block does, until nobody waits; then the rows are looked at.
+    for _ in 0..program.sessions {
+        for name in (0..program.sessions).map(session) {
+            let line = match states.get(&name) {
+                Some(State::Block | State::Failed) => format!("{name}: Q commit"),
+                Some(State::Unsynced) => format!("{name}: S"),
+                _ => continue,
+            };
+            go(&line, &mut states)?;
+        }
+    }
+    let idle = |states: &BTreeMap<String, State>| {
+        let mut idle = states.iter().filter(|(_, state)| **state == State::Idle);
+        idle.next().map(|(name, _)| name.clone())
+    };
+    if let Some(name) = idle(&states) {
+        for table in ["t", "u"] {
+            let line = format!("{name}: Q select * from {table} order by 1, 2");
+            go(&line, &mut states)?;
+        }
+    }
+    let name = String::from("random/program");
+    Ok((Script { name, items }, refusal))
+}
+
+fn session(number: usize) -> String {
+    char::from(b'a' + number as u8).to_string()
+}
+
+/// What an intent comes to in a state.
+fn ops(intent: &Intent, state: State) -> Option<String> {
+    let stubborn = intent.stubborn;
+    match (&intent.act, state) {
+        (Act::Deed(deed), State::Waits) => Some(deed.to_string()).filter(|deed| deed != "X"),
+        (_, State::Waits) => None,
+        (Act::Deed(_), State::New) => None,
+        (Act::Deed(deed), _) => Some(deed.to_string()).filter(|deed| stubborn && deed != "cancel"),
+        (Act::Begin(ops), State::New | State::Idle) => Some(ops.clone()),
+        (Act::Begin(ops), _) => Some(ops.clone()).filter(|_| stubborn),
+        (Act::Inside(ops), State::Block) => Some(ops.clone()),
+        (Act::Inside(_), State::Failed) if !stubborn => Some("Q rollback".into()),
+        (Act::Inside(ops), _) => Some(ops.clone()).filter(|_| stubborn),
+        (Act::Work(_), State::Failed) if !stubborn => Some("Q rollback".into()),
+        (Act::Work(ops), State::Unsynced) if ops.starts_with('Q') && !stubborn => Some("S".into()),
+        (Act::Work(ops), _) => Some(ops.clone()),
+        (Act::End(ops), State::Block | State::Failed) => Some(ops.clone()),
+        (Act::End(ops), State::Unsynced) => Some(ops.clone()).filter(|ops| ops == "S" || stubborn),
+        (Act::End(ops), _) => Some(ops.clone()).filter(|ops| ops != "S" && stubborn),
+    }
+}
+
+/// Learns from replies what sessions are about.
+fn note(step: &Step, states: &mut BTreeMap<String, State>) {
+    if step.session != "server" && step.line.contains("| H") {
+        states.insert(step.session.clone(), State::Unsynced);
+    }
+    for reply in &step.replies {
+        let (name, words) = reply.split_once("> ").unwrap_or((reply, ""));
+        for word in words.split(" ; ") {
+            let state = match word {
+                "Z I" => State::Idle,
+                "Z T" => State::Block,
+                "Z E" => State::Failed,
+                "(waits)" => State::Waits,
+                "EOF" => State::New,
+                _ => State::Unsynced,
+            };
+            let known = states.entry(name.to_string()).or_insert(State::New);
+            if state != State::Unsynced || *known == State::Waits {
+                *known = state;
+            }
+        }
+    }
+    // The last word counts: what comes after ReadyForQuery is not asked for.
+    if step.session != "server" && step.line.ends_with("| H") {
+        let quiet = step
+            .replies
+            .iter()
+            .filter(|reply| reply.starts_with(&step.session));
+        let over = quiet.flat_map(|reply| reply.split(" ; ")).last();
+        if !over.is_some_and(|word| word.contains("(waits)") || word.contains("EOF")) {
+            states.insert(step.session.clone(), State::Unsynced);
+        }
+    }
+}
