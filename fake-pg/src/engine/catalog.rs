@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::constraint::{Check, ForeignKey, Index};
 use super::embedded::Embedded;
 use super::namespace::{Database, DatabaseId, Namespace, SearchPath};
 use super::{FileNode, TableId};
@@ -61,6 +62,10 @@ pub struct Table {
     pub indexes: Vec<Arc<Index>>,
     /// Its CHECK constraints, in the order of their names, in which they are checked.
     pub checks: Vec<Check>,
+    /// What its rows refer to, in the order of the constraints' creation.
+    pub foreign_keys: Vec<Arc<ForeignKey>>,
+    /// The foreign keys, its own ones too, that refer to its rows, in the order of their creation.
+    pub referenced_by: Vec<Arc<ForeignKey>>,
     /// UNLOGGED: fast, and empty after a crash.
     pub unlogged: bool,
 }
@@ -89,33 +94,6 @@ pub enum Identity {
     Always,
     /// Like any default.
     ByDefault,
-}
-
-/// A CHECK constraint.
-#[derive(Clone, Debug)]
-pub struct Check {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The SQL text between its parentheses.
-    pub expression: Arc<str>,
-}
-
-/// An index. Only unique ones have entries; the others are promises of speed that this server keeps
-/// by being small.
-#[derive(Clone, Debug)]
-pub struct Index {
-    /// Its OID. The engine gives it when it creates it.
-    pub id: TableId,
-    /// Its name, which is its constraint's too.
-    pub name: Arc<str>,
-    /// The columns of its key, by position in the table.
-    pub columns: Vec<usize>,
-    /// Whether a key may stand there once only.
-    pub unique: bool,
-    /// Whether it is the primary key.
-    pub primary: bool,
-    /// Whether a constraint made it, rather than CREATE INDEX.
-    pub constraint: bool,
 }
 
 /// A view: a name for a query.
@@ -207,6 +185,8 @@ impl Table {
             columns: Vec::new(),
             indexes: Vec::new(),
             checks: Vec::new(),
+            foreign_keys: Vec::new(),
+            referenced_by: Vec::new(),
             unlogged: false,
         }
     }
@@ -216,33 +196,19 @@ impl Table {
         self.columns.iter().position(|column| &*column.name == name)
     }
 
-    /// The unique indexes with their position among the unique ones, which is how the heap counts.
+    /// The unique indexes with their slots in the heap.
     pub fn unique_indexes(&self) -> impl Iterator<Item = (usize, &Arc<Index>)> {
-        self.indexes.iter().filter(|index| index.unique).enumerate()
+        let unique = self.indexes.iter().filter(|index| index.unique);
+        unique.map(|index| (index.slot, index))
     }
 
     /// Whether an update from one row to the other changes a key that others may refer to: then it
     /// locks the row FOR UPDATE, else FOR NO KEY UPDATE (`HeapDetermineColumnsInfo`).
     pub fn changes_key(&self, old: &[Datum], new: &[Datum]) -> bool {
         self.unique_indexes().any(|(_, index)| {
-            index
-                .columns
-                .iter()
-                .any(|&column| old[column] != new[column])
+            let mut columns = index.columns.iter();
+            index.computed.is_none() && columns.any(|&column| old[column] != new[column])
         })
-    }
-}
-
-impl Index {
-    /// The key and its value as a unique violation tells them: `(a, b)=(1, x)`.
-    pub fn describe(&self, table: &Table, row: &[Datum]) -> String {
-        let list = |items: Vec<String>| items.join(", ");
-        let names = self
-            .columns
-            .iter()
-            .map(|&column| table.columns[column].name.to_string());
-        let values = self.columns.iter().map(|&column| row[column].to_string());
-        format!("({})=({})", list(names.collect()), list(values.collect()))
     }
 }
 
@@ -255,6 +221,14 @@ pub enum CatalogChange {
     ReplaceTable(Arc<Table>),
     /// DROP TABLE.
     DropTable(Arc<Table>),
+    /// CREATE INDEX: two of them may be under way at once on one table.
+    AddIndex(TableId, Arc<Index>),
+    /// A foreign key, noted in both tables.
+    AddForeignKey(Arc<ForeignKey>),
+    /// VALIDATE CONSTRAINT, or a change of its deferral: the one of the same table and name, changed.
+    ReplaceForeignKey(Arc<ForeignKey>),
+    /// A foreign key that goes, from both tables.
+    DropForeignKey(Arc<ForeignKey>),
     /// CREATE SEQUENCE.
     CreateSequence(Arc<Sequence>),
     /// ALTER SEQUENCE: the sequence of the same id, changed.
@@ -415,6 +389,12 @@ impl Catalog {
                 self.put_table(table);
             }
             CatalogChange::DropTable(table) => self.remove_table(table),
+            CatalogChange::AddIndex(id, index) => {
+                self.change_table(*id, |table| table.indexes.push(index.clone()));
+            }
+            CatalogChange::AddForeignKey(key) => self.add_foreign_key(key),
+            CatalogChange::ReplaceForeignKey(key) => self.replace_foreign_key(key),
+            CatalogChange::DropForeignKey(key) => self.drop_foreign_key(key),
             CatalogChange::CreateSequence(sequence) => self.put_sequence(sequence),
             CatalogChange::ReplaceSequence(sequence) => {
                 self.remove_sequence(sequence);
@@ -452,7 +432,7 @@ impl Catalog {
         }
     }
 
-    fn put_table(&mut self, table: &Arc<Table>) {
+    pub(super) fn put_table(&mut self, table: &Arc<Table>) {
         if let Some(space) = self.namespace_mut(table.database, &table.schema) {
             space.tables.insert(table.name.clone(), table.clone());
         }

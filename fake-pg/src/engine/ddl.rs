@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::catalog::{CatalogChange, Index, Sequence, Table};
+use super::catalog::{CatalogChange, Sequence, Table};
+use super::constraint::Index;
 use super::exec::{Effect, Exec, Halt};
 use super::heap::{Heap, Key, Row};
 use super::lock::{LockMode, LockTag};
@@ -24,9 +25,7 @@ impl Exec<'_> {
         }
         let id = self.once_with_id(|exec| {
             table.id = exec.engine.new_relation();
-            for index in &mut table.indexes {
-                Arc::make_mut(index).id = exec.engine.new_relation();
-            }
+            exec.number_indexes(&mut table);
             table.node = exec.create_heap(&table);
             exec.tx
                 .change_catalog(CatalogChange::CreateTable(Arc::new(table.clone())));
@@ -68,12 +67,11 @@ impl Exec<'_> {
 
     /// CREATE INDEX. A unique one is checked against the rows there are.
     pub fn create_index(&mut self, table: &Arc<Table>, mut index: Index) -> Result<(), Halt> {
-        // PostgreSQL takes Share and lets two of them go on side by side; here they would overwrite
-        // each other's list of indexes.
-        self.lock_table(table, LockMode::ShareRowExclusive, false)?;
+        self.lock_table(table, LockMode::Share, false)?;
         self.reserve_name(table.database, &table.schema, &index.name)?;
         self.once(|exec| {
             index.id = exec.engine.new_relation();
+            index.slot = exec.engine.heap(table.node).next_slot();
             let index = Arc::new(index);
             if index.unique {
                 let rows = exec.scan(table).map(|(_, row)| row);
@@ -86,10 +84,8 @@ impl Exec<'_> {
                 node,
                 index: index.clone(),
             });
-            let mut table = Table::clone(table);
-            table.indexes.push(index);
             exec.tx
-                .change_catalog(CatalogChange::ReplaceTable(Arc::new(table)));
+                .change_catalog(CatalogChange::AddIndex(table.id, index));
             Ok(())
         })
     }
@@ -212,8 +208,13 @@ pub(super) fn refuse_duplicate_keys<'r>(
     table: &Table,
     index: &Index,
 ) -> Result<(), PgError> {
-    let keyed = rows.filter_map(|row| Some((Key::of(index, row)?, row)));
-    let mut rows: Vec<_> = keyed.collect();
+    let mut keyed = Vec::new();
+    for row in rows {
+        if let Some(key) = Key::computed(index, row)? {
+            keyed.push((key, row));
+        }
+    }
+    let mut rows = keyed;
     rows.sort_by(|a, b| a.0.cmp(&b.0));
     match rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         Some(pair) => {
@@ -241,8 +242,12 @@ impl Engine {
             CatalogChange::CreateTable(table) => drop(self.heaps.remove(&table.node)),
             CatalogChange::CreateSequence(sequence) => drop(self.sequences.remove(&sequence.node)),
             CatalogChange::ReplaceTable(table) => self.undo_replacement(table, tx),
+            CatalogChange::AddIndex(id, index) => self.undo_index(*id, index, tx),
             CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) => {}
-            CatalogChange::ReplaceSequence(_)
+            CatalogChange::AddForeignKey(_)
+            | CatalogChange::ReplaceForeignKey(_)
+            | CatalogChange::DropForeignKey(_)
+            | CatalogChange::ReplaceSequence(_)
             | CatalogChange::CreateView(_)
             | CatalogChange::DropView(_)
             | CatalogChange::CreateSchema(..)
@@ -252,18 +257,23 @@ impl Engine {
         }
     }
 
-    /// The table as it was before tells what of the replacement is new: its heap, or an index. The
-    /// changes being undone have already left the transaction's list.
+    /// The index goes from the heap that its table had, and has again.
+    fn undo_index(&mut self, id: TableId, index: &Index, tx: &Transaction) {
+        let node = self.before(id, tx).map(|table| table.node);
+        if let Some(heap) = node.and_then(|node| self.heaps.get_mut(&node)) {
+            Arc::make_mut(heap).remove_index(index.slot);
+        }
+    }
+
+    /// A table as it was before the changes being undone, which have already left the
+    /// transaction's list.
+    fn before(&self, id: TableId, tx: &Transaction) -> Option<Arc<Table>> {
+        self.catalog.with(&tx.ddl).table_by_id(id).cloned()
+    }
+
+    /// The table as it was before tells what of the replacement is new: its heap, or an index.
     fn undo_replacement(&mut self, table: &Table, tx: &Transaction) {
-        let earlier = tx.ddl.iter().rev().find_map(|change| match change {
-            CatalogChange::CreateTable(old) | CatalogChange::ReplaceTable(old)
-                if old.id == table.id =>
-            {
-                Some(old.clone())
-            }
-            _ => None,
-        });
-        let before = earlier.or_else(|| self.catalog.table_by_id(table.id).cloned());
+        let before = self.before(table.id, tx);
         // Created since the savepoint: its own undoing takes the heap.
         let Some(before) = before else {
             return drop(self.heaps.remove(&table.node));
@@ -294,6 +304,10 @@ impl Engine {
                 }
             }
             CatalogChange::CreateTable(_)
+            | CatalogChange::AddIndex(..)
+            | CatalogChange::AddForeignKey(_)
+            | CatalogChange::ReplaceForeignKey(_)
+            | CatalogChange::DropForeignKey(_)
             | CatalogChange::CreateSequence(_)
             | CatalogChange::ReplaceSequence(_)
             | CatalogChange::CreateView(_)

@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::catalog::{Index, Table};
+use super::catalog::Table;
+use super::constraint::Index;
 use super::lock::LockStrength;
 use super::{CommandId, Tid, Xid};
+use crate::error::PgError;
 use crate::types::Datum;
 
 /// The values of one version, shared by heap, WAL and whoever reads it.
@@ -46,9 +48,13 @@ pub enum Key {
 }
 
 impl Key {
-    /// The key of a row, if no part of it is NULL: NULLs never conflict.
+    /// The key of a row, if the index has one for it that conflicts with its like: NULLs mostly do
+    /// not. That a key cannot be computed is an error only when it is first asked for.
     pub fn of(index: &Index, row: &[Datum]) -> Option<Key> {
-        if index.columns.iter().any(|&column| row[column].is_null()) {
+        if index.computed.is_some() {
+            return Key::computed(index, row).ok().flatten();
+        }
+        if !index.nulls_not_distinct && index.columns.iter().any(|&column| row[column].is_null()) {
             return None;
         }
         match index.columns[..] {
@@ -64,6 +70,25 @@ impl Key {
     }
 }
 
+impl Key {
+    /// The key of a row in an index with expressions or a predicate.
+    pub(super) fn computed(index: &Index, row: &[Datum]) -> Result<Option<Key>, PgError> {
+        let Some(computed) = &index.computed else {
+            return Ok(Key::of(index, row));
+        };
+        let Some(mut key) = computed.program.key(row)? else {
+            return Ok(None);
+        };
+        if !index.nulls_not_distinct && key.iter().any(Datum::is_null) {
+            return Ok(None);
+        }
+        Ok(Some(match key.len() {
+            1 => Key::One(key.swap_remove(0)),
+            _ => Key::Many(key.into()),
+        }))
+    }
+}
+
 #[derive(Clone, Debug)]
 struct UniqueIndex {
     definition: Arc<Index>,
@@ -74,7 +99,8 @@ struct UniqueIndex {
 #[derive(Clone, Debug, Default)]
 pub struct Heap {
     tuples: Vec<Tuple>,
-    unique: Vec<UniqueIndex>,
+    /// The unique indexes by slot. One that is dropped leaves its slot empty.
+    unique: Vec<Option<UniqueIndex>>,
     /// Whether a crash empties it.
     pub(super) unlogged: bool,
 }
@@ -122,10 +148,8 @@ impl Heap {
     /// visible one mostly is.
     pub fn lookup(&self, index: usize, key: &Key) -> impl Iterator<Item = Tid> + use<'_> {
         let range = (key.clone(), Tid(0))..=(key.clone(), Tid(u32::MAX));
-        let entries = self
-            .unique
-            .get(index)
-            .map(|unique| unique.entries.range(range).rev());
+        let unique = self.unique.get(index).and_then(Option::as_ref);
+        let entries = unique.map(|unique| unique.entries.range(range).rev());
         entries.into_iter().flatten().map(|(_, tid)| *tid)
     }
 
@@ -183,8 +207,9 @@ impl Heap {
 
     /// Names a version in the n-th unique index. That the key is free is the caller's business.
     pub(super) fn index_one(&mut self, index: usize, tid: Tid) {
-        let unique = &mut self.unique[index];
-        if let Some(key) = Key::of(&unique.definition, &self.tuples[tid.0 as usize].row) {
+        if let Some(unique) = &mut self.unique[index]
+            && let Some(key) = Key::of(&unique.definition, &self.tuples[tid.0 as usize].row)
+        {
             unique.entries.insert((key, tid));
         }
     }
@@ -201,12 +226,28 @@ impl Heap {
         if !index.unique {
             return;
         }
-        self.unique.push(UniqueIndex {
+        let slot = index.slot;
+        if self.unique.len() <= slot {
+            self.unique.resize(slot + 1, None);
+        }
+        self.unique[slot] = Some(UniqueIndex {
             definition: index.clone(),
             entries: BTreeSet::new(),
         });
         for tid in 0..self.len() {
-            self.index_one(self.unique.len() - 1, Tid(tid));
+            self.index_one(slot, Tid(tid));
+        }
+    }
+
+    /// The slot for the next unique index.
+    pub(super) fn next_slot(&self) -> usize {
+        self.unique.len()
+    }
+
+    /// Takes an index away.
+    pub(super) fn remove_index(&mut self, slot: usize) {
+        if let Some(unique) = self.unique.get_mut(slot) {
+            *unique = None;
         }
     }
 
@@ -225,12 +266,18 @@ impl Heap {
 
     /// Keeps only the indexes that are listed.
     pub(super) fn keep_indexes(&mut self, indexes: &[Arc<Index>]) {
-        let listed = |name: &str| indexes.iter().any(|index| &*index.name == name);
-        self.unique.retain(|unique| listed(&unique.definition.name));
+        for (slot, unique) in self.unique.iter_mut().enumerate() {
+            if !indexes
+                .iter()
+                .any(|index| index.unique && index.slot == slot)
+            {
+                *unique = None;
+            }
+        }
     }
 
     pub(super) fn has_more_indexes_than(&self, table: &Table) -> bool {
-        self.unique.len() > table.unique_indexes().count()
+        self.unique.iter().flatten().count() > table.unique_indexes().count()
     }
 
     /// A copy that shares nothing with this one.
@@ -239,7 +286,7 @@ impl Heap {
         for tuple in &mut heap.tuples {
             tuple.row = tuple.row.iter().map(Datum::unshared).collect();
         }
-        for unique in &mut heap.unique {
+        for unique in heap.unique.iter_mut().flatten() {
             unique.definition = Arc::new(Index::clone(&unique.definition));
             unique.entries.clear();
         }
@@ -255,6 +302,7 @@ impl Heap {
         let indexes: Vec<_> = self
             .unique
             .iter()
+            .flatten()
             .map(|unique| unique.definition.clone())
             .collect();
         let mut heap = Heap::new(&indexes, self.unlogged);

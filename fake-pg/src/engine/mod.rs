@@ -33,12 +33,14 @@
 //! - An implicit transaction without effects ends by [`Engine::end_read_only`], one with effects or an
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
 //!
-//! In reading order: `ids`, `namespace`, `catalog`, `heap`, `mvcc`, `wal`, `lock`, `xact`, `exec`,
-//! `row_lock`, `modify`, `ddl`, `sequence`, `commit`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
+//! In reading order: `ids`, `namespace`, `catalog`, `constraint`, `heap`, `mvcc`, `wal`, `lock`,
+//! `xact`, `exec`, `row_lock`, `modify`, `ddl`, `sequence`, `commit`, `notify`, `activity`, `recover`,
+//! `embedded`, `sabotage`.
 
 mod activity;
 mod catalog;
 mod commit;
+mod constraint;
 mod ddl;
 mod embedded;
 mod exec;
@@ -63,10 +65,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use activity::{Activity, ActivityState, Signal};
-pub use catalog::{
-    Catalog, CatalogChange, Check, Column, Identity, Index, Relation, Sequence, Table, View,
-};
+pub use catalog::{Catalog, CatalogChange, Column, Identity, Relation, Sequence, Table, View};
 pub use commit::{CommitKind, CommitMachine, CommitPoint, Committed, Durability, WAL_WRITER_DELAY};
+pub use constraint::{Check, Computed, Deferral, ForeignKey, Index, KeyProgram, Reaction};
 pub use embedded::{Caller, Embedded, EmbeddedArg, EmbeddedFunction, EmbeddedRelation};
 pub use exec::{Exec, Halt, Journal, Wait, WaitOn};
 pub use heap::{Heap, Key, Row, Tuple};

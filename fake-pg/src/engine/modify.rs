@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::catalog::{Index, Table};
+use super::catalog::Table;
+use super::constraint::Index;
 use super::exec::{Effect, Exec, Halt, diverged};
 use super::heap::{Key, Row};
 use super::lock::LockStrength;

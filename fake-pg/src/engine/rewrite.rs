@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use super::catalog::{CatalogChange, Index, Table};
+use super::catalog::{CatalogChange, Table};
+use super::constraint::Index;
 use super::ddl::refuse_duplicate_keys;
 use super::exec::{Exec, Halt};
 use super::heap::{Heap, Row};
@@ -77,7 +78,7 @@ impl Exec<'_> {
         self.once(|exec| {
             exec.number_indexes(&mut new);
             let xid = exec.tx.xid(exec.engine);
-            let command = exec.tx.command;
+            let command = exec.command;
             new.node = exec.create_heap(&new);
             let node = new.node;
             for row in rows {
@@ -98,11 +99,18 @@ impl Exec<'_> {
         })
     }
 
-    /// Gives OIDs to the indexes that have none yet.
-    fn number_indexes(&mut self, new: &mut Table) {
+    /// Gives OIDs, and slots in the heap, to the indexes that have none yet.
+    pub(super) fn number_indexes(&mut self, new: &mut Table) {
+        let known = new.unique_indexes().filter(|(_, index)| index.id.0 != 0);
+        let mut slot = known.map(|(slot, _)| slot + 1).max().unwrap_or(0);
         let fresh = new.indexes.iter_mut().filter(|index| index.id.0 == 0);
         for index in fresh {
-            Arc::make_mut(index).id = self.engine.new_relation();
+            let index = Arc::make_mut(index);
+            index.id = self.engine.new_relation();
+            if index.unique {
+                index.slot = slot;
+                slot += 1;
+            }
         }
     }
 }

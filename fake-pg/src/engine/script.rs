@@ -39,6 +39,7 @@ pub(super) fn primary_key(name: &str) -> Arc<Index> {
         unique: true,
         primary: true,
         constraint: true,
+        ..Index::default()
     })
 }
 
@@ -461,8 +462,7 @@ fn statement(
                     name: "t_v".into(),
                     columns: vec![1],
                     unique: true,
-                    primary: false,
-                    constraint: false,
+                    ..Index::default()
                 };
                 exec.create_index(&table, index).map(|()| "indexed".into())
             }

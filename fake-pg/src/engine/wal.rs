@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use super::catalog::{CatalogChange, Index};
+use super::catalog::CatalogChange;
 use super::commit::Committed;
+use super::constraint::Index;
 use super::heap::Row;
 use super::lock::LockStrength;
 use super::rewrite::Mapping;

@@ -346,6 +346,7 @@ fn constraints(
             unique: true,
             primary,
             constraint: true,
+            ..Index::default()
         };
         indexes.push(index);
     }
@@ -411,8 +412,7 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
         name,
         columns,
         unique: create.unique,
-        primary: false,
-        constraint: false,
+        ..Index::default()
     };
     exec.create_index(table, index)
 }

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::from::Conditions;
 use super::{Binder, Comparison, FromNode, FromPlan, Lookup, Scalar, ScanPlan};
+use crate::engine::Deferral;
 
 impl Binder<'_> {
     /// Distributes WHERE and the conditions of inner joins over the steps that
@@ -167,6 +168,9 @@ fn choose_indexes(node: &mut FromNode) {
                 })
             };
             let lookup = scan.table.unique_indexes().find_map(|(place, index)| {
+                if index.computed.is_some() || index.deferral != Deferral::Never {
+                    return None;
+                }
                 let key: Option<Vec<Scalar>> = index
                     .columns
                     .iter()
