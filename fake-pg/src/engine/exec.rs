@@ -71,6 +71,8 @@ pub struct Journal {
     waiting: Option<Waiting>,
     /// Notices and warnings for the client, in order. The session takes them.
     pub notices: Vec<PgError>,
+    /// The rows that a query had found when it failed: they are sent before the error.
+    pub found: Vec<Vec<Datum>>,
 }
 
 #[derive(Clone, Debug)]

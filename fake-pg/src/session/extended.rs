@@ -177,6 +177,12 @@ impl Session {
         }
         let prepared = self.plan(&statement, engine, now)?;
         let params = parameters(bind, statement.params())?;
+        if let (Command::Query(query), Some(tx)) = (&statement.statement.command, self.block.live())
+            && let (true, Some(locking)) = (tx.options.read_only, query.locking.first())
+        {
+            // Source: `PortalStart`, where a query begins to run; other commands begin later.
+            return Err(PgError::read_only_transaction(locking.strength.tag()));
+        }
         let columns = prepared.as_ref().and_then(|prepared| prepared.columns());
         let formats = result_formats(&bind.result_formats, columns.map_or(0, <[_]>::len))?;
         let portal = Portal {
@@ -345,7 +351,9 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Option<Next> {
-        match self.attempt(&mut execution.running, engine, now) {
+        let attempt = self.attempt(&mut execution.running, engine, now);
+        self.send_notices(&mut execution.running);
+        match attempt {
             Ok(outcome) => {
                 let Execution {
                     portal: name,
@@ -372,8 +380,32 @@ impl Session {
                 Some(self.wait(wait))
             }
             Err(Halt::Error(error)) => {
+                self.send_found(*execution);
                 self.fail_message(error, true, engine);
                 None
+            }
+        }
+    }
+
+    /// Sends what a portal had found when it failed.
+    fn send_found(&mut self, execution: Execution) {
+        let Execution {
+            portal: name,
+            rows_max,
+            mut running,
+        } = execution;
+        let prepared = Arc::clone(&running.prepared);
+        let (found, columns) = (running.take_found(), prepared.columns().unwrap_or_default());
+        let formats = self.portal(&name).map(|portal| portal.formats.clone());
+        let limit = match rows_max {
+            0 => usize::MAX,
+            rows_max => rows_max as usize,
+        };
+        for row in found.iter().take(limit) {
+            let formats = formats.as_deref().unwrap_or_default();
+            // It failed already: a second error has no place in the protocol.
+            if write_row(&mut self.output, &mut self.scratch, columns, row, formats).is_err() {
+                return;
             }
         }
     }

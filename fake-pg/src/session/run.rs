@@ -32,6 +32,11 @@ impl Running {
         }
     }
 
+    /// What it had found when it failed.
+    pub(super) fn take_found(&mut self) -> Vec<Vec<Datum>> {
+        std::mem::take(&mut self.journal.found)
+    }
+
     /// Whether it had to wait at least once.
     pub(super) fn has_waited(&self) -> bool {
         self.has_waited
@@ -82,10 +87,14 @@ impl Session {
         {
             activity.waiting = None;
         }
+        result
+    }
+
+    /// Sends the notices of a statement.
+    pub(super) fn send_notices(&mut self, running: &mut Running) {
         for notice in running.journal.notices.drain(..) {
             self.notice(&notice);
         }
-        result
     }
 
     /// A pending terminate or cancel, once.

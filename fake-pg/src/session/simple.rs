@@ -14,7 +14,8 @@ use super::{Next, Session, Work};
 use crate::engine::{Engine, Halt, Timestamp};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Command, Cte, QueryBody, Statement};
-use crate::sql::{self, CommandTag, Outcome, Prepared};
+use crate::sql::{self, CommandTag};
+use crate::types::Datum;
 use crate::wire::backend;
 
 /// A script and how far it has got.
@@ -154,7 +155,7 @@ impl Session {
         };
         match self.attempt(&mut running, engine, now) {
             Ok(outcome) => {
-                self.send_result(&running.prepared, &outcome)?;
+                self.send_result(&mut running, &outcome.rows, streams(&statement.command))?;
                 self.interrupt_self(engine)?;
                 Ok(Step::Done(outcome.tag))
             }
@@ -163,44 +164,68 @@ impl Session {
                 Err(Halt::Wait(wait))
             }
             Err(Halt::Error(error)) => {
-                let announced = announces_rows(&statement.command, running.has_waited());
-                if announced
-                    && error.code != SqlState::READ_ONLY_SQL_TRANSACTION
-                    && let Some(columns) = running.prepared.columns()
-                {
-                    write_row_description(&mut self.output, columns, &[]);
+                if announces_rows(&statement.command, &error, running.has_waited()) {
+                    let found = running.take_found();
+                    self.send_result(&mut running, &found, true)?;
+                } else {
+                    self.send_notices(&mut running);
                 }
                 Err(Halt::Error(error))
             }
         }
     }
 
-    /// Writes the rows of a result, if it has any.
-    fn send_result(&mut self, prepared: &Prepared, outcome: &Outcome) -> Result<(), PgError> {
+    /// Writes the rows of a result, if it has any, and notices. A query announces its rows before
+    /// anything happens; others collect them first.
+    fn send_result(
+        &mut self,
+        running: &mut Running,
+        rows: &[Vec<Datum>],
+        streams: bool,
+    ) -> Result<(), PgError> {
+        let prepared = Arc::clone(&running.prepared);
         let Some(columns) = prepared.columns() else {
+            self.send_notices(running);
             return Ok(());
         };
+        if !streams {
+            self.send_notices(running);
+        }
         write_row_description(&mut self.output, columns, &[]);
-        for row in &outcome.rows {
+        self.send_notices(running);
+        for row in rows {
             write_row(&mut self.output, &mut self.scratch, columns, row, &[])?;
         }
         Ok(())
     }
 }
 
-/// Whether a statement has announced its rows before it failed.
+/// Whether a statement's rows are sent as they are found.
 ///
-/// A query does so when it begins to run; what changes tables first collects all its rows
-/// (`PortalStart` and `FillPortalStore` in `tcop/pquery.c`). A query without FROM that fails at once
-/// has mostly failed before, while its constants were folded.
-fn announces_rows(command: &Command, has_waited: bool) -> bool {
+/// What changes tables first collects all its rows (`PortalStart` and `FillPortalStore` in
+/// `tcop/pquery.c`).
+fn streams(command: &Command) -> bool {
     let Command::Query(query) = command else {
         return false;
     };
     let reads = |table: &Cte| matches!(table.command, Command::Query(_));
+    query.with.tables.iter().all(reads)
+}
+
+/// Whether a statement has announced its rows before it failed.
+///
+/// A query does so when it begins to run. Without FROM, what is wrong with its values has failed
+/// before, while its constants were folded; what a function finds in the world has not.
+fn announces_rows(command: &Command, error: &PgError, has_waited: bool) -> bool {
+    let Command::Query(query) = command else {
+        return false;
+    };
+    let folded = error.code.to_string().starts_with("22");
     let runs = match &query.body {
         QueryBody::Select(select) => !select.from.is_empty(),
         _ => false,
     };
-    (has_waited || runs) && query.with.tables.iter().all(reads)
+    let refused = error.code == SqlState::READ_ONLY_SQL_TRANSACTION
+        || error.code == SqlState::FEATURE_NOT_SUPPORTED;
+    (has_waited || runs || !folded) && !refused && streams(command)
 }

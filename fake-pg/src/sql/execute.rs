@@ -85,7 +85,10 @@ pub(crate) fn run(
             })
         }
         Plan::Modify(modify) => {
-            let (count, rows) = run.modify(modify)?;
+            let (count, rows) = run.modify(modify).inspect_err(|_| {
+                // Its rows are collected first, and sent if all goes well.
+                run.context.exec.journal.found.clear();
+            })?;
             let tag = match modify.action {
                 Action::Insert { .. } => CommandTag::Insert(count),
                 Action::Update { .. } => CommandTag::Update(count),
@@ -115,7 +118,8 @@ fn refuse_writing(
     let name = match (plan, &statement.command) {
         (Plan::Modify(modify), _) => Some(verb(&modify.action)),
         (Plan::Query(query), Command::Query(ast)) => {
-            writes(&query.ctes).or_else(|| (!ast.locking.is_empty()).then_some("SELECT FOR UPDATE"))
+            let locking = ast.locking.first();
+            writes(&query.ctes).or_else(|| locking.map(|locking| locking.strength.tag()))
         }
         (_, Command::CreateTable(_)) => Some("CREATE TABLE"),
         (_, Command::CreateIndex(_)) => Some("CREATE INDEX"),

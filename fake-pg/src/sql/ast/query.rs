@@ -222,6 +222,18 @@ pub enum LockStrength {
     Update,
 }
 
+impl LockStrength {
+    /// What a query with it is called (`CreateCommandTag` in `tcop/utility.c`).
+    pub fn tag(self) -> &'static str {
+        match self {
+            LockStrength::KeyShare => "SELECT FOR KEY SHARE",
+            LockStrength::Share => "SELECT FOR SHARE",
+            LockStrength::NoKeyUpdate => "SELECT FOR NO KEY UPDATE",
+            LockStrength::Update => "SELECT FOR UPDATE",
+        }
+    }
+}
+
 /// What a row lock does when another holds the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockWait {

@@ -10,7 +10,9 @@ use super::{Frame, Run, Values};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::SetOp;
-use crate::sql::plan::{Body, DistinctPlan, QueryPlan, Scalar, SelectPlan, SetPlan, SortKey, Tail};
+use crate::sql::plan::{
+    Body, DistinctPlan, QueryPlan, Scalar, SelectPlan, SetPlan, SortKey, Tail, ValuesPlan,
+};
 use crate::types::Datum;
 
 /// How many rows to pass over, and how many to give.
@@ -42,19 +44,33 @@ impl<'p> Run<'p, '_, '_> {
         most: Option<usize>,
     ) -> Result<Vec<Values>, Halt> {
         self.begin_ctes(&plan.ctes);
-        match &plan.body {
-            Body::Select(select) => self.select(select, outer, most),
-            Body::Values(values) => {
-                let mut rows = Vec::with_capacity(values.rows.len());
-                for row in &values.rows {
-                    rows.push(self.eval_all(row, &Frame { row: &[], outer })?);
-                }
-                self.tail(rows, &values.tail, outer)
+        let mut found = Vec::new();
+        let result = match &plan.body {
+            Body::Select(select) => {
+                let done = self.select(select, outer, most, &mut found);
+                done.map(|()| std::mem::take(&mut found))
             }
+            Body::Values(values) => self.values(values, outer),
             Body::SetOperation(set) => self.set_operation(set, outer),
+        };
+        if result.is_err() {
+            // The outermost query is the last to say what it had found.
+            self.context.exec.journal.found = found;
         }
+        result
     }
 
+    fn values(
+        &mut self,
+        values: &'p ValuesPlan,
+        outer: Option<&Frame<'_>>,
+    ) -> Result<Vec<Values>, Halt> {
+        let mut rows = Vec::with_capacity(values.rows.len());
+        for row in &values.rows {
+            rows.push(self.eval_all(row, &Frame { row: &[], outer })?);
+        }
+        self.tail(rows, &values.tail, outer)
+    }
     fn window(&mut self, tail: &'p Tail, outer: Option<&Frame<'_>>) -> Result<Window, Halt> {
         let mut number = |scalar: &'p Option<Scalar>, none: usize, code: SqlState, clause: &str| {
             let Some(scalar) = scalar else {
@@ -190,13 +206,15 @@ impl<'p> Run<'p, '_, '_> {
         plan: &'p SelectPlan,
         outer: Option<&Frame<'_>>,
         most: Option<usize>,
-    ) -> Result<Vec<Values>, Halt> {
+        found: &mut Vec<Values>,
+    ) -> Result<(), Halt> {
         if plan.grouping.is_some() {
-            return self.select_groups(plan, outer);
+            *found = self.select_groups(plan, outer)?;
+            return Ok(());
         }
         let sorts_input = !plan.tail.order.is_empty() && !plan.sorts_result();
         if sorts_input || plan.distinct.is_some() {
-            return self.select_sorted(plan, outer);
+            return self.select_sorted(plan, outer, found);
         }
         // Rows are handed on as they are found, so that LIMIT ends the search.
         let sorts_later = !plan.tail.order.is_empty();
@@ -205,10 +223,15 @@ impl<'p> Run<'p, '_, '_> {
             true => usize::MAX,
             false => window.limit.min(most.unwrap_or(usize::MAX)),
         };
-        let mut rows = Vec::new();
         if wanted == 0 {
-            return Ok(rows);
+            return Ok(());
         }
+        // Sorted later, they are no result yet.
+        let mut unsorted = Vec::new();
+        let rows = match wanted {
+            usize::MAX if sorts_later => &mut unsorted,
+            _ => &mut *found,
+        };
         let mut passed = 0;
         self.from(&plan.from, outer, &mut |run, joined| {
             if !plan.locking.is_empty()
@@ -226,7 +249,7 @@ impl<'p> Run<'p, '_, '_> {
                     row: &joined.row,
                     outer,
                 },
-                &mut rows,
+                rows,
             )?;
             Ok(match rows.len() >= wanted {
                 true => ControlFlow::Break(()),
@@ -234,9 +257,10 @@ impl<'p> Run<'p, '_, '_> {
             })
         })?;
         if wanted == usize::MAX {
-            return self.tail(rows, &plan.tail, outer);
+            let rows = std::mem::take(rows);
+            *found = self.tail(rows, &plan.tail, outer)?;
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// The targets over one row; a set among them makes several rows.
@@ -265,7 +289,8 @@ impl<'p> Run<'p, '_, '_> {
         &mut self,
         plan: &'p SelectPlan,
         outer: Option<&Frame<'_>>,
-    ) -> Result<Vec<Values>, Halt> {
+        result: &mut Vec<Values>,
+    ) -> Result<(), Halt> {
         let window = self.window(&plan.tail, outer)?;
         let order = if plan.sorts_result() {
             &[][..]
@@ -289,12 +314,17 @@ impl<'p> Run<'p, '_, '_> {
             Ok(ControlFlow::Continue(()))
         })?;
         found.sort_by(|a, b| compare_keys(order, &a.0, &b.0));
-        let mut rows = Vec::new();
+        let each_counts = plan.set.is_none() && !matches!(plan.distinct, Some(DistinctPlan::Rows));
+        let mut unfinished = Vec::new();
+        let rows = match each_counts {
+            true => &mut *result,
+            false => &mut unfinished,
+        };
         let mut passed = 0;
         let mut last_on: Option<Values> = None;
         for (_, mut joined) in found {
             let full = rows.len() >= window.limit;
-            if full && plan.set.is_none() && !matches!(plan.distinct, Some(DistinctPlan::Rows)) {
+            if full && each_counts {
                 break;
             }
             if !plan.locking.is_empty()
@@ -313,22 +343,19 @@ impl<'p> Run<'p, '_, '_> {
                 }
                 last_on = Some(on);
             }
-            let counts_rows =
-                plan.set.is_none() && !matches!(plan.distinct, Some(DistinctPlan::Rows));
-            if counts_rows && passed < window.offset {
+            if each_counts && passed < window.offset {
                 passed += 1;
                 continue;
             }
-            self.project(plan, &frame, &mut rows)?;
+            self.project(plan, &frame, rows)?;
         }
-        match &plan.distinct {
-            Some(DistinctPlan::Rows) => {
-                let rows = distinct(rows);
-                self.tail(rows, &plan.tail, outer)
-            }
-            _ if plan.set.is_some() => Ok(window.cut(rows)),
-            _ => Ok(rows),
+        if !each_counts {
+            *result = match &plan.distinct {
+                Some(DistinctPlan::Rows) => self.tail(distinct(unfinished), &plan.tail, outer)?,
+                _ => window.cut(unfinished),
+            };
         }
+        Ok(())
     }
 
     /// Groups, then the targets over each.
