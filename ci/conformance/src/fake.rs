@@ -55,15 +55,22 @@ impl Fake {
     /// A new server with these settings.
     pub fn new(settings: &[(String, String)]) -> Fake {
         let mut options = String::from("-c deadlock_timeout=10ms");
+        // What only the server can be told is in its own configuration; the rest, each session's.
+        let mut engine = Engine::default();
+        let mut configure = |name: &str, value: &str| engine.alter_system(Some(name), Some(value));
+        let _ = configure("max_prepared_transactions", "20");
         for (name, value) in settings {
+            if configure(name, value).is_ok() {
+                continue;
+            }
             let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
             options.push_str(&format!(" -c {name}={value}"));
         }
-        let mut engine = Engine::default();
         // The database that every script runs in.
         engine
             .load("create database script")
             .expect("a fresh server makes a database");
+        engine.restart();
         Fake {
             engine,
             now: BIRTH,
@@ -229,7 +236,7 @@ impl Host for Fake {
                     }
                 }
                 self.engine.take_wakeups();
-                self.engine.crash();
+                self.engine.restart();
             }
             Op::Cancel => {
                 self.run();

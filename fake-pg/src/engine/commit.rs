@@ -4,107 +4,23 @@
 //! point reached, and may be told to crash there, to wait, or to fail. At `completed` and `ready` the
 //! session does the work, writing CommandComplete and ReadyForQuery; the machine only says when.
 //!
+//! PREPARE TRANSACTION is such a machine too, and has a number; its points are received, deferred,
+//! interrupts-held, inserted, flushed, replicated, completed and ready. Its record is always flushed,
+//! and at `replicated` its transaction leaves the session. COMMIT PREPARED passes all points of a
+//! COMMIT, and is always flushed as well.
+//!
 //! Invariant: once interrupts are held there is no way back but a crash.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::commit_point::CommitPoint;
 use super::mvcc::XactStatus;
+use super::prepared::{Preparer, TwoPhase};
 use super::sabotage::Sabotage;
 use super::wal::{CommitRecord, Record};
 use super::xact::{Message, Transaction};
 use super::{CommitNumber, Engine, Lsn, Pid, Timestamp, Xid};
 use crate::error::PgError;
-
-/// A step of a COMMIT that has been reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CommitPoint {
-    /// The request is here.
-    Received,
-    /// Deferred constraints have been checked. Until here it can fail, be cancelled or terminated.
-    Deferred,
-    /// Cancel and terminate wait from here on.
-    InterruptsHeld,
-    /// The commit record is in the WAL.
-    Inserted,
-    /// It is on disk: a crash from here on finds the transaction committed.
-    Flushed,
-    /// The commit log says so too.
-    Clog,
-    /// Synchronous replicas have it.
-    Replicated,
-    /// Other sessions see it.
-    Visible,
-    /// Its locks are free.
-    Unlocked,
-    /// Its notifications are out.
-    Notified,
-    /// CommandComplete is written.
-    Completed,
-    /// ReadyForQuery has been handed to the stream.
-    Ready,
-}
-
-impl CommitPoint {
-    /// All points in the order of a synchronous COMMIT that writes.
-    pub const ALL: [CommitPoint; 12] = [
-        CommitPoint::Received,
-        CommitPoint::Deferred,
-        CommitPoint::InterruptsHeld,
-        CommitPoint::Inserted,
-        CommitPoint::Flushed,
-        CommitPoint::Clog,
-        CommitPoint::Replicated,
-        CommitPoint::Visible,
-        CommitPoint::Unlocked,
-        CommitPoint::Notified,
-        CommitPoint::Completed,
-        CommitPoint::Ready,
-    ];
-
-    /// Its name in plans and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            CommitPoint::Received => "received",
-            CommitPoint::Deferred => "deferred",
-            CommitPoint::InterruptsHeld => "interrupts-held",
-            CommitPoint::Inserted => "inserted",
-            CommitPoint::Flushed => "flushed",
-            CommitPoint::Clog => "clog",
-            CommitPoint::Replicated => "replicated",
-            CommitPoint::Visible => "visible",
-            CommitPoint::Unlocked => "unlocked",
-            CommitPoint::Notified => "notified",
-            CommitPoint::Completed => "completed",
-            CommitPoint::Ready => "ready",
-        }
-    }
-
-    /// What only a transaction with an xid goes through.
-    fn needs_xid(self) -> bool {
-        use CommitPoint::*;
-        matches!(self, Inserted | Flushed | Clog | Replicated)
-    }
-}
-
-impl fmt::Display for CommitPoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for CommitPoint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let point = CommitPoint::ALL
-            .into_iter()
-            .find(|point| point.name() == text);
-        point.ok_or_else(|| format!("no commit point is called {text:?}"))
-    }
-}
 
 /// What made a transaction commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,18 +33,17 @@ pub enum CommitKind {
     Sync,
 }
 
-/// `synchronous_commit`, as far as there are no replicas.
+/// `synchronous_commit`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// The answer waits for the flush.
+    /// The answer waits for the flush, and for a replica if [`super::ServerConfig`] wants one.
     #[default]
     Synchronous,
+    /// It waits for the flush only.
+    Local,
     /// It does not: a crash may take back what was answered.
     Asynchronous,
 }
-
-/// How late the WAL writer may flush an asynchronous commit (`wal_writer_delay`).
-pub const WAL_WRITER_DELAY: Duration = Duration::from_millis(200);
 
 /// An entry of the commit log: what other sessions could see from then on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,10 +64,22 @@ pub struct Committed {
     pub messages: Vec<Message>,
 }
 
+/// What a machine brings about.
+#[derive(Debug)]
+enum Purpose {
+    /// COMMIT.
+    Commit,
+    /// PREPARE TRANSACTION; its state, once that is in the WAL.
+    Prepare(Arc<str>, Preparer, Option<Arc<TwoPhase>>),
+    /// COMMIT PREPARED.
+    Finish(Arc<TwoPhase>),
+}
+
 /// A COMMIT on its way.
 #[derive(Debug)]
 #[must_use = "a commit that is dropped half-way keeps its locks"]
 pub struct CommitMachine {
+    purpose: Purpose,
     tx: Option<Transaction>,
     pid: Pid,
     durability: Durability,
@@ -160,7 +87,9 @@ pub struct CommitMachine {
     ahead: Vec<CommitPoint>,
     number: CommitNumber,
     record: Option<Arc<CommitRecord>>,
-    inserted_at: Timestamp,
+    flush_due: Timestamp,
+    /// It waits for no replica any more.
+    alone: bool,
 }
 
 impl CommitMachine {
@@ -183,20 +112,64 @@ impl CommitMachine {
         {
             tx.xid(engine);
         }
+        let ahead = itinerary(engine, &tx, kind, durability);
+        CommitMachine::on(Purpose::Commit, tx.pid, tx, ahead, durability)
+    }
+
+    /// A PREPARE TRANSACTION about to be received. The transaction must not have failed.
+    pub fn prepare(
+        engine: &mut Engine,
+        mut tx: Transaction,
+        gid: Arc<str>,
+        by: Preparer,
+        durability: Durability,
+    ) -> Self {
+        assert!(
+            !tx.has_failed(),
+            "a failed transaction cannot be prepared: roll it back"
+        );
+        tx.top_xid_assigned(engine);
+        let all = CommitPoint::ALL.into_iter().rev();
+        let ahead = all.filter(|point| point.is_of_prepare()).collect();
+        let purpose = Purpose::Prepare(gid, by, None);
+        CommitMachine::on(purpose, tx.pid, tx, ahead, durability)
+    }
+
+    /// A COMMIT PREPARED about to be received, of what [`Engine::take_prepared`] gave.
+    pub fn finish(engine: &Engine, state: Arc<TwoPhase>, pid: Pid, durability: Durability) -> Self {
+        let tx = state.take_up(engine);
+        let ahead = CommitPoint::ALL.into_iter().rev().collect();
+        CommitMachine::on(Purpose::Finish(state), pid, tx, ahead, durability)
+    }
+
+    fn on(
+        purpose: Purpose,
+        pid: Pid,
+        tx: Transaction,
+        ahead: Vec<CommitPoint>,
+        durability: Durability,
+    ) -> Self {
         CommitMachine {
-            pid: tx.pid,
-            durability,
-            ahead: itinerary(engine, &tx, kind, durability),
+            purpose,
             tx: Some(tx),
+            pid,
+            durability,
+            ahead,
             number: CommitNumber(0),
             record: None,
-            inserted_at: Timestamp(0),
+            flush_due: Timestamp(0),
+            alone: false,
         }
     }
 
     /// Its number, from its first step on.
     pub fn number(&self) -> CommitNumber {
         self.number
+    }
+
+    /// Whether it is a PREPARE TRANSACTION.
+    pub fn prepares(&self) -> bool {
+        matches!(self.purpose, Purpose::Prepare(..))
     }
 
     /// The transaction's xid, while it is being committed.
@@ -208,15 +181,27 @@ impl CommitMachine {
     }
 
     /// The point that the next step will reach; none if it has reached its last. An asynchronous
-    /// commit has `flushed` left when it is ready: the session goes on with its client, and steps
-    /// the machine once more at [`CommitMachine::flush_due`].
+    /// commit has `flushed` left when it is ready: the session goes on with its client, and has it
+    /// done at [`CommitMachine::flush_due`].
     pub fn next_point(&self) -> Option<CommitPoint> {
         self.ahead.last().copied()
     }
 
     /// When the WAL writer flushes an asynchronous commit.
     pub fn flush_due(&self) -> Timestamp {
-        self.inserted_at.after(WAL_WRITER_DELAY)
+        self.flush_due
+    }
+
+    /// Whether it is asynchronous and the WAL writer has not come yet.
+    pub fn is_unflushed(&self) -> bool {
+        self.record.is_some() && self.ahead.first() == Some(&CommitPoint::Flushed)
+    }
+
+    /// The WAL writer comes, whatever point the commit has reached.
+    pub fn flush_now(&mut self, engine: &mut Engine) -> CommitPoint {
+        self.ahead.retain(|&point| point != CommitPoint::Flushed);
+        self.flush(engine);
+        CommitPoint::Flushed
     }
 
     /// Whether it can still be given up, for a cancel, a terminate or an error.
@@ -231,12 +216,36 @@ impl CommitMachine {
             "commit {} can no longer be given up",
             self.number
         );
-        engine.abort(self.tx.take().expect("checked by can_abort"));
+        let tx = self.tx.take().expect("checked by can_abort");
+        match &self.purpose {
+            Purpose::Finish(state) => engine.let_prepared_go(&state.gid),
+            Purpose::Commit | Purpose::Prepare(..) => engine.abort(tx),
+        }
+    }
+
+    /// Whether its next step has to wait for a replica. Its session is woken when that has changed.
+    ///
+    /// Source: `SyncRepWaitForLSN` in `replication/syncrep.c`.
+    pub fn awaits_replica(&self, engine: &mut Engine) -> bool {
+        let waits = self.next_point() == Some(CommitPoint::Replicated)
+            && self.durability == Durability::Synchronous
+            && !self.alone
+            && engine.wants_replicas();
+        if waits && !engine.replication_waiters.contains(&self.pid) {
+            engine.replication_waiters.push(self.pid);
+        }
+        waits
+    }
+
+    /// Waits for no replica any more: it was cancelled, or its session is to end.
+    pub fn forgo_replica(&mut self, engine: &mut Engine) {
+        self.alone = true;
+        engine.replication_waiters.retain(|&pid| pid != self.pid);
     }
 
     /// Does the work of one point and says which one that was; none when there is nothing left.
-    /// An error, which only deferred constraints can give, means that the transaction has been
-    /// rolled back and the machine is at its end.
+    /// An error, which deferred constraints can give, and what PREPARE refuses, means that the
+    /// transaction has been rolled back and the machine is at its end.
     pub fn step(
         &mut self,
         engine: &mut Engine,
@@ -250,7 +259,7 @@ impl CommitMachine {
         }
         match point {
             CommitPoint::Inserted => self.insert_record(engine, now),
-            CommitPoint::Flushed => engine.wal.flush(self.record().committed.lsn),
+            CommitPoint::Flushed => self.flush(engine),
             CommitPoint::Clog => engine.mark_committed(&self.record().xids),
             CommitPoint::Visible => self.become_visible(engine),
             CommitPoint::Unlocked => self.unlock(engine),
@@ -258,10 +267,9 @@ impl CommitMachine {
             CommitPoint::Received => {}
             CommitPoint::Deferred => engine.prepare_to_listen(self.tx()),
             CommitPoint::Notified => engine.ring_listeners(self.tx()),
-            // Commits cannot be replicated yet.
-            CommitPoint::Replicated => {}
             // From here `can_abort` says no: that is what it is to hold interrupts.
-            CommitPoint::InterruptsHeld => {}
+            CommitPoint::InterruptsHeld => self.reserve(engine)?,
+            CommitPoint::Replicated => self.leave(engine),
             // The session's work.
             CommitPoint::Completed | CommitPoint::Ready => {}
         }
@@ -280,7 +288,38 @@ impl CommitMachine {
             .expect("a transaction has its locks until it is unlocked")
     }
 
+    /// PREPARE takes its place; it may be refused one.
+    fn reserve(&mut self, engine: &mut Engine) -> Result<(), PgError> {
+        let Purpose::Prepare(gid, ..) = &self.purpose else {
+            return Ok(());
+        };
+        let gid = gid.clone();
+        let reserved = engine.reserve_gid(self.tx(), &gid);
+        if reserved.is_err() {
+            self.ahead.clear();
+            engine.abort(self.tx.take().expect("it was just asked for"));
+        }
+        reserved
+    }
+
     fn insert_record(&mut self, engine: &mut Engine, now: Timestamp) {
+        if let Purpose::Prepare(gid, by, state) = &mut self.purpose {
+            let tx = self.tx.as_ref().expect("it leaves at `replicated`");
+            let prepared = Arc::new(TwoPhase {
+                gid: gid.clone(),
+                preparer: by.clone(),
+                prepared: now,
+                lsn: Lsn(engine.wal.inserted().0 + 1),
+                number: self.number,
+                xids: tx.xids.clone(),
+                locks: tx.locks.clone(),
+                messages: tx.messages.clone(),
+                ddl: tx.ddl.clone(),
+            });
+            engine.wal.insert(Record::Prepare(prepared.clone()));
+            *state = Some(prepared);
+            return;
+        }
         let committed = self.entry(Lsn(engine.wal.inserted().0 + 1), true);
         let tx = self.tx();
         let record = CommitRecord {
@@ -291,12 +330,31 @@ impl CommitMachine {
         let record = Arc::new(record);
         engine.wal.insert(Record::Commit(record.clone()));
         self.record = Some(record);
-        self.inserted_at = now;
+        self.flush_due = now.after(engine.config().wal_writer_delay);
+    }
+
+    fn flush(&mut self, engine: &mut Engine) {
+        match &self.purpose {
+            Purpose::Prepare(.., Some(state)) => {
+                engine.wal.flush(state.lsn);
+                engine.show_prepared(state);
+            }
+            _ => engine.wal.flush(self.record().committed.lsn),
+        }
+    }
+
+    /// What was prepared is no longer its session's.
+    fn leave(&mut self, engine: &mut Engine) {
+        if let Purpose::Prepare(.., Some(state)) = &self.purpose {
+            engine.leave_prepared(state, self.pid);
+            self.tx = None;
+        }
     }
 
     fn entry(&mut self, lsn: Lsn, writes: bool) -> Committed {
         let (number, pid) = (self.number, self.pid);
-        let asynchronous = self.durability == Durability::Asynchronous;
+        let asynchronous =
+            self.durability == Durability::Asynchronous && matches!(self.purpose, Purpose::Commit);
         let tx = self.tx();
         let (xid, messages) = (tx.top_xid().unwrap_or_default(), tx.messages.clone());
         Committed {
@@ -313,7 +371,12 @@ impl CommitMachine {
     fn become_visible(&mut self, engine: &mut Engine) {
         engine.publish_notifications(self.tx());
         match &self.record {
-            Some(record) => engine.publish(record),
+            Some(record) => {
+                engine.publish(record);
+                if let Purpose::Finish(state) = &self.purpose {
+                    engine.prepared.remove(Some(&state.xid()));
+                }
+            }
             None => {
                 let entry = self.entry(engine.wal.inserted(), false);
                 engine.log_commit(entry);
@@ -434,14 +497,6 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::engine::script::{check, check_on, engine};
-
-    #[test]
-    fn points_have_names_that_parse_back() {
-        for point in CommitPoint::ALL {
-            assert_eq!(point.to_string().parse(), Ok(point));
-        }
-        assert!("flush".parse::<CommitPoint>().is_err());
-    }
 
     #[test]
     fn each_kind_of_commit_passes_its_points() {

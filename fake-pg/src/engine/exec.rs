@@ -60,6 +60,8 @@ pub enum WaitOn {
     Sleep,
     /// Whatever the embedder has a caller of its functions wait for.
     Embedder,
+    /// A replica that has what was committed.
+    Replica,
 }
 
 /// What one statement has done so far.

@@ -33,13 +33,15 @@
 //! - An implicit transaction without effects ends by [`Engine::end_read_only`], one with effects or an
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
 //!
-//! In reading order: `ids`, `namespace`, `catalog`, `constraint`, `heap`, `mvcc`, `wal`, `lock`,
-//! `xact`, `exec`, `row_lock`, `modify`, `ddl`, `sequence`, `commit`, `notify`, `activity`, `recover`,
-//! `embedded`, `sabotage`.
+//! In reading order: `ids`, `config`, `namespace`, `catalog`, `constraint`, `heap`, `mvcc`, `wal`,
+//! `lock`, `xact`, `exec`, `row_lock`, `modify`, `ddl`, `sequence`, `commit_point`, `commit`,
+//! `prepared`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
 
 mod activity;
 mod catalog;
 mod commit;
+mod commit_point;
+mod config;
 mod constraint;
 mod ddl;
 mod embedded;
@@ -51,6 +53,7 @@ mod modify;
 mod mvcc;
 mod namespace;
 mod notify;
+mod prepared;
 mod recover;
 mod rewrite;
 mod row_lock;
@@ -66,7 +69,10 @@ use std::sync::Arc;
 
 pub use activity::{Activity, ActivityState, Signal};
 pub use catalog::{Catalog, CatalogChange, Column, Identity, Relation, Sequence, Table, View};
-pub use commit::{CommitKind, CommitMachine, CommitPoint, Committed, Durability, WAL_WRITER_DELAY};
+pub use commit::{CommitKind, CommitMachine, Committed, Durability};
+pub use commit_point::CommitPoint;
+pub use config::ServerConfig;
+pub(crate) use config::refuse_set;
 pub use constraint::{Check, Computed, Deferral, ForeignKey, Index, KeyProgram, Reaction};
 pub use embedded::{Caller, Embedded, EmbeddedArg, EmbeddedFunction, EmbeddedRelation};
 pub use exec::{Exec, Halt, Journal, Wait, WaitOn};
@@ -79,6 +85,7 @@ pub use modify::Inserted;
 pub use mvcc::{Snapshot, XactStatus};
 pub use namespace::{Database, DatabaseId, Namespace, PUBLIC_NAMESPACE, SearchPath};
 pub use notify::Notification;
+pub use prepared::{Preparer, TwoPhase};
 pub use recover::Recovery;
 pub use rewrite::{Mapping, Source};
 pub use row_lock::Found;
@@ -88,9 +95,11 @@ pub use xact::{Isolation, Message, Timeouts, Transaction, TxOptions};
 
 use crate::error::{PgError, SqlState};
 use activity::Sessions;
+use config::Config;
 use lock::LockTable;
 use mvcc::{Clog, Running};
 use notify::Notifications;
+use prepared::PreparedTable;
 use recover::Image;
 use sequence::Currvals;
 use wal::Wal;
@@ -122,6 +131,10 @@ pub struct Engine {
     wakeups: Vec<Pid>,
     sessions: Sessions,
     notifications: Notifications,
+    prepared: PreparedTable,
+    /// The sessions whose COMMIT waits for a replica.
+    replication_waiters: Vec<Pid>,
+    config: Config,
     sabotage: Option<Sabotage>,
     /// Whose row locks [`Sabotage::UnlockBeforeVisible`] no longer heeds.
     let_go: Vec<Xid>,
@@ -158,6 +171,9 @@ impl Engine {
             wakeups: Vec::new(),
             sessions: Sessions::default(),
             notifications: Notifications::default(),
+            prepared: PreparedTable::default(),
+            replication_waiters: Vec::new(),
+            config: Config::default(),
             sabotage: None,
             let_go: Vec::new(),
         }
@@ -227,6 +243,10 @@ impl Engine {
         if xid >= self.next_xid {
             let message = format!("transaction ID {xid} is in the future");
             return Err(PgError::new(SqlState::INVALID_PARAMETER_VALUE, message));
+        }
+        // Bootstrap and frozen are for ever (`TransactionIdInRecentPast`).
+        if matches!(xid.0, 1 | 2) {
+            return Ok(Some(XactStatus::Committed));
         }
         let known = xid >= self.base.next_xid;
         Ok(known.then(|| mvcc::status(&self.running, &self.clog, xid)))

@@ -13,6 +13,7 @@ use super::heap::Heap;
 use super::lock::LockTable;
 use super::mvcc::{Clog, Running, XactStatus, status};
 use super::notify::Notifications;
+use super::prepared::PreparedTable;
 use super::sequence::{Currvals, SequenceState};
 use super::wal::Record;
 use super::{CommitNumber, Engine, FileNode, Lsn, Xid};
@@ -23,6 +24,7 @@ pub(super) struct Image {
     pub(super) catalog: Arc<Catalog>,
     pub(super) heaps: BTreeMap<FileNode, Arc<Heap>>,
     pub(super) sequences: BTreeMap<FileNode, SequenceState>,
+    pub(super) prepared: PreparedTable,
     pub(super) next_xid: Xid,
     pub(super) next_oid: u32,
 }
@@ -46,6 +48,36 @@ impl Engine {
     /// drop them.
     pub fn crash(&mut self) -> Recovery {
         self.recover(self.wal.flushed())
+    }
+
+    /// The server is shut down in order and started again. Its sessions are over, so whatever they
+    /// had not committed is rolled back; nothing else is lost. Every transaction value and commit
+    /// machine of before is void.
+    pub fn restart(&mut self) {
+        let prepared: BTreeSet<Xid> = self
+            .prepared
+            .states()
+            .flat_map(|state| state.xids.clone())
+            .collect();
+        let running = std::mem::take(&mut self.running).into_keys();
+        let xids: Vec<Xid> = running.filter(|xid| !prepared.contains(xid)).collect();
+        for &xid in &xids {
+            self.clog.set(xid, XactStatus::Aborted);
+        }
+        if !xids.is_empty() {
+            self.wal.insert(Record::Abort { xids });
+        }
+        self.wal.flush(self.wal.inserted());
+        self.locks = LockTable::default();
+        self.currvals = Currvals::default();
+        self.wakeups.clear();
+        self.replication_waiters.clear();
+        self.prepared.let_all_go();
+        for state in self.sequences.values_mut() {
+            *state = state.checkpointed();
+        }
+        self.read_config();
+        self.resume_prepared();
     }
 
     /// Fails over to a replica whose WAL ends right before that commit's record, or where the flushed
@@ -80,6 +112,7 @@ impl Engine {
                 committed(tuple.xmin) && (tuple.xmax == Xid::NONE || !committed(tuple.xmax))
             }));
         }
+        self.read_config();
         self.clog = Clog::starting_at(self.next_xid);
         self.wal.recycle();
         self.commits.clear();
@@ -93,6 +126,7 @@ impl Engine {
                 .iter()
                 .map(|(node, state)| (*node, state.checkpointed()))
                 .collect(),
+            prepared: self.prepared.clone(),
             next_xid: self.next_xid,
             next_oid: self.next_oid,
         });
@@ -126,6 +160,7 @@ impl Engine {
             }
         }
         self.wal = wal;
+        self.resume_prepared();
         self.sweep_storage();
         Recovery {
             lost,
@@ -151,6 +186,9 @@ impl Engine {
         self.wakeups.clear();
         self.sessions = Sessions::default();
         self.notifications = Notifications::default();
+        self.prepared = base.prepared.clone();
+        self.replication_waiters.clear();
+        self.read_config();
         for heap in self.heaps.values_mut().filter(|heap| heap.unlogged) {
             *heap = Arc::new(heap.vacuumed(|_| false));
         }
@@ -231,12 +269,20 @@ impl Engine {
                     heap.lockers_mut(*tid).push((*xid, *strength));
                 }
             }
+            Record::Prepare(state) => self.prepared.restore(state.clone()),
             Record::Message => {}
+        }
+        if !self.prepared.is_empty() {
+            self.prepared.remove(record.finishes());
         }
     }
 
     /// Takes away the storage that DDL in flight had made: nothing in the catalog leads to it.
     fn sweep_storage(&mut self) {
+        // What was prepared may yet need what it has made.
+        if self.prepared.states().any(|state| !state.ddl.is_empty()) {
+            return;
+        }
         let tables: BTreeMap<FileNode, Arc<Table>> = self
             .catalog
             .tables()

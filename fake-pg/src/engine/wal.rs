@@ -11,6 +11,7 @@ use super::commit::Committed;
 use super::constraint::Index;
 use super::heap::Row;
 use super::lock::LockStrength;
+use super::prepared::TwoPhase;
 use super::rewrite::Mapping;
 use super::sequence::SequenceState;
 use super::{FileNode, Lsn, Tid, Xid};
@@ -70,6 +71,7 @@ pub(super) enum Record {
     /// A logical message. Nobody decodes it; it takes its place in the log.
     Message,
     Commit(Arc<CommitRecord>),
+    Prepare(Arc<TwoPhase>),
     Abort {
         xids: Vec<Xid>,
     },
@@ -98,6 +100,7 @@ impl Record {
             | Record::AddIndex { xid, .. }
             | Record::RemapHeap { xid, .. } => *xid,
             Record::Commit(commit) => commit.xids.last().copied().unwrap_or_default(),
+            Record::Prepare(state) => state.xids.last().copied().unwrap_or_default(),
             Record::Abort { xids } => xids.last().copied().unwrap_or_default(),
             Record::Sequence { .. } | Record::Message => Xid::NONE,
         }
@@ -137,11 +140,13 @@ impl Wal {
         self.flushed = self.flushed.max(to);
     }
 
-    /// The end of the record before the commit of that number, if that commit is here.
+    /// The end of the record before the commit, or PREPARE, of that number, if it is here.
     pub(super) fn before_commit(&self, number: super::CommitNumber) -> Option<Lsn> {
-        let place = self.records.iter().position(
-            |record| matches!(record, Record::Commit(commit) if commit.committed.number == number),
-        )?;
+        let place = self.records.iter().position(|record| match record {
+            Record::Commit(commit) => commit.committed.number == number,
+            Record::Prepare(state) => state.number == number,
+            _ => false,
+        })?;
         Some(Lsn(self.start.0 + place as u64))
     }
 

@@ -92,6 +92,8 @@ pub struct Transaction {
     pub(super) snapshot: Option<Snapshot>,
     pub(super) command: CommandId,
     failed: bool,
+    /// See [`Transaction::forbid_prepare`].
+    pub(super) unpreparable: Option<&'static str>,
 }
 
 /// `pg_logical_emit_message(true, prefix, content)`.
@@ -152,6 +154,17 @@ impl Transaction {
         pending.is_some_and(|pending| !pending.is_empty())
     }
 
+    /// Makes it the transaction that has these xids, its own first.
+    pub(super) fn own(&mut self, xids: Vec<Xid>) {
+        self.levels[0].xid = xids.first().copied();
+        self.xids = xids;
+    }
+
+    /// What keeps it from being prepared: it has done something that cannot outlive its session.
+    pub fn forbid_prepare(&mut self, what: &'static str) {
+        self.unpreparable.get_or_insert(what);
+    }
+
     /// Its xid, if it has one: `pg_current_xact_id_if_assigned`.
     pub fn top_xid(&self) -> Option<Xid> {
         self.levels[0].xid
@@ -185,6 +198,13 @@ impl Transaction {
             }
         }
         *self.xids.last().expect("one was just assigned")
+    }
+
+    /// Gives it its own xid, whatever savepoint is open.
+    pub(super) fn top_xid_assigned(&mut self, engine: &mut Engine) {
+        if self.top_xid().is_none() {
+            self.xid(engine);
+        }
     }
 
     /// Brings the view of the catalog up to date with what others have committed.
@@ -251,6 +271,7 @@ impl Engine {
             snapshot: None,
             command: CommandId(0),
             failed: false,
+            unpreparable: None,
         };
         tx.push_level(None);
         tx

@@ -77,8 +77,10 @@ impl SqlState {
     pub const RESERVED_NAME: Self = Self(*b"42939");
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
     pub const PROGRAM_LIMIT_EXCEEDED: Self = Self(*b"54000");
+    pub const OUT_OF_MEMORY: Self = Self(*b"53200");
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: Self = Self(*b"55000");
     pub const OBJECT_IN_USE: Self = Self(*b"55006");
+    pub const CANT_CHANGE_RUNTIME_PARAM: Self = Self(*b"55P02");
     pub const LOCK_NOT_AVAILABLE: Self = Self(*b"55P03");
     pub const QUERY_CANCELED: Self = Self(*b"57014");
     pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");

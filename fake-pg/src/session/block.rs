@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use super::Session;
-use crate::engine::{Engine, Isolation, Timestamp, Transaction, TxOptions};
+use crate::engine::{Engine, Isolation, Preparer, Timestamp, Transaction, TwoPhase, TxOptions};
 use crate::error::{PgError, SqlState};
 use crate::sql::CommandTag;
-use crate::sql::ast::{IsolationLevel, TransactionCommand, TransactionModes};
+use crate::sql::ast::{Command, IsolationLevel, TransactionCommand, TransactionModes};
 use crate::wire::backend::TransactionStatus;
 
 /// Where a session stands between BEGIN and COMMIT.
@@ -60,10 +60,20 @@ pub(super) enum Control {
     End(Box<End>),
 }
 
+/// How a transaction is to end, other than by being rolled back.
+#[derive(Debug)]
+pub(super) enum Ending {
+    Commit(Transaction),
+    /// PREPARE TRANSACTION, under this name.
+    Prepare(Transaction, Arc<str>),
+    /// COMMIT PREPARED, of somebody's.
+    Finish(Arc<TwoPhase>),
+}
+
 /// A transaction that is to be committed.
 #[derive(Debug)]
 pub(super) struct End {
-    pub(super) transaction: Transaction,
+    pub(super) ending: Ending,
     /// By COMMIT, and not by the end of a script or pipeline.
     pub(super) explicit: bool,
     /// Another one like it begins at once.
@@ -75,12 +85,23 @@ pub(super) struct End {
 impl End {
     pub(super) fn implicit(transaction: Transaction, tag: Option<CommandTag>) -> End {
         End {
-            transaction,
+            ending: Ending::Commit(transaction),
             explicit: false,
             chain: None,
             tag,
         }
     }
+}
+
+/// What surrounds a statement outside of a transaction block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    /// Nothing: it is a transaction of its own.
+    Alone,
+    /// Other statements of the same script.
+    Script,
+    /// Other statements, executed since the last Sync.
+    Pipeline,
 }
 
 /// Whether a statement may run in a failed block.
@@ -149,6 +170,7 @@ impl Session {
     pub(super) fn control(
         &mut self,
         command: &TransactionCommand,
+        company: Company,
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<Control, PgError> {
@@ -192,9 +214,25 @@ impl Session {
                 self.set_characteristics(modes)?;
                 "SET"
             }
-            TransactionCommand::Prepare(_) => return unsupported("PREPARE TRANSACTION"),
-            TransactionCommand::CommitPrepared(_) => return unsupported("COMMIT PREPARED"),
-            TransactionCommand::RollbackPrepared(_) => return unsupported("ROLLBACK PREPARED"),
+            TransactionCommand::Prepare(gid) => {
+                return self.prepare_block(gid, company, engine, now);
+            }
+            TransactionCommand::CommitPrepared(gid) => {
+                self.refuse_company("COMMIT PREPARED", company)?;
+                let state = self.take_prepared(gid, engine)?;
+                return Ok(Control::End(Box::new(End {
+                    ending: Ending::Finish(state),
+                    explicit: true,
+                    chain: None,
+                    tag: Some(CommandTag::Plain("COMMIT PREPARED")),
+                })));
+            }
+            TransactionCommand::RollbackPrepared(gid) => {
+                self.refuse_company("ROLLBACK PREPARED", company)?;
+                let state = self.take_prepared(gid, engine)?;
+                engine.rollback_prepared(&state);
+                "ROLLBACK PREPARED"
+            }
         };
         Ok(Control::Done(tag))
     }
@@ -268,7 +306,7 @@ impl Session {
                 let chain = chain.then_some(transaction.options);
                 let tag = Some(CommandTag::Plain("COMMIT"));
                 Ok(Control::End(Box::new(End {
-                    transaction,
+                    ending: Ending::Commit(transaction),
                     explicit: true,
                     chain,
                     tag,
@@ -290,6 +328,85 @@ impl Session {
                 Ok(Control::Done("ROLLBACK"))
             }
         }
+    }
+
+    /// PREPARE TRANSACTION.
+    ///
+    /// Source: `PrepareTransactionBlock`. Outside of a block it ends the script's implicit
+    /// transaction, but not a pipeline's.
+    fn prepare_block(
+        &mut self,
+        gid: &Arc<str>,
+        company: Company,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<Control, PgError> {
+        let transaction = match std::mem::take(&mut self.block) {
+            Block::Explicit(transaction) => transaction,
+            Block::Implicit(transaction) => {
+                self.notice(&PgError::no_transaction_in_progress());
+                if company != Company::Script {
+                    self.block = Block::Implicit(transaction);
+                    return Ok(Control::Done("ROLLBACK"));
+                }
+                transaction
+            }
+            block => {
+                self.block = block;
+                self.rollback_block(false, engine, now)?;
+                return Ok(Control::Done("ROLLBACK"));
+            }
+        };
+        Ok(Control::End(Box::new(End {
+            ending: Ending::Prepare(transaction, gid.clone()),
+            explicit: true,
+            chain: None,
+            tag: Some(CommandTag::Plain("PREPARE TRANSACTION")),
+        })))
+    }
+
+    /// What was prepared, to be finished; the transaction begun for the statement is over.
+    fn take_prepared(&mut self, gid: &str, engine: &mut Engine) -> Result<Arc<TwoPhase>, PgError> {
+        let by = self.preparer();
+        let is_superuser = self.settings.show("is_superuser").as_deref() == Some("on");
+        let state = engine.take_prepared(gid, &by, is_superuser)?;
+        if let Some(own) = self.block.take() {
+            engine.abort(own);
+        }
+        Ok(state)
+    }
+
+    /// Who this session prepares and finishes transactions as.
+    pub(super) fn preparer(&self) -> Preparer {
+        Preparer {
+            user: self.user.clone(),
+            database: self.database.clone(),
+        }
+    }
+
+    /// 25001 for a command that cannot be undone, in a block or beside other statements.
+    pub(super) fn refuse_in_block(
+        &self,
+        command: &Command,
+        company: Company,
+    ) -> Result<(), PgError> {
+        let what = command.must_be_alone();
+        what.map_or(Ok(()), |what| self.refuse_company(what, company))
+    }
+
+    /// For a statement that must be a transaction of its own.
+    ///
+    /// Source: `PreventInTransactionBlock`.
+    pub(super) fn refuse_company(&self, what: &str, company: Company) -> Result<(), PgError> {
+        let place = match (&self.block, company) {
+            (Block::Explicit(_) | Block::Failed(_), _) | (_, Company::Script) => {
+                "cannot run inside a transaction block"
+            }
+            (_, Company::Pipeline) => "cannot be executed within a pipeline",
+            (_, Company::Alone) => return Ok(()),
+        };
+        let message = format!("{what} {place}");
+        Err(PgError::new(SqlState::ACTIVE_SQL_TRANSACTION, message))
     }
 
     fn rollback_block(
@@ -373,10 +490,6 @@ fn isolation(level: IsolationLevel) -> Result<Isolation, PgError> {
 
 fn serializable() -> PgError {
     PgError::feature_not_supported("ISOLATION LEVEL SERIALIZABLE")
-}
-
-fn unsupported<T>(construct: &str) -> Result<T, PgError> {
-    Err(PgError::feature_not_supported(construct))
 }
 
 fn too_late(message: &str) -> PgError {

@@ -7,11 +7,13 @@
 
 use std::sync::Arc;
 
-use super::block::{Block, End};
+use super::block::{Block, End, Ending};
 use super::reply::write_tag;
 use super::simple::Script;
 use super::{CommitContext, Next, Session, Work};
-use crate::engine::{CommitKind, CommitMachine, CommitPoint, Engine, Timestamp, TxOptions};
+use crate::engine::{
+    CommitKind, CommitMachine, CommitPoint, Engine, Timestamp, TxOptions, Wait, WaitOn,
+};
 use crate::error::{PgError, SqlState};
 use crate::sql::CommandTag;
 
@@ -26,6 +28,8 @@ pub(super) struct Commit {
     finish: Option<Finish>,
     /// The hook wants it to fail.
     failure: Option<SqlState>,
+    /// The client has been told that its session ends while the COMMIT waits for a replica.
+    told: bool,
 }
 
 /// What a COMMIT leaves to its session.
@@ -70,30 +74,40 @@ impl Session {
     /// without a number.
     pub(super) fn commit(&mut self, end: End, then: Then, engine: &mut Engine, now: Timestamp) {
         let End {
-            transaction,
+            ending,
             explicit,
             chain,
             tag,
         } = end;
         let finish = Finish { chain, tag };
-        if !explicit && !transaction.has_effects() {
-            engine.end_read_only(transaction);
-            self.finish(finish, engine, now);
-            return self.follow(then, engine);
-        }
         let kind = match (explicit, &then) {
             (true, _) => CommitKind::Explicit,
             (false, Then::Sync) => CommitKind::Sync,
             (false, _) => CommitKind::Implicit,
         };
         let durability = self.known().durability;
+        let machine = match ending {
+            Ending::Commit(transaction) if !explicit && !transaction.has_effects() => {
+                engine.end_read_only(transaction);
+                self.finish(finish, engine, now);
+                return self.follow(then, engine);
+            }
+            Ending::Commit(transaction) => {
+                CommitMachine::new(engine, transaction, kind, durability)
+            }
+            Ending::Prepare(transaction, gid) => {
+                CommitMachine::prepare(engine, transaction, gid, self.preparer(), durability)
+            }
+            Ending::Finish(state) => CommitMachine::finish(engine, state, self.pid, durability),
+        };
         self.work = Work::Commit(Box::new(Commit {
-            machine: CommitMachine::new(engine, transaction, kind, durability),
+            machine,
             kind,
             context: None,
             then,
             finish: Some(finish),
             failure: None,
+            told: false,
         }));
     }
 
@@ -121,6 +135,12 @@ impl Session {
             self.follow(then, engine);
             return None;
         }
+        if commit.machine.awaits_replica(engine)
+            && let Some(next) = self.await_replica(&mut commit, engine)
+        {
+            self.work = Work::Commit(commit);
+            return Some(next);
+        }
         match commit.machine.step(engine, now) {
             Ok(Some(point)) => {
                 // In a pipeline the statements have been completed already.
@@ -142,6 +162,44 @@ impl Session {
         }
     }
 
+    /// Waits for a replica, unless a cancel or terminate has ended that: the transaction is
+    /// committed all the same.
+    ///
+    /// Source: `SyncRepWaitForLSN`. A terminated session says why it ends before its COMMIT is
+    /// finished, and nothing any more after that.
+    fn await_replica(&mut self, commit: &mut Commit, engine: &mut Engine) -> Option<Next> {
+        const DETAIL: &str = "The transaction has already committed locally, but might not have been replicated to the standby.";
+        if self.terminated {
+            if !std::mem::replace(&mut commit.told, true) {
+                let warning = PgError::warning(
+                    SqlState::ADMIN_SHUTDOWN,
+                    "canceling the wait for synchronous replication and terminating connection due to administrator command",
+                );
+                self.notice(&warning.with_detail(DETAIL));
+                self.flush();
+                if self.due > 0 && !self.lost {
+                    return Some(Next::Write);
+                }
+            }
+            self.lost = true;
+            commit.machine.forgo_replica(engine);
+            return None;
+        }
+        if std::mem::take(&mut self.cancelled) {
+            let warning = PgError::warning(
+                SqlState::WARNING,
+                "canceling wait for synchronous replication due to user request",
+            );
+            self.notice(&warning.with_detail(DETAIL));
+            commit.machine.forgo_replica(engine);
+            return None;
+        }
+        Some(self.wait(Wait {
+            on: WaitOn::Replica,
+            deadline: None,
+        }))
+    }
+
     /// Who the hook is told commits; made when the COMMIT is received.
     fn context(&mut self, commit: &mut Commit) -> Arc<CommitContext> {
         let machine = &commit.machine;
@@ -150,6 +208,7 @@ impl Session {
                 number: machine.number(),
                 pid: self.pid,
                 xid: machine.xid(),
+                prepares: machine.prepares(),
                 application_name: Arc::clone(&self.known.application_name),
             })
         });
@@ -214,20 +273,27 @@ impl Session {
 
     /// When the WAL writer flushes this session's oldest asynchronous COMMIT.
     pub(super) fn flush_due(&self) -> Option<Timestamp> {
-        self.unflushed.first().map(|commit| commit.flush_due())
-    }
-
-    /// Flushes an asynchronous COMMIT that is due.
-    pub(super) fn flush_commit(&mut self, engine: &mut Engine, now: Timestamp) -> Option<Next> {
         // One COMMIT at a time is asked about; the other's flush takes this one along.
         if matches!(self.work, Work::Commit(_)) {
             return None;
         }
-        let due = self.unflushed.first()?.flush_due() <= now;
-        let mut commit = due.then(|| self.unflushed.remove(0))?;
-        let reached = commit.machine.step(engine, now);
-        let context = self.context(&mut commit);
-        let point = reached.ok().flatten()?;
+        let mut late = self.unflushed.iter().chain(&self.unready);
+        late.find(|commit| commit.machine.is_unflushed())
+            .map(Commit::flush_due)
+    }
+
+    /// Flushes an asynchronous COMMIT that is due.
+    pub(super) fn flush_commit(&mut self, engine: &mut Engine, now: Timestamp) -> Option<Next> {
+        if self.flush_due()? > now {
+            return None;
+        }
+        let mut late = self.unflushed.iter_mut().chain(&mut self.unready);
+        let commit = late.find(|commit| commit.machine.is_unflushed())?;
+        let point = commit.machine.flush_now(engine);
+        // Its context was made when it was received.
+        let context = Arc::clone(commit.context.as_ref()?);
+        self.unflushed
+            .retain(|commit| commit.machine.next_point().is_some());
         Some(Next::Commit(context, point))
     }
 

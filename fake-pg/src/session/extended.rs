@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::block::{Block, Control, End, is_exit};
+use super::block::{Block, Company, Control, End, is_exit};
 use super::commit::Then;
 use super::reply::{Format, write_row, write_row_description, write_tag};
 use super::run::Running;
@@ -310,9 +310,13 @@ impl Session {
         let prepared = portal.prepared.clone();
         self.begin_message();
         self.begin_for_control(engine, now)?;
+        let company = match self.queried {
+            true => Company::Pipeline,
+            false => Company::Alone,
+        };
         match (&statement.statement.command, prepared) {
             (Command::Transaction(command), _) => {
-                match self.control(command, engine, now)? {
+                match self.control(command, company, engine, now)? {
                     Control::Done(tag) => {
                         write_tag(&mut self.output, CommandTag::Plain(tag));
                         self.end_command();
@@ -325,14 +329,14 @@ impl Session {
                 Ok(())
             }
             (command, None) => {
-                if let Some(tag) = self.own(command, !self.queried, engine)? {
+                if let Some(tag) = self.own(command, company, engine)? {
                     self.timer = None;
                     write_tag(&mut self.output, tag);
                 }
                 Ok(())
             }
             (command, Some(prepared)) => {
-                self.refuse_in_block(command, !self.queried)?;
+                self.refuse_in_block(command, company)?;
                 let running = Running::new(prepared, params);
                 self.work = Work::Execute(Box::new(Execution {
                     portal: name.into(),

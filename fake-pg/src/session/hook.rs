@@ -36,6 +36,8 @@ pub struct CommitContext {
     pub pid: Pid,
     /// The transaction's id, if it was given one: a read-only transaction has none.
     pub xid: Option<Xid>,
+    /// Whether it is a PREPARE TRANSACTION, which makes nothing visible yet.
+    pub prepares: bool,
     /// The session's `application_name` at `received`.
     pub application_name: Arc<str>,
 }

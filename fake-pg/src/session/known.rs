@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Session;
-use super::block::Block;
+use super::block::Company;
 use crate::engine::{Durability, Engine, Isolation, SearchPath, Timeouts, TxOptions};
-use crate::error::{PgError, Severity, SqlState};
+use crate::error::{PgError, Severity};
 use crate::sql::CommandTag;
 use crate::sql::ast::{Command, Discard};
 use crate::sql::settings::Settings;
@@ -44,8 +44,9 @@ impl Known {
             idle_in_transaction_timeout: settings.idle_in_transaction_session_timeout(),
             idle_session_timeout: settings.idle_session_timeout(),
             durability: match settings.synchronous_commit() {
-                true => Durability::Synchronous,
-                false => Durability::Asynchronous,
+                "off" => Durability::Asynchronous,
+                "local" => Durability::Local,
+                _ => Durability::Synchronous,
             },
             options: match settings.default_transaction_isolation() {
                 "serializable" => None,
@@ -91,17 +92,12 @@ impl Session {
     pub(super) fn own(
         &mut self,
         command: &Command,
-        alone: bool,
+        company: Company,
         engine: &mut Engine,
     ) -> Result<Option<CommandTag>, PgError> {
         let tag = match command {
             Command::Discard(Discard::All) => {
-                if !alone || !matches!(self.block, Block::Implicit(_)) {
-                    return Err(PgError::new(
-                        SqlState::ACTIVE_SQL_TRANSACTION,
-                        "DISCARD ALL cannot run inside a transaction block",
-                    ));
-                }
+                self.refuse_company("DISCARD ALL", company)?;
                 self.statements.clear();
                 self.settings.reset_all();
                 engine.unlisten_all(self.pid);
@@ -124,33 +120,22 @@ impl Session {
                 found.ok_or_else(|| PgError::no_such_prepared_statement(name))?;
                 "DEALLOCATE"
             }
+            Command::AlterSystem { name, value } => {
+                self.refuse_company("ALTER SYSTEM", company)?;
+                engine.alter_system(name.as_deref(), value.as_deref())?;
+                "ALTER SYSTEM"
+            }
             _ => return Ok(None),
         };
         Ok(Some(CommandTag::Plain(tag)))
     }
 
-    /// 25001 for what cannot be undone, in a block or beside other statements
-    /// (`PreventInTransactionBlock`).
-    pub(super) fn refuse_in_block(&self, command: &Command, alone: bool) -> Result<(), PgError> {
-        let Some(what) = command.must_be_alone() else {
-            return Ok(());
-        };
-        if alone && matches!(self.block, Block::Implicit(_)) {
-            return Ok(());
-        }
-        let in_pipeline = matches!(self.block, Block::Implicit(_)) && self.queried;
-        Err(PgError::new(
-            SqlState::ACTIVE_SQL_TRANSACTION,
-            match in_pipeline {
-                true => format!("{what} cannot be executed within a pipeline"),
-                false => format!("{what} cannot run inside a transaction block"),
-            },
-        ))
-    }
-
     /// Whether `own` runs it.
     pub(super) fn is_own(command: &Command) -> bool {
-        matches!(command, Command::Discard(_) | Command::Deallocate(_))
+        matches!(
+            command,
+            Command::Discard(_) | Command::Deallocate(_) | Command::AlterSystem { .. }
+        )
     }
 
     /// Portals go with their transaction.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::block::{Block, Control, End, is_exit};
+use super::block::{Block, Company, Control, End, is_exit};
 use super::commit::Then;
 use super::reply::{write_row, write_row_description, write_tag};
 use super::run::Running;
@@ -127,6 +127,10 @@ impl Session {
             None => {
                 self.interrupt()?;
                 self.begin_command();
+                let company = match script.statements.len() {
+                    1 => Company::Alone,
+                    _ => Company::Script,
+                };
                 match &statement.command {
                     Command::Empty => return Ok(Step::Empty),
                     Command::Transaction(command) => {
@@ -134,7 +138,7 @@ impl Session {
                             self.refuse_if_failed()?;
                         }
                         self.begin_for_control(engine, now)?;
-                        return Ok(match self.control(command, engine, now)? {
+                        return Ok(match self.control(command, company, engine, now)? {
                             Control::Done(tag) => Step::Done(CommandTag::Plain(tag)),
                             Control::End(end) => Step::End(end),
                         });
@@ -143,13 +147,11 @@ impl Session {
                 }
                 let transaction = self.begin_implicit(engine, now)?;
                 if Session::is_own(&statement.command) {
-                    let alone = script.statements.len() == 1;
-                    let tag = self.own(&statement.command, alone, engine)?;
+                    let tag = self.own(&statement.command, company, engine)?;
                     return Ok(tag.map_or(Step::Empty, Step::Done));
                 }
                 let prepared = sql::prepare(engine, transaction, statement, &[])?;
-                let alone = script.statements.len() == 1;
-                self.refuse_in_block(&statement.command, alone)?;
+                self.refuse_in_block(&statement.command, company)?;
                 Running::new(prepared, Vec::new())
             }
         };

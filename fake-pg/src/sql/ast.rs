@@ -161,6 +161,13 @@ pub enum Command {
         /// What is said.
         payload: Option<Name>,
     },
+    /// ALTER SYSTEM SET, or RESET where there is no value, or RESET ALL without a name.
+    AlterSystem {
+        /// The setting's name.
+        name: Option<Name>,
+        /// Its new value.
+        value: Option<String>,
+    },
     /// DISCARD ALL and its parts.
     Discard(Discard),
     /// DEALLOCATE; `None` is ALL.

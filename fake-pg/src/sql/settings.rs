@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use crate::engine::refuse_set;
 use crate::error::{PgError, SqlState};
 use crate::types::text;
 
@@ -253,6 +254,9 @@ impl Settings {
     /// SET and SET LOCAL; `None` is DEFAULT.
     pub fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<(), PgError> {
         let key = name.to_lowercase();
+        if let Some(refused) = refuse_set(&key) {
+            return Err(refused);
+        }
         let value = match (find(name), value) {
             (Some(known), Some(value)) => Some(check(known, value)?),
             (Some(known), None) if known.kind == Kind::ReadOnly => {
@@ -290,9 +294,9 @@ impl Settings {
             .collect()
     }
 
-    /// `synchronous_commit` other than off.
-    pub fn synchronous_commit(&self) -> bool {
-        self.raw_of("synchronous_commit") != "off"
+    /// `synchronous_commit`, in lower case.
+    pub fn synchronous_commit(&self) -> &str {
+        self.raw_of("synchronous_commit")
     }
 
     /// `lock_timeout`, if any.

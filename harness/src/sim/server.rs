@@ -173,6 +173,14 @@ impl Server {
 
     /// Sessions and locks that nobody will ever give back, now that the run is over.
     pub(crate) fn log_leaks(&self, world: &World) {
+        let postmaster = self.postmaster.borrow();
+        for prepared in postmaster.engine().prepared_transactions() {
+            world.log(What::Leaked {
+                server: self.name.clone(),
+                what: format!("prepared transaction {:?} was never finished", prepared.gid).into(),
+            });
+        }
+        drop(postmaster);
         for session in self.postmaster.borrow().sessions() {
             let client = self.clients.borrow().get(&session.pid).copied();
             let link = client.and_then(|(client, _)| world.links.borrow().get(client));
@@ -256,7 +264,8 @@ impl CommitHook for Hook {
             match point {
                 CommitPoint::Received => server.note_author(world, commit),
                 CommitPoint::Visible => server.note_visible(world, commit.number, engine),
-                CommitPoint::Ready => {
+                // What is prepared can be acknowledged, but not be seen.
+                CommitPoint::Ready if !commit.prepares => {
                     world.log(What::Acknowledged(server.commit_id(commit.number)))
                 }
                 _ => {}

@@ -80,7 +80,8 @@ impl LockTable {
     /// Those whom a session waits for (`pg_blocking_pids`).
     pub(in crate::engine) fn blockers(&self, pid: Pid, running: &Running) -> Vec<Pid> {
         let edges = self.edges(pid, running).into_iter();
-        edges.map(|edge| edge.blocker).collect()
+        // Who is prepared has no process.
+        edges.map(|edge| edge.blocker.max(Pid(0))).collect()
     }
 
     fn cycle(&self, pid: Pid, running: &Running) -> Option<Vec<Edge>> {

@@ -207,6 +207,18 @@ impl LockTable {
         }
     }
 
+    /// What one session holds of these goes to another.
+    pub(super) fn hand_over(&mut self, tags: impl Iterator<Item = LockTag>, from: Pid, to: Pid) {
+        for tag in tags {
+            let holders = self.locks.get_mut(&tag).map(|lock| &mut lock.holders);
+            for holder in holders.into_iter().flatten() {
+                if holder.pid == from {
+                    holder.pid = to;
+                }
+            }
+        }
+    }
+
     /// The locks that a session holds beyond its transactions, and how often.
     pub(super) fn session_locks(&self, pid: Pid) -> impl Iterator<Item = (LockTag, LockMode, u32)> {
         let advisory = self.locks.range(LockTag::Advisory(AdvisoryKey::FIRST)..);

@@ -135,6 +135,9 @@ pub(crate) fn show_columns(name: &str) -> Vec<Column> {
 
 /// Settings that are the transaction's.
 pub(crate) fn transaction_setting(exec: &Exec<'_>, name: &str) -> Option<String> {
+    if let Some(value) = exec.engine.config().show(name) {
+        return Some(value);
+    }
     let options = exec.tx.options;
     Some(match name.to_lowercase().as_str() {
         "transaction_isolation" => match options.isolation {

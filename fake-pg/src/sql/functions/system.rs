@@ -85,6 +85,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(namespace.map_or(Datum::Null, |namespace| Datum::Text(namespace.name.clone())))
         },
     ),
+    strict("pg_reload_conf", &[], Returns::Is(Bool), |context, _| {
+        context.exec.datum(|exec| {
+            exec.engine.reload_config();
+            Ok(Datum::Bool(true))
+        })
+    }),
     strict("pg_is_in_recovery", &[], Returns::Is(Bool), |_, _| {
         Ok(Datum::Bool(false))
     }),

@@ -43,6 +43,7 @@ pub(super) fn command(_tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     }
     match node.kind() {
         K::SET => set(node),
+        K::ALTER_SYSTEM => alter_system(node),
         K::SHOW => Command::Show(parameter(node)),
         K::RESET => Command::Reset(parameter(node)),
         K::DISCARD => Command::Discard(
@@ -126,6 +127,27 @@ fn modes(node: &SyntaxNode) -> TransactionModes {
     modes
 }
 
+/// Written as SET and RESET are.
+fn alter_system(node: &SyntaxNode) -> Command {
+    if let Some(reset) = child(node, K::RESET_CONFIG_PARAM) {
+        let all = has(&reset, K::ALL_KW);
+        return Command::AlterSystem {
+            name: (!all).then(|| dotted(&reset)),
+            value: None,
+        };
+    }
+    let Some(config) = child(node, K::SET_CONFIG_PARAM) else {
+        return unsupported(node);
+    };
+    match assigned(&config) {
+        Ok(value) => Command::AlterSystem {
+            name: Some(dotted(&config)),
+            value,
+        },
+        Err(lacking) => lacking,
+    }
+}
+
 fn set(node: &SyntaxNode) -> Command {
     let local = child(node, K::LOCAL_SCOPE).is_some();
     if let Some(zone) = child(node, K::SET_TIME_ZONE) {
@@ -142,33 +164,39 @@ fn set(node: &SyntaxNode) -> Command {
     let Some(config) = child(node, K::SET_CONFIG) else {
         return unsupported(node);
     };
-    let Some(values) = child(&config, K::TO_CONFIG_VALUE) else {
-        return Command::Unsupported("SET … FROM CURRENT".into());
+    match assigned(&config) {
+        Ok(value) => Command::Set {
+            name: dotted(&config),
+            value,
+            local,
+        },
+        Err(lacking) => lacking,
+    }
+}
+
+/// The value given to a setting; none is DEFAULT.
+fn assigned(config: &SyntaxNode) -> Result<Option<String>, Command> {
+    let Some(values) = child(config, K::TO_CONFIG_VALUE) else {
+        return Err(Command::Unsupported("SET … FROM CURRENT".into()));
     };
-    let value = if has(&values, K::DEFAULT_KW) {
-        None
-    } else {
-        // A list of names is kept as it must be written (GUC_LIST_QUOTE).
-        let quotes = &*dotted(&config) == "search_path";
-        let values: Option<Vec<String>> = values
-            .children()
-            .map(|value| {
-                let value = setting_value(&value)?;
-                Some(match quotes {
-                    true => quote_name(&value).into_owned(),
-                    false => value,
-                })
+    if has(&values, K::DEFAULT_KW) {
+        return Ok(None);
+    }
+    // A list of names is kept as it must be written (GUC_LIST_QUOTE).
+    let quotes = &*dotted(config) == "search_path";
+    let values: Option<Vec<String>> = values
+        .children()
+        .map(|value| {
+            let value = setting_value(&value)?;
+            Some(match quotes {
+                true => quote_name(&value).into_owned(),
+                false => value,
             })
-            .collect();
-        match values {
-            Some(values) => Some(values.join(", ")),
-            None => return Command::Unsupported("this SET".into()),
-        }
-    };
-    Command::Set {
-        name: dotted(&config),
-        value,
-        local,
+        })
+        .collect();
+    match values {
+        Some(values) => Ok(Some(values.join(", "))),
+        None => Err(Command::Unsupported("this SET".into())),
     }
 }
 
