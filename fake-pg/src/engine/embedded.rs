@@ -7,7 +7,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use super::exec::{Effect, Exec, Halt, Wait, WaitOn, diverged};
+use super::exec::{Exec, Halt, Wait, WaitOn};
 use super::heap::Row;
 use super::{Engine, Pid, Timestamp};
 use crate::types::{Datum, Type};
@@ -127,13 +127,6 @@ impl Exec<'_> {
         embedded: &dyn Embedded,
         relation: usize,
     ) -> Result<Arc<Vec<Row>>, Halt> {
-        let rows = |exec: &mut Self| {
-            let rows = embedded.rows(relation, exec.engine);
-            Ok(Effect::Rows(Arc::new(rows)))
-        };
-        match self.effect(rows)? {
-            Effect::Rows(rows) => Ok(rows),
-            other => diverged("rows", &other),
-        }
+        self.rows(|exec| embedded.rows(relation, exec.engine))
     }
 }

@@ -274,6 +274,18 @@ impl Exec<'_> {
         Ok(datum.as_i64().expect("an Int8 went in"))
     }
 
+    /// Rows that no snapshot keeps: they are computed once, and the same when the statement is
+    /// executed again.
+    pub fn rows(
+        &mut self,
+        compute: impl FnOnce(&mut Self) -> Vec<Row>,
+    ) -> Result<Arc<Vec<Row>>, Halt> {
+        match self.effect(|exec| Ok(Effect::Rows(Arc::new(compute(exec)))))? {
+            Effect::Rows(rows) => Ok(rows),
+            other => diverged("rows", &other),
+        }
+    }
+
     /// A notice or warning, sent once.
     pub fn notice(&mut self, notice: PgError) {
         let sent = self.datum(|exec| {

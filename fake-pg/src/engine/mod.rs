@@ -257,6 +257,11 @@ impl Engine {
         (self.wal.inserted(), self.wal.flushed())
     }
 
+    /// How many versions of rows a table has, dead ones included.
+    pub fn versions(&self, table: &Table) -> u32 {
+        self.heap(table.node).len()
+    }
+
     /// The versions at a node. Of one that is gone there are none.
     fn heap(&self, node: FileNode) -> &Heap {
         static EMPTY: Heap = Heap::EMPTY;

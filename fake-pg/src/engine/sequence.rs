@@ -159,6 +159,11 @@ impl Exec<'_> {
         })
     }
 
+    /// A sequence as it stands.
+    pub fn sequence(&self, sequence: &Sequence) -> Option<SequenceState> {
+        self.engine.sequences.get(&sequence.node).copied()
+    }
+
     fn sequence_state(&self, sequence: &Sequence) -> Result<SequenceState, Halt> {
         let state = self.engine.sequences.get(&sequence.node);
         state

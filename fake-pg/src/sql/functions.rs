@@ -6,6 +6,7 @@
 
 mod embedded;
 mod backends;
+mod introspection;
 mod json;
 mod math;
 mod operators;
@@ -149,6 +150,8 @@ const TABLES: &[&[Function]] = &[
     system::FUNCTIONS,
     system::LOCKS,
     backends::FUNCTIONS,
+    introspection::FUNCTIONS,
+    introspection::PRIVILEGES,
     times::FUNCTIONS,
     strings::FUNCTIONS,
     math::FUNCTIONS,

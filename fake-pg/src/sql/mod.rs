@@ -2,6 +2,7 @@
 
 pub mod ast;
 mod cache;
+mod catalogs;
 mod committed;
 mod execute;
 mod face;

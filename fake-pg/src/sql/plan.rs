@@ -26,9 +26,10 @@ use std::sync::Arc;
 
 pub(crate) use bind::Binder;
 pub(crate) use coerce::Cast;
-pub(crate) use names::{parse_name, split_name};
+pub(crate) use names::{find_class, parse_name, split_name};
 
 use super::ast::{LockStrength, LockWait, SetOp};
+use super::catalogs::SystemRelation;
 use super::face::Column;
 use super::functions::{Aggregate, EmbeddedCall, Function};
 use crate::engine::{Embedded, Table};
@@ -286,6 +287,8 @@ pub(crate) enum Derived {
     },
     /// A relation of the embedder's, by its place.
     Embedded(Arc<dyn Embedded>, usize),
+    /// A system relation, and the slot that keeps its rows while the statement runs.
+    System(&'static SystemRelation, usize),
 }
 
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use crate::types::Datum;
 const ANSWERS: &[&str] = &[
     include_str!("tests/answers.txt"),
     include_str!("tests/schemas.txt"),
+    include_str!("tests/catalogs.txt"),
 ];
 
 /// A client of its own transaction for each statement.
@@ -205,7 +206,7 @@ fn what_is_lacking_fails_and_is_named() {
         ("select 1 + 1.5", "type numeric"),
         ("select sum(1::int8)", "sum(bigint), whose type is numeric"),
         ("select '2020-01-01'::date", "type date"),
-        ("select * from pg_class", "the catalog pg_class"),
+        ("select * from pg_operator", "the catalog pg_operator"),
         ("select 'a' collate \"C\"", "COLLATE"),
         ("create temp table x (a int)", "temporary tables"),
         (

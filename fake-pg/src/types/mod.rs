@@ -344,6 +344,7 @@ macro_rules! types {
 types! {
     Bool 16 "bool" "boolean" 1 None;
     Bytea 17 "bytea" "bytea" -1 None;
+    Char 18 "char" "\"char\"" 1 None;
     Name 19 "name" "name" 64 None;
     Int8 20 "int8" "bigint" 8 None;
     Int2 21 "int2" "smallint" 2 None;

@@ -2,11 +2,13 @@
 //! told to stop.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::{Frame, Run, Values};
 use crate::engine::{Found, Halt, Key, LockStrength, Table, Tid, WaitPolicy};
-use crate::sql::ast;
+use crate::sql::catalogs::{Facts, SystemRelation};
 use crate::sql::plan::{Derived, FromNode, FromPlan, LockPlan, Scalar, ScanPlan};
+use crate::sql::{self, ast};
 use crate::types::Datum;
 
 /// The joined row, and where its parts are stored.
@@ -176,6 +178,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                     .collect::<Vec<Values>>()
                     .into()
             }
+            Derived::System(relation, slot) => self.system_rows(relation, *slot)?,
             Derived::Function { call, ordinality } => {
                 let row = &joined.row[..];
                 let is_set = matches!(call, Scalar::Call(function, _) if function.set);
@@ -207,6 +210,34 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// The rows of a system relation, computed once.
+    fn system_rows(
+        &mut self,
+        relation: &SystemRelation,
+        slot: usize,
+    ) -> Result<super::Shared, Halt> {
+        if let Some(rows) = &self.ctes[slot].1 {
+            return Ok(rows.clone());
+        }
+        let sql::Context {
+            exec,
+            settings,
+            database,
+            user,
+        } = &mut *self.context;
+        let rows = exec.rows(|exec| {
+            relation.rows(&Facts {
+                exec,
+                settings,
+                database,
+                user,
+            })
+        })?;
+        let rows: super::Shared = Arc::new(rows.iter().map(|row| row.to_vec()).collect());
+        self.ctes[slot].1 = Some(rows.clone());
+        Ok(rows)
     }
 
     /// Takes the row locks of FOR UPDATE. False: the row is to be passed over.

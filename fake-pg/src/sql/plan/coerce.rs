@@ -36,7 +36,7 @@ pub(super) fn number_rank(ty: Type) -> Option<u8> {
 }
 
 pub(super) fn is_text(ty: Type) -> bool {
-    matches!(ty, Type::Text | Type::Varchar | Type::Name)
+    matches!(ty, Type::Text | Type::Varchar | Type::Name | Type::Char)
 }
 
 /// The weakest context that allows this cast, if any does.

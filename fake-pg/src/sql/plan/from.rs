@@ -8,12 +8,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::bind::Binder;
+use super::names::split_name;
 use super::pushdown::{References, push, ranges, split};
 use super::scope::{Relation, ScopeColumn, result_columns, table_columns};
 use super::{Comparison, Derived, FromNode, Scalar, ScanPlan, Typed};
 use crate::engine::{Embedded, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, Alias, Expr, FromItem, JoinCondition, JoinKind, Name};
+use crate::sql::catalogs::{self, SystemRelation};
 use crate::types::Type;
 
 impl Binder<'_> {
@@ -141,8 +143,61 @@ impl Binder<'_> {
         if let Some((embedded, place)) = self.embedded_relation(relation)? {
             return self.embedded_rows(embedded, place, alias);
         }
+        if let Some(system) = self.system_relation(relation)? {
+            return self.system_rows(system, alias);
+        }
         let table = self.table(relation)?;
         self.scan(table, alias)
+    }
+
+    /// The system relation of that name, if there is one.
+    pub(super) fn system_relation(
+        &self,
+        relation: &ast::Relation,
+    ) -> Result<Option<&'static SystemRelation>, PgError> {
+        let split = split_name(self.catalog, self.path, &relation.name);
+        let (schema, name) = split.map_err(|error| error.at(relation.at as usize))?;
+        let found = catalogs::find(self.path, schema.map(|schema| &**schema), name);
+        match found {
+            Some(found) if found.is_lacking() => Err(PgError::feature_not_supported(format_args!(
+                "the catalog {}",
+                found.name
+            ))),
+            found => Ok(found),
+        }
+    }
+
+    fn system_rows(
+        &mut self,
+        relation: &'static SystemRelation,
+        alias: Option<&Alias>,
+    ) -> Result<FromNode, PgError> {
+        let columns = relation.columns.iter().zip(1..);
+        let columns = columns.map(|((name, ty, typmod), attnum)| ScopeColumn {
+            name: name.clone(),
+            typed: Typed {
+                ty: *ty,
+                typmod: *typmod,
+            },
+            origin: (relation.id.0, attnum),
+            merged: false,
+        });
+        let columns: Vec<ScopeColumn> = columns.collect();
+        let width = columns.len();
+        let slot = self.cte_slots;
+        self.cte_slots += 1;
+        let scope = self.scope();
+        let place = scope.add(relation.name.clone(), columns, None, alias)?;
+        let added = &mut scope.relations[place];
+        if alias.is_none() {
+            added.schema = Some(relation.schema.clone());
+        }
+        Ok(FromNode::Derived {
+            source: Derived::System(relation, slot),
+            offset: added.offset,
+            width,
+            filter: Vec::new(),
+        })
     }
 
     /// A table in FROM, or the target of UPDATE and DELETE.

@@ -7,6 +7,7 @@ use super::Binder;
 use crate::engine::{Catalog, Relation, SearchPath};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, Name};
+use crate::sql::catalogs;
 
 /// The schema, if there is one, and the name (`DeconstructQualifiedName`).
 pub(crate) fn split_name<'n>(
@@ -82,6 +83,22 @@ pub(crate) fn parse_name(text: &str) -> Result<Vec<Name>, PgError> {
             None => return Err(invalid()),
         }
     }
+}
+
+/// The OID of what a name in a string stands for: `regclass`.
+pub(crate) fn find_class(
+    catalog: &Catalog,
+    path: &SearchPath,
+    text: &str,
+) -> Result<Option<u32>, PgError> {
+    let names = parse_name(text)?;
+    let (schema, name) = split_name(catalog, path, &names)?;
+    let schema = schema.map(|schema| &**schema);
+    if let Some(system) = catalogs::find(path, schema, name) {
+        return Ok(Some(system.id.0));
+    }
+    let found = catalog.relation(path, schema, name);
+    Ok(found.map(|relation| relation.id().0))
 }
 
 impl Binder<'_> {

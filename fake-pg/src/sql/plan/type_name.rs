@@ -5,7 +5,7 @@
 //! is `coerce`'s.
 
 use super::coerce::varchar_typmod;
-use super::names::{parse_name, split_name};
+use super::names::{find_class, parse_name};
 use super::{Binder, Scalar, Typed};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::TypeName;
@@ -65,12 +65,9 @@ impl Binder<'_> {
         if let Ok(oid) = name.parse::<u32>() {
             return Ok(Scalar::Const(Datum::Int8(oid.into())));
         }
-        let names = parse_name(name)?;
-        let (schema, bare) = split_name(self.catalog, self.path, &names)?;
-        let schema = schema.map(|schema| &**schema);
-        match self.catalog.relation(self.path, schema, bare) {
-            Some(relation) => Ok(Scalar::Const(Datum::Int8(relation.id().0.into()))),
-            None => Err(PgError::undefined_table(&names.join("."))),
+        match find_class(self.catalog, self.path, name)? {
+            Some(oid) => Ok(Scalar::Const(Datum::Int8(oid.into()))),
+            None => Err(PgError::undefined_table(&parse_name(name)?.join("."))),
         }
     }
 }
