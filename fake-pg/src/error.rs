@@ -423,6 +423,20 @@ impl PgError {
         )
     }
 
+    /// A failure that somebody has asked for, in the real server's words where it has some.
+    pub fn injected(code: SqlState) -> Self {
+        match code {
+            SqlState::SERIALIZATION_FAILURE => Self::new(
+                code,
+                "could not serialize access due to read/write dependencies among transactions",
+            ),
+            SqlState::DEADLOCK_DETECTED => Self::new(code, "deadlock detected"),
+            SqlState::QUERY_CANCELED => Self::query_canceled(),
+            SqlState::ADMIN_SHUTDOWN => Self::admin_shutdown(),
+            _ => Self::new(code, "COMMIT was made to fail"),
+        }
+    }
+
     /// 57P01, fatal: somebody terminated this backend.
     pub fn admin_shutdown() -> Self {
         Self::new(

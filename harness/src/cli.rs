@@ -66,7 +66,8 @@ impl Shell<'_> {
                 Ok(scenario) => self.replay(&cli, args, scenario),
                 Err(complaint) => return self.complain(&complaint, Exit::Usage),
             },
-            Some(Command::Serve(serve)) => self.serve(&cli, serve),
+            Some(Command::Serve(args)) => self.serve(&cli, args),
+            Some(Command::Proxy(args)) => self.proxy(&cli, args),
         };
         match done {
             Ok(exit) => exit,

@@ -17,6 +17,7 @@ pub mod report;
 mod check;
 mod live;
 pub mod serve;
+pub mod proxy;
 pub mod cli;
 
 pub use check::check;

@@ -217,7 +217,9 @@ impl Session {
 
     fn interrupt_commit(&mut self, commit: &Commit) -> Result<(), PgError> {
         self.interrupt()?;
-        commit.failure.map_or(Ok(()), |code| Err(failure(code)))
+        commit
+            .failure
+            .map_or(Ok(()), |code| Err(PgError::injected(code)))
     }
 
     /// The transaction has been rolled back instead.
@@ -324,19 +326,5 @@ impl Session {
         machines
             .filter(|machine| machine.next_point().is_some())
             .collect()
-    }
-}
-
-/// The words for a failure that a hook has asked for: the real server's where it has some.
-fn failure(code: SqlState) -> PgError {
-    match code {
-        SqlState::SERIALIZATION_FAILURE => PgError::new(
-            code,
-            "could not serialize access due to read/write dependencies among transactions",
-        ),
-        SqlState::DEADLOCK_DETECTED => PgError::new(code, "deadlock detected"),
-        SqlState::QUERY_CANCELED => PgError::query_canceled(),
-        SqlState::ADMIN_SHUTDOWN => PgError::admin_shutdown(),
-        _ => PgError::new(code, "COMMIT was made to fail"),
     }
 }

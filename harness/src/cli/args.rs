@@ -58,7 +58,30 @@ pub(super) enum Command {
     /// It keeps everything in memory, and forgets it when it ends. Faults are armed by SQL.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Put the same faults in front of a real PostgreSQL.
+    ///
+    /// It passes everything on, and answers what names the schema `midcommit` itself. It offers the
+    /// points that a proxy can see. Connections are not encrypted, on either side.
+    #[command(after_help = PROXY_EXAMPLES)]
+    Proxy(Proxy),
 }
+
+const PROXY_EXAMPLES: &str = "\
+Examples:
+  midcommit proxy --to 127.0.0.1:5432               on 127.0.0.1:6432
+  midcommit proxy --to 127.0.0.1:5432 --listen 127.0.0.1:0
+
+Faults are armed as with `midcommit serve`; see there. The points are
+
+  received       the COMMIT is here, and has not been passed on
+  flushed        the server has answered, so it is durable, and the client does not know
+  ready          the client has its answer
+  request+N      so many bytes of the COMMIT have been passed on
+  reply+N        so many bytes of the answer have been passed on
+
+and the actions rst, fin, silence, delay 700ms, pause; at received sqlstate 40001 and terminate, too.
+
+It ends at SIGINT or SIGTERM, with 0.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -81,9 +104,21 @@ Actions: rst, fin, silence, delay 700ms, pause, crash, sqlstate 40001, cancel, t
 
 It ends at SIGINT or SIGTERM, with 0.";
 
-/// Where a server or a proxy listens.
 #[derive(Debug, Args)]
-pub(super) struct Listen {
+pub(super) struct Proxy {
+    /// The real server.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) to: String,
+    /// Where to listen; port 0 is any that is free.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6432")]
+    pub(super) listen: String,
+    /// Let other machines connect: by default only loopback addresses are taken.
+    #[arg(long)]
+    pub(super) allow_remote: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
     /// Where to listen; port 0 is any that is free.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5432")]
     pub(super) listen: String,
@@ -93,12 +128,6 @@ pub(super) struct Listen {
     /// How many clients may be connected at a time.
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = at_least_one)]
     pub(super) max_connections: usize,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Serve {
-    #[command(flatten)]
-    pub(super) listen: Listen,
     /// A script to run before anybody connects: tables, and rows.
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,

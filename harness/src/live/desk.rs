@@ -116,10 +116,13 @@ impl Desk {
         if let Some(number) = state.open.get(&author.pid).copied()
             && let Some(commit) = state.commits.iter_mut().rev().find(|c| c.number == number)
         {
-            if commit.server_number == author.server_number {
+            if author.server_number > 0 && commit.server_number == author.server_number {
                 return;
             }
-            if commit.server_number == 0 && commit.outcome == Outcome::Open {
+            if commit.server_number == 0
+                && commit.outcome == Outcome::Open
+                && self.sight == Sight::Server
+            {
                 commit.server_number = author.server_number;
                 commit.xid = author.xid;
                 return;
@@ -267,7 +270,6 @@ impl Desk {
         state.links.remove(&pid);
         state.open.remove(&pid);
         state.paused.remove(&pid);
-        state.waiting.remove(&pid);
     }
 
     /// The stream of a session.

@@ -18,8 +18,8 @@ pub(crate) struct Kind {
     pub(crate) writes: bool,
     /// It drops prepared statements.
     pub(crate) discards: bool,
-    /// Something is run; a message that only prepares runs nothing.
-    pub(crate) runs: bool,
+    /// How many statements are run; a message that only prepares runs none.
+    pub(crate) runs: u32,
 }
 
 impl Kind {
@@ -30,7 +30,7 @@ impl Kind {
             commits: self.commits || other.commits,
             writes: self.writes || other.writes,
             discards: self.discards || other.discards,
-            runs: self.runs || other.runs,
+            runs: self.runs + other.runs,
         }
     }
 
@@ -81,7 +81,7 @@ impl Statements {
             }
             b'E' => {
                 let kind = self.portals.get(name).copied().unwrap_or_default();
-                Kind { runs: true, ..kind }
+                Kind { runs: 1, ..kind }
             }
             b'D' | b'C' if !body.is_empty() => {
                 let (letter, name) = (body[0], until_nul(&body[1..]));
@@ -218,7 +218,7 @@ fn of_statement(first: &[u8], second: &[u8], modifies: bool) -> Kind {
             ),
         } && !prepared,
         discards: is_any(first, &["discard", "deallocate"]),
-        runs: true,
+        runs: 1,
     }
 }
 

@@ -12,7 +12,6 @@ mod wire;
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -33,8 +32,6 @@ use crate::live::listen::{Clock, bind};
 use crate::plan::Cut;
 use hook::Hook;
 use wire::Wire;
-
-pub(crate) use crate::live::listen::{make_room, signalled};
 
 /// How long a session may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -204,12 +201,4 @@ impl Drop for Leave {
     fn drop(&mut self) {
         self.desk.disconnect(self.pid);
     }
-}
-
-/// Runs a server for as long as the process lives: what `midcommit serve` does.
-pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    Ok(tokio::task::LocalSet::new().block_on(&runtime, work))
 }
