@@ -23,6 +23,8 @@ impl SqlState {
     pub const DATETIME_FIELD_OVERFLOW: Self = Self(*b"22008");
     pub const DIVISION_BY_ZERO: Self = Self(*b"22012");
     pub const SEQUENCE_GENERATOR_LIMIT_EXCEEDED: Self = Self(*b"2200H");
+    pub const INVALID_ARGUMENT_FOR_LOGARITHM: Self = Self(*b"2201E");
+    pub const INVALID_ARGUMENT_FOR_POWER_FUNCTION: Self = Self(*b"2201F");
     pub const INVALID_ROW_COUNT_IN_LIMIT_CLAUSE: Self = Self(*b"2201W");
     pub const CHARACTER_NOT_IN_REPERTOIRE: Self = Self(*b"22021");
     pub const INVALID_PARAMETER_VALUE: Self = Self(*b"22023");
@@ -58,6 +60,7 @@ impl SqlState {
     pub const UNDEFINED_OBJECT: Self = Self(*b"42704");
     pub const DUPLICATE_OBJECT: Self = Self(*b"42710");
     pub const DUPLICATE_ALIAS: Self = Self(*b"42712");
+    pub const WINDOWING_ERROR: Self = Self(*b"42P20");
     pub const AMBIGUOUS_FUNCTION: Self = Self(*b"42725");
     pub const GROUPING_ERROR: Self = Self(*b"42803");
     pub const DATATYPE_MISMATCH: Self = Self(*b"42804");

@@ -15,7 +15,7 @@ use crate::engine::{Engine, Halt, Timestamp};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Command, Statement};
 use crate::sql::{self, CommandTag, Prepared};
-use crate::types::{Datum, Type, binary, text};
+use crate::types::{Datum, Env, Type, binary, text};
 use crate::wire::backend;
 use crate::wire::frontend::{Bind, Target};
 
@@ -520,7 +520,7 @@ fn parameters(bind: &Bind<'_>, types: &[Type]) -> Result<Vec<Datum>, PgError> {
             match Format::from_code(format)? {
                 Format::Binary => binary::read(ty, bytes, place + 1),
                 Format::Text => match std::str::from_utf8(bytes) {
-                    Ok(value) => text::read(ty, value),
+                    Ok(value) => text::read(ty, value, Env::default()),
                     Err(error) => Err(binary::invalid_encoding(&bytes[error.valid_up_to()..])),
                 },
             }

@@ -14,7 +14,8 @@ use super::settings::Settings;
 use super::{cache, execute as executor, parse};
 use crate::engine::{Catalog, Engine, Exec, Halt, LockMode, Pid, SearchPath, Table, Transaction};
 use crate::error::{PgError, SqlState};
-use crate::types::{Datum, Type};
+use crate::types::datetime::Zone;
+use crate::types::{Datum, Env, Type};
 
 /// A column of a result, as RowDescription tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,16 @@ pub struct Context<'a> {
     pub database: &'a str,
     /// `current_user`.
     pub user: &'a str,
+}
+
+impl Context<'_> {
+    /// What the text of values depends on.
+    pub(crate) fn env(&self) -> Env {
+        Env {
+            now: self.exec.tx.started,
+            zone: Zone,
+        }
+    }
 }
 
 /// Parses a script; cached.

@@ -1,25 +1,26 @@
 //! Functions and operators: what there is, for which types.
 //!
-//! A function is an entry in a table with the types of its arguments; a call is
-//! bound to the entry that fits best (`func_select_candidate`, simplified).
-//! What the entries do is in the files of this folder.
+//! `signatures` knows all that PostgreSQL has, and a call is bound to what PostgreSQL would choose among
+//! that. What is built stands in the tables of this folder's files, by signature; what is not fails
+//! with `0A000`.
 
+mod calls;
 mod embedded;
 mod backends;
 mod introspection;
 mod json;
 mod math;
-mod operators;
+mod signatures;
 mod strings;
 mod system;
 mod times;
 
 pub(crate) use embedded::EmbeddedCall;
-pub(crate) use operators::{binary_operator, prefix_operator};
+pub(crate) use signatures::{Operator, Proc, cast, operators, procs};
 
 use super::ast::Call;
 use super::face::Context;
-use super::plan::{AggregatePlan, Binder, Scalar, Typed};
+use super::plan::{AggregatePlan, Binder, Choice, Scalar, Typed, resolve};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
 use crate::types::{Datum, Type};
@@ -47,43 +48,20 @@ pub(crate) enum Arg {
     Is(Type),
     /// Anything; unknown is text.
     Any,
-    /// Any array.
-    Array,
-    /// An element of the array argument.
-    Element,
 }
 
 /// A result's type.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Returns {
     Is(Type),
-    /// The n-th argument's.
-    Same(usize),
-    /// That of the elements of the n-th argument.
-    ElementOf(usize),
 }
 
 impl Function {
     /// Whether calling it changes anything, or may give something else the next
     /// time: then it is called for whole rows only.
     pub(crate) fn is_volatile(&self) -> bool {
-        const VOLATILE: &[&str] = &[
-            "nextval",
-            "setval",
-            "currval",
-            "lastval",
-            "clock_timestamp",
-            "pg_sleep",
-            "set_config",
-            "pg_logical_emit_message",
-            "pg_notify",
-            "pg_cancel_backend",
-            "pg_terminate_backend",
-            "pg_isolation_test_session_is_blocked",
-            "pg_blocking_pids",
-            "pg_notification_queue_usage",
-        ];
-        VOLATILE.contains(&self.name) || self.name.contains("advisory")
+        // Of what has several forms all are alike.
+        procs(self.name).iter().any(|proc| proc.volatile)
     }
 }
 
@@ -154,13 +132,13 @@ const TABLES: &[&[Function]] = &[
     introspection::PRIVILEGES,
     times::FUNCTIONS,
     strings::FUNCTIONS,
-    math::FUNCTIONS,
     json::FUNCTIONS,
 ];
 
-/// The names of PostgreSQL 15's functions, sorted: one that is not in the tables is lacking here,
-/// rather than misspelled.
-const KNOWN: &str = include_str!("functions/known.txt");
+/// What is built besides, by signature; the rest is as `pg_proc` says.
+pub(crate) type Built = &'static [(&'static str, Body)];
+
+const BUILT: &[Built] = &[math::BUILT, strings::BUILT, times::BUILT, json::BUILT];
 
 /// Aggregates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,8 +174,15 @@ pub(crate) fn bind(binder: &mut Binder<'_>, call: &Call) -> Result<(Scalar, Type
     if let Some(bound) = construct(binder, name, call)? {
         return Ok(bound);
     }
-    if let Some(function) = aggregate(name, call.star) {
-        return bind_aggregate(binder, function, name, call);
+    if procs(name).iter().any(|proc| proc.aggregate) {
+        return bind_aggregate(binder, name, call);
+    }
+    if procs(name).iter().any(|proc| proc.window) {
+        return Err(PgError::new(
+            SqlState::WINDOWING_ERROR,
+            format!("window function {name} requires an OVER clause"),
+        )
+        .at(call.at as usize));
     }
     if call.star || call.distinct || call.filter.is_some() || !call.order_by.is_empty() {
         return Err(PgError::new(
@@ -206,118 +191,7 @@ pub(crate) fn bind(binder: &mut Binder<'_>, call: &Call) -> Result<(Scalar, Type
         )
         .at(call.at as usize));
     }
-    let mut args = Vec::with_capacity(call.args.len());
-    for arg in &call.args {
-        args.push(binder.expr(arg)?);
-    }
-    let types: Vec<Type> = args.iter().map(|(_, typed)| typed.ty).collect();
-    let candidates = TABLES.iter().flat_map(|table| table.iter());
-    let best = candidates
-        .filter(|function| function.name == name)
-        .filter_map(|function| Some((fit(function, &types)?, function)))
-        // The first of equally good ones.
-        .min_by_key(|(cost, _)| *cost);
-    // These exist for numeric too, and PostgreSQL would take them.
-    if types.contains(&Type::Numeric)
-        && (best.is_none() || matches!(name, "abs" | "floor" | "ceil" | "round" | "sqrt" | "power"))
-    {
-        return Err(PgError::feature_not_supported("type numeric"));
-    }
-    let Some((_, function)) = best else {
-        let mut ours = TABLES.iter().flat_map(|table| table.iter());
-        if !ours.any(|function| function.name == name) && KNOWN.lines().any(|known| known == name) {
-            return Err(PgError::feature_not_supported(format_args!(
-                "the function {name}"
-            )));
-        }
-        let types: Vec<&str> = types.iter().map(|ty| ty.sql_name()).collect();
-        let error = PgError::undefined_function(&format!("{name}({})", types.join(", ")));
-        return Err(error.at(call.at as usize));
-    };
-    bind_args(binder, function, args)
-}
-
-/// How badly a function fits arguments: the number of casts; `None` if it does not.
-fn fit(function: &Function, types: &[Type]) -> Option<usize> {
-    let wanted = function.args.len();
-    if types.len() != wanted && !(function.variadic && types.len() + 1 >= wanted) {
-        return None;
-    }
-    let mut cost = 0;
-    for (place, &ty) in types.iter().enumerate() {
-        cost += match function.args[place.min(wanted - 1)] {
-            Arg::Is(wanted) if wanted == ty => 0,
-            // Unknown prefers text.
-            Arg::Is(Type::Text) if ty == Type::Unknown => 1,
-            Arg::Is(_) if ty == Type::Unknown => 2,
-            Arg::Is(wanted) => implicit_cost(ty, wanted)?,
-            Arg::Any | Arg::Element if ty == Type::Numeric => return None,
-            Arg::Any | Arg::Element => 1,
-            Arg::Array if ty == Type::Unknown || ty.element().is_some() => 1,
-            Arg::Array => return None,
-        };
-    }
-    Some(cost)
-}
-
-fn implicit_cost(from: Type, to: Type) -> Option<usize> {
-    let rank = |ty| match ty {
-        Type::Int2 => Some(1),
-        Type::Int4 => Some(2),
-        Type::Int8 => Some(3),
-        Type::Float8 => Some(5),
-        _ => None,
-    };
-    match (from, to) {
-        (Type::Varchar | Type::Name, Type::Text) => Some(0),
-        (Type::Numeric, Type::Float8) => Some(1),
-        (Type::Int2 | Type::Int4 | Type::Int8, Type::Regclass | Type::Oid) => Some(4),
-        _ => match (rank(from)?, rank(to)?) {
-            (from, to) if from < to => Some(to - from),
-            _ => None,
-        },
-    }
-}
-
-fn bind_args(
-    binder: &mut Binder<'_>,
-    function: &'static Function,
-    args: Vec<(Scalar, Typed)>,
-) -> Result<(Scalar, Typed), PgError> {
-    let element = args
-        .iter()
-        .zip(function.args)
-        .find_map(|((_, typed), arg)| match arg {
-            Arg::Array => typed.ty.element(),
-            _ => None,
-        });
-    let mut bound = Vec::with_capacity(args.len());
-    let mut types = Vec::with_capacity(args.len());
-    for (place, (scalar, from)) in args.into_iter().enumerate() {
-        let to = match function.args[place.min(function.args.len() - 1)] {
-            Arg::Is(ty) => ty,
-            Arg::Element => element.unwrap_or(Type::Text),
-            Arg::Array if from.ty == Type::Unknown => Type::TextArray,
-            Arg::Any if from.ty == Type::Unknown => Type::Text,
-            Arg::Any | Arg::Array => from.ty,
-        };
-        types.push(to);
-        match binder.cast_argument(scalar, from, to)? {
-            Some(scalar) => bound.push(scalar),
-            None => {
-                return Err(PgError::undefined_function(&format!(
-                    "{}({})",
-                    function.name, from.ty
-                )));
-            }
-        }
-    }
-    let ty = match function.result {
-        Returns::Is(ty) => ty,
-        Returns::Same(place) => types[place],
-        Returns::ElementOf(place) => types[place].element().unwrap_or(Type::Text),
-    };
-    Ok((Scalar::Call(function, bound), ty.into()))
+    calls::bind(binder, name, call)
 }
 
 /// Constructs of the grammar that look like functions.
@@ -359,16 +233,13 @@ fn construct(
 }
 
 fn named(binder: &mut Binder<'_>, name: &str) -> Result<(Scalar, Typed), PgError> {
-    let mut functions = TABLES.iter().flat_map(|table| table.iter());
-    match functions.find(|function| function.name == name) {
-        Some(function) => bind_args(binder, function, Vec::new()),
-        None => Err(PgError::undefined_function(&format!("{name}()"))),
-    }
+    calls::bind_args(binder, name, Vec::new(), 0)
 }
 
-fn aggregate(name: &str, star: bool) -> Option<Aggregate> {
-    Some(match name {
-        "count" if star => Aggregate::CountRows,
+/// What an aggregate of the catalog is here.
+fn aggregate(proc: &Proc) -> Option<Aggregate> {
+    Some(match proc.name {
+        "count" if proc.args.is_empty() => Aggregate::CountRows,
         "count" => Aggregate::Count,
         "sum" => Aggregate::Sum,
         "min" => Aggregate::Min,
@@ -376,22 +247,21 @@ fn aggregate(name: &str, star: bool) -> Option<Aggregate> {
         "avg" => Aggregate::Avg,
         "bool_and" | "every" => Aggregate::BoolAnd,
         "bool_or" => Aggregate::BoolOr,
-        "array_agg" => Aggregate::ArrayAgg,
-        "string_agg" => Aggregate::StringAgg,
+        "array_agg" if proc.args[0] == Type::Anynonarray => Aggregate::ArrayAgg,
+        "string_agg" if proc.result == Type::Text => Aggregate::StringAgg,
         _ => return None,
     })
 }
 
 fn bind_aggregate(
     binder: &mut Binder<'_>,
-    function: Aggregate,
     name: &str,
     call: &Call,
 ) -> Result<(Scalar, Typed), PgError> {
     let mut args = Vec::with_capacity(call.args.len());
     let outer = binder.enter_aggregate(call.at)?;
     for arg in &call.args {
-        args.push(binder.settled_argument(arg)?);
+        args.push(binder.expr(arg)?);
     }
     let filter = match &call.filter {
         Some(filter) => Some(binder.filter_argument(filter)?),
@@ -402,44 +272,49 @@ fn bind_aggregate(
         let (scalar, _) = binder.settled_argument(&key.expr)?;
         order.push((scalar, key.descending, key.nulls_first));
     }
-    binder.leave_aggregate(outer);
     let types: Vec<Type> = args.iter().map(|(_, typed)| typed.ty).collect();
-    let missing = || {
+    if call.star && procs(name).iter().all(|proc| !proc.args.is_empty()) {
+        return Err(PgError::undefined_function(&format!("{name}()")).at(call.at as usize));
+    }
+    if !call.star && name == "count" && types.is_empty() {
+        return Err(PgError::new(
+            SqlState::WRONG_OBJECT_TYPE,
+            "count(*) must be used to call a parameterless aggregate function",
+        )
+        .at(call.at as usize));
+    }
+    let shown = || {
         let types: Vec<&str> = types.iter().map(|ty| ty.sql_name()).collect();
-        PgError::undefined_function(&format!("{name}({})", types.join(", "))).at(call.at as usize)
+        format!("{name}({})", types.join(", "))
     };
-    let lacking = |what: &str| PgError::feature_not_supported(what);
-    use Aggregate as A;
-    let result = match (function, &types[..]) {
-        (A::CountRows, []) | (A::Count, [_]) => Type::Int8,
-        (A::Sum, [Type::Int2 | Type::Int4]) => Type::Int8,
-        (A::Sum, [Type::Int8]) => return Err(lacking("sum(bigint), whose type is numeric")),
-        (A::Sum, [ty @ (Type::Float8 | Type::Interval)]) => *ty,
-        (A::Avg, [Type::Int2 | Type::Int4 | Type::Int8]) => {
-            return Err(lacking("avg of integers, whose type is numeric"));
+    let chosen = match resolve::function(procs(name), &types, false) {
+        Choice::One(chosen) => chosen,
+        Choice::Nothing => {
+            return Err(PgError::undefined_function(&shown()).at(call.at as usize));
         }
-        (A::Avg, [Type::Float8]) => Type::Float8,
-        (A::Min | A::Max, [Type::Varchar]) => Type::Text,
-        (
-            A::Min | A::Max,
-            [
-                ty @ (Type::Int2
-                | Type::Int4
-                | Type::Int8
-                | Type::Float8
-                | Type::Text
-                | Type::Timestamptz
-                | Type::Interval),
-            ],
-        ) => *ty,
-        (A::BoolAnd | A::BoolOr, [Type::Bool]) => Type::Bool,
-        (A::ArrayAgg, [ty]) => ty.array().ok_or_else(|| lacking("arrays of that type"))?,
-        (A::StringAgg, [Type::Text | Type::Varchar, Type::Text | Type::Varchar]) => Type::Text,
-        _ => return Err(missing()),
+        Choice::Ambiguous => {
+            return Err(PgError::new(
+                SqlState::AMBIGUOUS_FUNCTION,
+                format!("function {} is not unique", shown()),
+            )
+            .with_hint(
+                "Could not choose a best candidate function. You might need to add explicit type casts.",
+            )
+            .at(call.at as usize));
+        }
     };
+    let Some(function) = aggregate(chosen.proc) else {
+        return Err(PgError::feature_not_supported(format_args!(
+            "the aggregate {}",
+            calls::signature(chosen)
+        )));
+    };
+    let (args, generic, _) = calls::arguments(binder, chosen, args, call.at)?;
+    binder.leave_aggregate(outer);
+    let result = calls::result(chosen.proc.result, &generic, call.at)?;
     let plan = AggregatePlan {
         function,
-        args: args.into_iter().map(|(scalar, _)| scalar).collect(),
+        args,
         distinct: call.distinct,
         filter,
         order,

@@ -19,14 +19,17 @@ mod modify;
 mod expr;
 mod subquery;
 mod operator;
+pub(crate) mod resolve;
 mod coerce;
+mod cast;
 mod type_name;
 
 use std::sync::Arc;
 
 pub(crate) use bind::Binder;
-pub(crate) use coerce::Cast;
+pub(crate) use cast::Cast;
 pub(crate) use names::{find_class, parse_name, split_name};
+pub(crate) use resolve::{Choice, Chosen, Generic};
 
 use super::ast::{LockStrength, LockWait, SetOp};
 use super::catalogs::SystemRelation;

@@ -1,7 +1,7 @@
 //! Statements and their answers, as PostgreSQL 15 gave them.
 //!
-//! The files in `tests/` were recorded from a real server, each in a database of
-//! its own, statement by statement, each in its own transaction: `>` the statement, `=` the columns with their
+//! The files in `tests` were recorded from a real server (UTF8, locale C, UTC), statement by statement,
+//! each in its own transaction, each file in a database of its own: `>` the statement, `=` the columns with their
 //! types (`*`: of a table), then the rows, `.` the tag, `!` an error with its
 //! place, `~` a notice.
 
@@ -11,12 +11,6 @@ use super::settings::Settings;
 use crate::engine::{Engine, Exec, Halt, Journal, Pid, SearchPath, Timestamp, TxOptions};
 use crate::error::PgError;
 use crate::types::Datum;
-
-const ANSWERS: &[&str] = &[
-    include_str!("tests/answers.txt"),
-    include_str!("tests/schemas.txt"),
-    include_str!("tests/catalogs.txt"),
-];
 
 /// A client of its own transaction for each statement.
 struct Client {
@@ -131,7 +125,7 @@ fn show_rows(prepared: &Prepared, rows: &[Vec<Datum>], lines: &mut Vec<String>) 
 }
 
 /// The answers, statement by statement.
-fn recorded(answers: &'static str) -> Vec<(&'static str, Vec<String>)> {
+fn recorded(answers: &str) -> Vec<(&str, Vec<String>)> {
     let mut all: Vec<(&str, Vec<String>)> = Vec::new();
     for line in answers.lines() {
         match (line.strip_prefix("> "), all.last_mut()) {
@@ -158,30 +152,39 @@ fn alike(ours: &str, theirs: &str) -> bool {
 
 #[test]
 fn statements_answer_as_postgres_does() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sql/tests");
+    let entries = std::fs::read_dir(&folder).expect("the folder of answers is there");
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    let differences: Vec<String> = files.iter().map(|file| compare(file)).collect();
+    assert!(
+        differences.iter().all(String::is_empty),
+        "{}",
+        differences.concat()
+    );
+}
+
+/// The statements of a file that are answered otherwise.
+fn compare(file: &std::path::Path) -> String {
+    let answers = std::fs::read_to_string(file).expect("a file of answers is text");
+    let mut client = Client::new();
     let mut differences = String::new();
-    let mut count = 0;
-    let files = ANSWERS
-        .iter()
-        .map(|answers| (Client::new(), recorded(answers)));
-    let statements = files.flat_map(|(client, all)| {
-        let client = std::rc::Rc::new(std::cell::RefCell::new(client));
-        all.into_iter()
-            .map(move |(sql, theirs)| (client.clone(), sql, theirs))
-    });
-    for (client, sql, mut theirs) in statements {
+    for (sql, mut theirs) in recorded(&answers) {
         // When rows are announced, and notices sent, is the session's business.
         if theirs.iter().any(|line| line.starts_with('!')) {
             theirs.retain(|line| !line.starts_with('='));
         }
         theirs.sort_by_key(|line| !line.starts_with('~'));
-        let ours = client.borrow_mut().run(sql);
+        let ours = client.run(sql);
         let ours: Vec<String> = ours
             .iter()
             .map(|line| line.trim_end().to_string())
             .collect();
         let same = ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| alike(a, b));
         if !same {
-            count += 1;
             differences += &format!(
                 "> {sql}\n-- postgres\n{}\n-- fake-pg\n{}\n\n",
                 theirs.join("\n"),
@@ -189,7 +192,7 @@ fn statements_answer_as_postgres_does() {
             );
         }
     }
-    assert!(count == 0, "{count} statements differ:\n{differences}");
+    differences
 }
 
 #[test]
@@ -202,10 +205,8 @@ fn what_is_lacking_fails_and_is_named() {
             "the function pg_export_snapshot",
         ),
         ("select row_number() over ()", "window functions"),
-        ("select 1.5", "type numeric"),
-        ("select 1 + 1.5", "type numeric"),
-        ("select sum(1::int8)", "sum(bigint), whose type is numeric"),
-        ("select '2020-01-01'::date", "type date"),
+        ("select '1'::money", "type money"),
+        ("select '(1,2)'::point <-> '(1,2)'", "type point"),
         ("select * from pg_operator", "the catalog pg_operator"),
         ("select 'a' collate \"C\"", "COLLATE"),
         ("create temp table x (a int)", "temporary tables"),

@@ -2,12 +2,16 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::numeric::Numeric;
 use super::{Datum, Interval, Type, json};
 use crate::engine::Timestamp;
 use crate::error::{PgError, SqlState};
 
 /// Microseconds from 1970, our epoch, to 2000, the wire's.
 const EPOCH: i64 = 946_684_800_000_000;
+
+/// The same in days.
+const EPOCH_DAYS: i32 = 10_957;
 
 /// `MIN_TIMESTAMP` and `END_TIMESTAMP`: from 4714 BC to the end of 294276.
 const TIMESTAMPS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
@@ -24,7 +28,7 @@ pub fn write(ty: Type, datum: &Datum, out: &mut BytesMut) -> Result<(), PgError>
         // oid and regclass are kept as Int8, but are four bytes wide.
         Datum::Int8(value) if ty.len() == 4 => out.put_u32(*value as u32),
         Datum::Int8(value) => out.put_i64(*value),
-        Datum::Float8(value) if ty == Type::Float4 => out.put_f32(*value as f32),
+        Datum::Float4(value) => out.put_f32(*value),
         Datum::Float8(value) => out.put_f64(*value),
         // A position in the WAL is kept as it is shown: two halves in hexadecimal.
         Datum::Text(text) if ty == Type::PgLsn => {
@@ -34,9 +38,21 @@ pub fn write(ty: Type, datum: &Datum, out: &mut BytesMut) -> Result<(), PgError>
             out.put_u32(half(parts.next()));
             out.put_u32(half(parts.next()));
         }
-        Datum::Text(text) => out.put_slice(text.as_bytes()),
+        Datum::Text(text) | Datum::Bpchar(text) | Datum::Enum(_, text) => {
+            out.put_slice(text.as_bytes());
+        }
+        Datum::Named(oid, _) => out.put_u32(*oid),
+        Datum::Numeric(value) => out.put_slice(&value.to_wire()),
         Datum::Bytea(bytes) => out.put_slice(bytes),
-        Datum::Timestamptz(at) => out.put_i64(at.0 - EPOCH),
+        Datum::Timestamptz(at) | Datum::Timestamp(at) => out.put_i64(match at.0 {
+            i64::MAX | i64::MIN => at.0,
+            micros => micros - EPOCH,
+        }),
+        Datum::Date(days) => out.put_i32(match *days {
+            i32::MAX | i32::MIN => *days,
+            days => days - EPOCH_DAYS,
+        }),
+        Datum::Time(micros) => out.put_i64(*micros),
         Datum::Interval(interval) => {
             out.put_i64(interval.micros);
             out.put_i32(interval.days);
@@ -49,19 +65,21 @@ pub fn write(ty: Type, datum: &Datum, out: &mut BytesMut) -> Result<(), PgError>
             }
             out.put_slice(text.as_bytes());
         }
-        Datum::Array(items) => {
+        Datum::Array(_) | Datum::Matrix(_) => {
             let element = ty.element().unwrap_or(Type::Text);
-            out.put_i32(i32::from(!items.is_empty()));
+            let (dimensions, items) = (datum.dimensions(), datum.items());
+            out.put_i32(dimensions.len() as i32);
             out.put_i32(items.iter().any(Datum::is_null).into());
             out.put_u32(element.oid());
-            if !items.is_empty() {
-                out.put_i32(items.len() as i32);
-                out.put_i32(1);
+            for (length, first) in dimensions {
+                out.put_i32(length);
+                out.put_i32(first);
             }
             for item in items.iter() {
                 write_sized(element, item, out)?;
             }
         }
+        Datum::Record(_) => return Err(PgError::feature_not_supported("rows in binary")),
         Datum::Void | Datum::Null => {}
     }
     Ok(())
@@ -104,6 +122,20 @@ fn receive(ty: Type, rest: &mut &[u8]) -> Result<Datum, PgError> {
         Type::Int8 | Type::Xid8 => Datum::Int8(i64::from_be_bytes(take(rest)?)),
         Type::Oid | Type::Regclass => Datum::Int8(u32::from_be_bytes(take(rest)?).into()),
         Type::Float8 => Datum::Float8(f64::from_be_bytes(take(rest)?)),
+        Type::Float4 => Datum::Float4(f32::from_be_bytes(take(rest)?)),
+        Type::Numeric => {
+            let mut words = Vec::new();
+            for _ in 0..4 {
+                words.push(i16::from_be_bytes(take(rest)?));
+            }
+            for _ in 0..words[0].max(0) {
+                words.push(i16::from_be_bytes(take(rest)?));
+            }
+            Numeric::from_wire(&words)?.into()
+        }
+        Type::Bpchar => Datum::Bpchar(utf8(all(rest))?.into()),
+        Type::Char => Datum::text(utf8(all(rest))?),
+        Type::Xid => Datum::Int8(u32::from_be_bytes(take(rest)?).into()),
         Type::Text | Type::Varchar | Type::Name | Type::Unknown => Datum::text(utf8(all(rest))?),
         Type::Bytea => Datum::Bytea(all(rest).into()),
         Type::Timestamptz => Datum::Timestamptz(timestamp(i64::from_be_bytes(take(rest)?))?),

@@ -8,12 +8,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::json;
-use super::{Datum, Interval, Type};
+use super::numeric::Numeric;
+use super::{Datum, Env, Interval, Type};
 use crate::engine::{Timestamp, days_from_civil};
 use crate::error::{PgError, SqlState};
 
 /// Reads a value of `ty` from its text, as the type's input function.
-pub fn read(ty: Type, text: &str) -> Result<Datum, PgError> {
+pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
     let invalid = || PgError::invalid_text(ty.sql_name(), text);
     Ok(match ty {
         Type::Bool => Datum::Bool(boolean(text).ok_or_else(invalid)?),
@@ -22,8 +23,13 @@ pub fn read(ty: Type, text: &str) -> Result<Datum, PgError> {
         Type::Int8 => Datum::Int8(integer(ty, text)?),
         Type::Oid => Datum::Int8(i64::from(integer::<u32>(ty, text)?)),
         Type::Xid8 => Datum::Int8(integer(ty, text)?),
-        Type::Float8 => Datum::Float8(float(text)?),
+        Type::Float8 => Datum::Float8(float(ty, text)?),
+        Type::Float4 => Datum::Float4(real(text)?),
+        Type::Numeric => Numeric::parse(text).ok_or_else(invalid)??.into(),
         Type::Text | Type::Varchar | Type::Unknown => Datum::text(text),
+        Type::Bpchar => Datum::Bpchar(text.into()),
+        Type::Char => Datum::text(&text[..text.chars().next().map_or(0, char::len_utf8)]),
+        Type::Xid => Datum::Int8(i64::from(integer::<u32>(ty, text)?)),
         // NAMEDATALEN is 64, its last byte is the terminator.
         Type::Name => Datum::text(truncate(text, 63)),
         Type::Bytea => Datum::Bytea(bytea(text)?),
@@ -37,7 +43,7 @@ pub fn read(ty: Type, text: &str) -> Result<Datum, PgError> {
         Type::Jsonb => Datum::Json(json::normalize(text)?.into()),
         Type::Void => Datum::Void,
         _ => match ty.element() {
-            Some(element) => Datum::Array(array(element, text)?),
+            Some(element) => Datum::Array(array(element, text, env)?),
             None => {
                 return Err(PgError::feature_not_supported(format_args!(
                     "type {}",
@@ -52,6 +58,11 @@ pub fn read(ty: Type, text: &str) -> Result<Datum, PgError> {
 pub fn write(datum: &Datum, out: &mut String) {
     // Writing to a string cannot fail.
     let _ = write!(out, "{datum}");
+}
+
+/// The same as a session shows it, in its time zone.
+pub fn write_in(datum: &Datum, out: &mut String, _env: Env) {
+    write(datum, out);
 }
 
 fn truncate(text: &str, bytes: usize) -> &str {
@@ -99,8 +110,8 @@ fn integer<T: TryFrom<i128>>(ty: Type, text: &str) -> Result<T, PgError> {
     T::try_from(value).map_err(|_| out_of_range())
 }
 
-fn float(text: &str) -> Result<f64, PgError> {
-    let invalid = || PgError::invalid_text("double precision", text);
+fn float(ty: Type, text: &str) -> Result<f64, PgError> {
+    let invalid = || PgError::invalid_text(ty.sql_name(), text);
     let trimmed = text.trim_matches(is_space);
     match trimmed.to_ascii_lowercase().as_str() {
         "nan" => return Ok(f64::NAN),
@@ -112,11 +123,35 @@ fn float(text: &str) -> Result<f64, PgError> {
         return Err(invalid());
     }
     let value: f64 = trimmed.parse().map_err(|_| invalid())?;
-    if value.is_infinite() {
-        return Err(PgError::new(
-            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            format!("\"{text}\" is out of range for type double precision"),
-        ));
+    let vanished = value == 0.0 && has_digit(trimmed);
+    if value.is_infinite() || vanished {
+        return Err(float_out_of_range(ty, trimmed));
+    }
+    Ok(value)
+}
+
+/// Whether a digit other than zero stands before the exponent.
+fn has_digit(number: &str) -> bool {
+    let mantissa = number.split(['e', 'E']).next().unwrap_or("");
+    mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
+}
+
+fn float_out_of_range(ty: Type, text: &str) -> PgError {
+    PgError::new(
+        SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+        format!("\"{text}\" is out of range for type {ty}"),
+    )
+}
+
+fn real(text: &str) -> Result<f32, PgError> {
+    let trimmed = text.trim_matches(is_space);
+    let wide = float(Type::Float4, text)?;
+    if !wide.is_finite() {
+        return Ok(wide as f32);
+    }
+    let value: f32 = trimmed.parse().unwrap_or(wide as f32);
+    if value.is_infinite() || value == 0.0 && wide != 0.0 {
+        return Err(float_out_of_range(Type::Float4, trimmed));
     }
     Ok(value)
 }
@@ -445,7 +480,7 @@ fn clock(text: &str) -> Option<i64> {
 }
 
 /// `{1,2,NULL,"a b"}`, one dimension.
-fn array(element: Type, text: &str) -> Result<Arc<[Datum]>, PgError> {
+fn array(element: Type, text: &str, env: Env) -> Result<Arc<[Datum]>, PgError> {
     let malformed = |detail: &str| {
         PgError::new(
             SqlState::INVALID_TEXT_REPRESENTATION,
@@ -507,7 +542,7 @@ fn array(element: Type, text: &str) -> Result<Arc<[Datum]>, PgError> {
         items.push(if !quoted && item.eq_ignore_ascii_case("null") {
             Datum::Null
         } else {
-            read(element, &item)?
+            read(element, &item, env)?
         });
         match chars.next() {
             Some(',') => {}

@@ -19,6 +19,8 @@ pub struct TypeName {
     pub array: bool,
     /// Where it stands.
     pub at: u32,
+    /// Where the cast to it stands, or 0.
+    pub cast_at: u32,
 }
 
 /// Expressions.

@@ -1,7 +1,7 @@
 //! Relations that are the same on every server, kept as COPY writes them, and types.
 
 use super::{Facts, Rows};
-use crate::types::{Datum, Type, text};
+use crate::types::{Datum, Env, Type, text};
 
 /// The rows of a constant relation.
 pub(super) fn of(name: &str) -> Option<&'static str> {
@@ -25,7 +25,7 @@ pub(super) fn read(lines: &str, rows: &mut Rows<'_>) {
         let types: Vec<Type> = rows.types().collect();
         let values = line.split('\t').zip(types).map(|(field, ty)| match field {
             "\\N" => Datum::Null,
-            field => text::read(ty, field).unwrap_or_else(|_| Datum::text(field)),
+            field => text::read(ty, field, Env::default()).unwrap_or_else(|_| Datum::text(field)),
         });
         let values = values.collect();
         rows.push_all(values);

@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use super::select::compare_values;
 use super::{Frame, Run, Values};
 use crate::engine::Halt;
-use crate::error::PgError;
+use crate::error::{PgError, SqlState};
 use crate::sql::functions::Aggregate;
 use crate::sql::plan::{AggregatePlan, SelectPlan};
+use crate::types::numeric::Numeric;
 use crate::types::{Datum, Interval};
 
 /// What an aggregate has taken in so far.
@@ -97,6 +98,10 @@ impl<'p> Run<'p, '_, '_> {
         };
         let replaced = match (plan.function, state.value.take()) {
             (Aggregate::CountRows | Aggregate::Count, _) => None,
+            // avg(real) adds up in double precision.
+            (Aggregate::Avg, None) if matches!(arg, Datum::Float4(_)) => {
+                arg.as_f64().map(Datum::Float8)
+            }
             (Aggregate::Sum | Aggregate::Avg, before) => Some(add(before, arg)?),
             (_, None) => Some(arg),
             (Aggregate::Min, Some(before)) => Some(before.min(arg)),
@@ -110,21 +115,68 @@ impl<'p> Run<'p, '_, '_> {
     }
 }
 
+/// The next sum: bigint of smaller integers, numeric of bigint, else of the same type.
 fn add(before: Option<Datum>, arg: Datum) -> Result<Datum, Halt> {
     Ok(match (before, arg) {
-        (None, Datum::Float8(value)) => Datum::Float8(value),
-        (Some(Datum::Float8(sum)), Datum::Float8(value)) => Datum::Float8(sum + value),
-        (None, Datum::Interval(value)) => Datum::Interval(value),
-        (Some(Datum::Interval(sum)), Datum::Interval(value)) => Datum::Interval(Interval {
-            months: sum.months.wrapping_add(value.months),
-            days: sum.days.wrapping_add(value.days),
-            micros: sum.micros.wrapping_add(value.micros),
-        }),
+        (None, Datum::Int8(value)) => Numeric::from(value).into(),
+        (None, arg @ (Datum::Int2(_) | Datum::Int4(_))) => Datum::Int8(arg.as_i64().unwrap_or(0)),
+        (None, arg) => arg,
+        (Some(Datum::Float8(sum)), arg) => {
+            let value = arg.as_f64().unwrap_or(f64::NAN);
+            finite(sum + value, sum.is_infinite() || value.is_infinite())?;
+            Datum::Float8(sum + value)
+        }
+        (Some(Datum::Float4(sum)), Datum::Float4(value)) => {
+            finite(
+                f64::from(sum + value),
+                sum.is_infinite() || value.is_infinite(),
+            )?;
+            Datum::Float4(sum + value)
+        }
+        (Some(Datum::Numeric(sum)), Datum::Numeric(value)) => sum.add(&value)?.into(),
+        (Some(Datum::Numeric(sum)), arg) => {
+            sum.add(&Numeric::from(arg.as_i64().unwrap_or(0)))?.into()
+        }
+        (Some(Datum::Interval(sum)), Datum::Interval(value)) => {
+            let sum = (|| {
+                Some(Interval {
+                    months: sum.months.checked_add(value.months)?,
+                    days: sum.days.checked_add(value.days)?,
+                    micros: sum.micros.checked_add(value.micros)?,
+                })
+            })();
+            Datum::Interval(sum.ok_or_else(|| {
+                PgError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range")
+            })?)
+        }
         (before, arg) => {
             let sum = before.as_ref().and_then(Datum::as_i64).unwrap_or(0);
             let sum = sum.checked_add(arg.as_i64().unwrap_or(0));
             Datum::Int8(sum.ok_or_else(|| PgError::out_of_range("bigint"))?)
         }
+    })
+}
+
+fn finite(value: f64, may_be_infinite: bool) -> Result<(), PgError> {
+    match value.is_infinite() && !may_be_infinite {
+        true => Err(PgError::new(
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            "value out of range: overflow",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// A sum over its count: of numerics a numeric, of floats a float.
+fn average(sum: Datum, count: i64) -> Result<Datum, Halt> {
+    Ok(match sum {
+        Datum::Float8(sum) => Datum::Float8(sum / count as f64),
+        Datum::Float4(sum) => Datum::Float8(f64::from(sum) / count as f64),
+        Datum::Numeric(sum) => sum.div(&count.into())?.into(),
+        Datum::Interval(_) => return Err(PgError::feature_not_supported("avg of intervals").into()),
+        other => Numeric::from(other.as_i64().unwrap_or(0))
+            .div(&count.into())?
+            .into(),
     })
 }
 
@@ -140,8 +192,8 @@ fn finish(plan: &AggregatePlan, mut state: State) -> Result<Datum, Halt> {
     });
     Ok(match plan.function {
         Aggregate::CountRows | Aggregate::Count => Datum::Int8(state.count),
-        Aggregate::Avg => match state.value.and_then(|sum| sum.as_f64()) {
-            Some(sum) => Datum::Float8(sum / state.count as f64),
+        Aggregate::Avg => match state.value {
+            Some(sum) => average(sum, state.count)?,
             None => Datum::Null,
         },
         Aggregate::ArrayAgg if state.kept.is_empty() => Datum::Null,

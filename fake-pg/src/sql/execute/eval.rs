@@ -206,7 +206,10 @@ impl<'p> Run<'p, '_, '_> {
                 };
                 extreme.unwrap_or(Datum::Null)
             }
-            Scalar::Cast(inner, cast) => cast.apply(self.eval(inner, frame)?)?,
+            Scalar::Cast(inner, cast) => {
+                let value = self.eval(inner, frame)?;
+                cast.apply(value, self.context.env())?
+            }
             Scalar::Array(items) => Datum::Array(self.eval_all(items, frame)?.into()),
             Scalar::Index(pair) => {
                 let base = self.eval(&pair.0, frame)?;

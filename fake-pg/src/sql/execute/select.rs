@@ -13,7 +13,7 @@ use crate::sql::ast::SetOp;
 use crate::sql::plan::{
     Body, DistinctPlan, QueryPlan, Scalar, SelectPlan, SetPlan, SortKey, Tail, ValuesPlan,
 };
-use crate::types::Datum;
+use crate::types::{Datum, Env};
 
 /// How many rows to pass over, and how many to give.
 #[derive(Clone, Copy)]
@@ -130,7 +130,7 @@ impl<'p> Run<'p, '_, '_> {
                 let Some(cast) = cast else { continue };
                 for row in rows.iter_mut() {
                     let value = std::mem::replace(&mut row[column], Datum::Null);
-                    row[column] = cast.apply(value)?;
+                    row[column] = cast.apply(value, Env::default())?;
                 }
             }
         }

@@ -25,12 +25,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     strict(
         "pg_terminate_backend",
-        &[Is(Int4)],
-        Returns::Is(Bool),
-        |context, args| signal(context, pid(&args[0]), Signal::Terminate).map(Datum::Bool),
-    ),
-    strict(
-        "pg_terminate_backend",
         &[Is(Int4), Is(Int8)],
         Returns::Is(Bool),
         terminate_and_wait,

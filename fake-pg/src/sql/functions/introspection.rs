@@ -19,8 +19,9 @@ macro_rules! privileges {
         &[$(
             strict($name, &[Is(Text), Is(Text)], Returns::Is(Bool), allowed),
             strict($name, &[Is(Oid), Is(Text)], Returns::Is(Bool), allowed),
-            strict($name, &[Is(Text), Is(Text), Is(Text)], Returns::Is(Bool), allowed),
-            strict($name, &[Is(Text), Is(Oid), Is(Text)], Returns::Is(Bool), allowed),
+            strict($name, &[Is(Name), Is(Text), Is(Text)], Returns::Is(Bool), allowed),
+            strict($name, &[Is(Name), Is(Oid), Is(Text)], Returns::Is(Bool), allowed),
+            strict($name, &[Is(Oid), Is(Text), Is(Text)], Returns::Is(Bool), allowed),
             strict($name, &[Is(Oid), Is(Oid), Is(Text)], Returns::Is(Bool), allowed),
         )*]
     };
@@ -64,13 +65,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     strict(
         "pg_get_expr",
-        &[Is(Text), Is(Oid)],
+        &[Is(Type::PgNodeTree), Is(Oid)],
         Returns::Is(Text),
         first,
     ),
     strict(
         "pg_get_expr",
-        &[Is(Text), Is(Oid), Is(Bool)],
+        &[Is(Type::PgNodeTree), Is(Oid), Is(Bool)],
         Returns::Is(Text),
         first,
     ),
@@ -201,7 +202,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict(
         "current_schemas",
         &[Is(Bool)],
-        Returns::Is(Type::TextArray),
+        Returns::Is(Type::NameArray),
         current_schemas,
     ),
 ];

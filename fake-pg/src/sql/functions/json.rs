@@ -1,7 +1,7 @@
 //! json and jsonb.
 
 use super::math::items;
-use super::{Arg, Function, Returns, strict, variadic};
+use super::{Arg, Built, Function, Returns, strict, variadic};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
@@ -63,6 +63,26 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
 ];
 
+pub(super) const BUILT: Built = &[
+    ("json_object_field(json,text)", field),
+    ("jsonb_object_field(jsonb,text)", field),
+    ("json_object_field_text(json,text)", field_text),
+    ("jsonb_object_field_text(jsonb,text)", field_text),
+    ("json_array_element(json,int4)", item),
+    ("jsonb_array_element(jsonb,int4)", item),
+    ("json_array_element_text(json,int4)", item_text),
+    ("jsonb_array_element_text(jsonb,int4)", item_text),
+    ("json_extract_path(json,_text)", path),
+    ("jsonb_extract_path(jsonb,_text)", path),
+    ("json_extract_path_text(json,_text)", path_text),
+    ("jsonb_extract_path_text(jsonb,_text)", path_text),
+    ("jsonb_contains(jsonb,jsonb)", contains),
+    ("jsonb_contained(jsonb,jsonb)", contained),
+    ("jsonb_exists(jsonb,text)", has_key),
+    ("jsonb_delete(jsonb,text)", delete_key),
+    ("jsonb_concat(jsonb,jsonb)", concat),
+];
+
 /// The value of a json datum: it was checked when it was made.
 fn value(datum: &Datum) -> Result<Json, Halt> {
     Ok(parse(datum.as_str().unwrap_or("null"))?)
@@ -83,6 +103,8 @@ fn from_datum(datum: &Datum) -> Result<Json, Halt> {
         Datum::Bool(value) => Json::Bool(*value),
         Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) => Json::Number(datum.to_string()),
         Datum::Float8(value) if value.is_finite() => Json::Number(datum.to_string()),
+        Datum::Float4(value) if value.is_finite() => Json::Number(datum.to_string()),
+        Datum::Numeric(value) if value.is_finite() => Json::Number(datum.to_string()),
         Datum::Json(_) => value(datum)?,
         Datum::Timestamptz(_) => {
             // ISO 8601, with the colon that DateStyle ISO leaves out.

@@ -1,10 +1,11 @@
 //! Text, bytes, uuids, and arrays as operators see them.
 
 use super::math::items;
-use super::{Arg, Function, Returns, strict, variadic};
+use super::{Arg, Built, Function, Returns, strict, variadic};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
+use crate::sql::plan::Cast;
 use crate::types::{Datum, Type};
 
 use Arg::Is;
@@ -130,6 +131,76 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Datum::text(quote_ident(str(&args[0]))))
     }),
 ];
+
+pub(super) const BUILT: Built = &[
+    ("textcat(text,text)", concat_two),
+    ("textanycat(text,anynonarray)", concat_any),
+    ("anytextcat(anynonarray,text)", concat_any),
+    ("textlike(text,text)", like_op),
+    ("textnlike(text,text)", not_like_op),
+    ("texticlike(text,text)", ilike_op),
+    ("texticnlike(text,text)", not_ilike_op),
+    ("namelike(name,text)", like_op),
+    ("namenlike(name,text)", not_like_op),
+    ("nameiclike(name,text)", ilike_op),
+    ("nameicnlike(name,text)", not_ilike_op),
+    ("bpcharlike(bpchar,text)", like_op),
+    ("bpcharnlike(bpchar,text)", not_like_op),
+    ("bpchariclike(bpchar,text)", ilike_op),
+    ("bpcharicnlike(bpchar,text)", not_ilike_op),
+    (
+        "array_cat(anycompatiblearray,anycompatiblearray)",
+        array_concat,
+    ),
+    (
+        "array_append(anycompatiblearray,anycompatible)",
+        array_append,
+    ),
+    ("arraycontains(anyarray,anyarray)", array_contains),
+    ("arraycontained(anyarray,anyarray)", array_contained),
+    ("arrayoverlap(anyarray,anyarray)", array_overlaps),
+    ("array_length(anyarray,int4)", array_length),
+    ("cardinality(anyarray)", cardinality),
+    ("unnest(anyarray)", unnest),
+    (
+        "array_remove(anycompatiblearray,anycompatible)",
+        array_remove,
+    ),
+];
+
+fn unnest(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Array(items(&args[0]).into()))
+}
+
+fn cardinality(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Int4(items(&args[0]).len() as i32))
+}
+
+fn array_length(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let dimensions = args[0].dimensions();
+    let place = args[1].as_i64().unwrap_or(0) - 1;
+    let found = usize::try_from(place).ok();
+    let found = found.and_then(|place| dimensions.get(place));
+    Ok(found.map_or(Datum::Null, |(length, _)| Datum::Int4(*length)))
+}
+
+fn array_remove(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    if args[0].is_null() {
+        return Ok(Datum::Null);
+    }
+    let kept = items(&args[0]).iter().filter(|item| **item != args[1]);
+    Ok(Datum::Array(kept.cloned().collect()))
+}
+
+fn concat_any(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let mut text = String::new();
+    for arg in args {
+        // It is a cast, and the cast of boolean differs from its output.
+        let cast = Cast::plain(Text).apply(arg.clone(), context.env())?;
+        text.push_str(str(&cast));
+    }
+    Ok(Datum::text(text))
+}
 
 fn str(datum: &Datum) -> &str {
     datum.as_str().unwrap_or("")

@@ -1,6 +1,6 @@
 //! Times and intervals. The time zone is UTC, where a day has 24 hours.
 
-use super::{Arg, Function, Returns, strict};
+use super::{Arg, Built, Function, Returns, strict};
 use crate::engine::{Halt, Timestamp, civil_from_days, days_from_civil};
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
@@ -51,6 +51,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
             )))
         },
     ),
+];
+
+pub(super) const BUILT: Built = &[
+    ("timestamptz_pl_interval(timestamptz,interval)", plus),
+    (
+        "interval_pl_timestamptz(interval,timestamptz)",
+        plus_reversed,
+    ),
+    ("timestamptz_mi_interval(timestamptz,interval)", minus),
+    ("timestamptz_mi(timestamptz,timestamptz)", difference),
+    ("interval_pl(interval,interval)", interval_plus),
+    ("interval_mi(interval,interval)", interval_minus),
+    ("interval_mul(interval,float8)", interval_times),
+    ("mul_d_interval(float8,interval)", times_interval),
+    ("interval_div(interval,float8)", interval_over),
+    ("interval_um(interval)", interval_negate),
 ];
 
 fn transaction_timestamp(context: &mut Context<'_>, _: &[Datum]) -> Result<Datum, Halt> {

@@ -253,7 +253,12 @@ impl Chain<'_, '_> {
                 Some(Link::Infix(infix, at)) => self.infix(left, infix, at),
                 Some(Link::IsNull(negated, _)) => Expr::IsNull(Box::new(left), negated),
                 Some(Link::Cast(node)) => match node.children().find(is_type) {
-                    Some(ty) => Expr::Cast(Box::new(left), type_name(self.tree, &ty)),
+                    Some(ty) => {
+                        let mut name = type_name(self.tree, &ty);
+                        let sign = child(&node, K::COLON_COLON);
+                        name.cast_at = sign.map_or(0, |sign| self.tree.at(&sign));
+                        Expr::Cast(Box::new(left), name)
+                    }
                     None => Expr::Unsupported("this cast".into()),
                 },
                 Some(Link::Collate) => Expr::Unsupported("COLLATE".into()),

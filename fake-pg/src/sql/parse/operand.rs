@@ -160,8 +160,10 @@ fn cast(tree: &Tree<'_>, node: &SyntaxNode) -> Expr {
     {
         return unsupported("interval fields");
     }
+    let mut name = type_name(tree, &ty);
+    name.cast_at = tree.at(node);
     match child_expr(tree, node) {
-        Some(operand) => Expr::Cast(Box::new(operand), type_name(tree, &ty)),
+        Some(operand) => Expr::Cast(Box::new(operand), name),
         None => unsupported("this cast"),
     }
 }
@@ -343,6 +345,7 @@ pub(super) fn type_name(tree: &Tree<'_>, node: &SyntaxNode) -> TypeName {
         modifiers,
         array: false,
         at,
+        cast_at: 0,
     }
 }
 
@@ -352,5 +355,6 @@ fn simple_type(name: &str, at: u32) -> TypeName {
         modifiers: Vec::new(),
         array: false,
         at,
+        cast_at: 0,
     }
 }

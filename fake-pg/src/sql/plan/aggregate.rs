@@ -72,6 +72,24 @@ impl Binder<'_> {
         self.coerce(scalar, from, to.into(), Context::Implicit)
     }
 
+    /// The cast `type(x)`, where there is no function of that name.
+    pub(crate) fn cast_explicitly(
+        &mut self,
+        scalar: Scalar,
+        from: Typed,
+        to: Type,
+    ) -> Result<Option<Scalar>, PgError> {
+        self.coerce(scalar, from, to.into(), Context::Explicit)
+    }
+
+    pub(crate) fn settle_argument(
+        &mut self,
+        scalar: Scalar,
+        from: Typed,
+    ) -> Result<(Scalar, Typed), PgError> {
+        self.settle(scalar, from)
+    }
+
     pub(crate) fn unify_args(
         &mut self,
         args: Vec<(Scalar, Typed)>,

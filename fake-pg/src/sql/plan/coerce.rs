@@ -1,20 +1,14 @@
-//! Casts: which exist, which are implicit, what they do.
+//! Casts: which exist, and where they may be applied.
 //!
-//! Source: `pg_cast.dat` and `find_coercion_pathway` in parse_coerce.c.
+//! Source: `find_coercion_pathway`, `coerce_type` and `select_common_type` in parse_coerce.c. What a cast
+//! does to a value is `cast`'s.
 
 use super::bind::Binder;
+use super::cast::Cast;
 use super::{Scalar, Typed};
 use crate::error::{PgError, SqlState};
-use crate::types::{Datum, Type, json, text};
-
-/// A cast to a type, perhaps with a length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cast {
-    pub(crate) to: Type,
-    pub(crate) typmod: i32,
-    /// An explicit cast cuts what is too long; an assignment refuses it.
-    pub(crate) explicit: bool,
-}
+use crate::sql::functions;
+use crate::types::{Datum, Env, Type};
 
 /// When a cast may be applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,52 +18,53 @@ pub(crate) enum Context {
     Explicit,
 }
 
-/// Where numbers stand in the order of implicit casts.
-pub(super) fn number_rank(ty: Type) -> Option<u8> {
-    Some(match ty {
-        Type::Int2 => 1,
-        Type::Int4 => 2,
-        Type::Int8 => 3,
-        Type::Float8 => 5,
-        _ => return None,
-    })
+/// How a cast is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pathway {
+    /// The value stays what it is.
+    Relabel,
+    /// By a function.
+    Function,
+    /// Element by element.
+    Elements,
+    /// By its text.
+    Text,
 }
 
 pub(super) fn is_text(ty: Type) -> bool {
     matches!(ty, Type::Text | Type::Varchar | Type::Name | Type::Char)
 }
 
-/// The weakest context that allows this cast, if any does.
-fn allowed(from: Type, to: Type) -> Option<Context> {
-    use Context::*;
-    if from == to || from == Type::Unknown {
-        return Some(Implicit);
+/// How one type becomes another in this context, if it may (`find_coercion_pathway`).
+pub(crate) fn pathway(from: Type, to: Type, context: Context) -> Option<Pathway> {
+    let (from, to) = (from.base(), to.base());
+    if from == to {
+        return Some(Pathway::Relabel);
     }
-    if let (Some(from), Some(to)) = (number_rank(from), number_rank(to)) {
-        return Some(if from < to { Implicit } else { Assignment });
-    }
-    match (from, to) {
-        (Type::Bool, Type::Int4) | (Type::Int4, Type::Bool) => Some(Explicit),
-        (Type::Int2 | Type::Int4 | Type::Int8, Type::Oid | Type::Regclass) => Some(Implicit),
-        (Type::Oid | Type::Regclass, Type::Int8 | Type::Oid | Type::Regclass) => Some(Assignment),
-        (Type::Oid | Type::Regclass, Type::Int4) => Some(Assignment),
-        (Type::Json, Type::Jsonb) | (Type::Jsonb, Type::Json) => Some(Assignment),
-        (Type::Jsonb, Type::Int2 | Type::Int4 | Type::Int8 | Type::Float8 | Type::Bool) => {
-            Some(Explicit)
+    if let Some(row) = functions::cast(from, to) {
+        let needed = match row.context {
+            'i' => Context::Implicit,
+            'a' => Context::Assignment,
+            _ => Context::Explicit,
+        };
+        if needed > context {
+            return None;
         }
-        (Type::Text | Type::Varchar, Type::Regclass) => Some(Implicit),
-        (from, to) if is_text(from) && is_text(to) => Some(match (from, to) {
-            (_, Type::Name) | (Type::Name, Type::Varchar) => Assignment,
-            _ => Implicit,
-        }),
-        (Type::Void | Type::Record, _) => None,
-        (_, to) if is_text(to) => Some(Assignment),
-        (from, _) if is_text(from) => Some(Explicit),
-        _ => match (from.element(), to.element()) {
-            (Some(from), Some(to)) => allowed(from, to),
-            _ => None,
-        },
+        return Some(match row.method {
+            'b' => Pathway::Relabel,
+            'i' => Pathway::Text,
+            _ => Pathway::Function,
+        });
     }
+    if let (Some(from), Some(to_element)) = (from.element(), to.element())
+        && !matches!(to, Type::Int2vector | Type::Oidvector)
+        && pathway(from, to_element, context).is_some()
+    {
+        return Some(Pathway::Elements);
+    }
+    let by_text = context >= Context::Assignment && to.category() == 'S'
+        || context >= Context::Explicit && from.category() == 'S';
+    by_text.then_some(Pathway::Text)
 }
 
 impl Binder<'_> {
@@ -81,103 +76,70 @@ impl Binder<'_> {
         to: Typed,
         context: Context,
     ) -> Result<Option<Scalar>, PgError> {
+        let cast = Cast {
+            to: to.ty,
+            typmod: to.typmod,
+            explicit: context == Context::Explicit,
+        };
         if from.ty == Type::Unknown {
             match &scalar {
                 Scalar::Param(number) if self.params[*number].is_none() => {
-                    self.params[*number] = Some(to.ty);
-                    return self.fit(scalar, to, context).map(Some);
+                    self.params[*number] = Some(to.ty.base());
+                    return Ok(Some(self.fit(scalar, from, cast)?));
                 }
                 Scalar::Const(Datum::Null) => return Ok(Some(scalar)),
                 Scalar::Const(datum) if to.ty == Type::Regclass => {
                     let name = datum.as_str().unwrap_or("");
                     return self.regclass(name).map(Some);
                 }
-                Scalar::Const(datum) => {
-                    let cast = Cast {
-                        to: to.ty,
-                        typmod: to.typmod,
-                        explicit: context == Context::Explicit,
-                    };
-                    return Ok(Some(Scalar::Const(cast.apply(datum.clone())?)));
+                Scalar::Const(_) => {
+                    let plain = Cast { typmod: -1, ..cast };
+                    let read = apply(scalar, plain).map_err(|error| match from.typmod {
+                        at @ 1.. if error.position.is_none() => error.at(at as usize),
+                        _ => error,
+                    })?;
+                    return Ok(Some(self.fit(read, to.ty.into(), cast)?));
                 }
                 _ => {}
             }
         }
-        if from.ty == Type::Numeric {
-            return numeric_constant(&scalar, to.ty, context).map(Some);
-        }
         if from.ty == to.ty {
-            if to.typmod == -1 || to.typmod == from.typmod {
-                return Ok(Some(scalar));
-            }
-            return self.fit(scalar, to, context).map(Some);
+            return Ok(Some(self.fit(scalar, from, cast)?));
         }
-        match allowed(from.ty, to.ty) {
-            Some(needed) if needed <= context => {}
-            _ => return Ok(None),
-        }
-        // Text, varchar and name are the same values.
-        if is_text(from.ty) && is_text(to.ty) && to.typmod == -1 && to.ty != Type::Name {
+        if to.ty == Type::Any {
             return Ok(Some(scalar));
         }
-        if to.ty == Type::Regclass && is_text(from.ty) {
+        let found = match from.ty {
+            Type::Unknown => Some(Pathway::Text),
+            _ => pathway(from.ty, to.ty, context),
+        };
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        // Text and varchar are the same values; so are integers that stand for OIDs.
+        let same = is_text(from.ty.base()) && is_text(to.ty.base()) && to.ty.base() != Type::Name
+            || found == Pathway::Relabel
+                && from.ty.base() != Type::Int4
+                && to.ty.base() != Type::Int4
+                && !matches!(to.ty.base(), Type::Text | Type::Varchar | Type::Bpchar);
+        if same && to.ty.base() == to.ty {
+            return Ok(Some(match to.typmod {
+                -1 => scalar,
+                _ => apply(scalar, cast)?,
+            }));
+        }
+        if to.ty == Type::Regclass && (is_text(from.ty) || from.ty == Type::Unknown) {
             return Err(PgError::feature_not_supported("casts of text to regclass"));
         }
-        let cast = Cast {
-            to: to.ty,
-            typmod: to.typmod,
-            explicit: context == Context::Explicit,
-        };
-        Ok(Some(match scalar {
-            Scalar::Const(datum) => Scalar::Const(cast.apply(datum)?),
-            scalar => Scalar::Cast(Box::new(scalar), cast),
-        }))
+        Ok(Some(apply(scalar, cast)?))
     }
 
     /// Applies a length to an expression of the right type.
-    fn fit(&mut self, scalar: Scalar, to: Typed, context: Context) -> Result<Scalar, PgError> {
-        if to.typmod == -1 {
-            return Ok(scalar);
+    fn fit(&mut self, scalar: Scalar, from: Typed, cast: Cast) -> Result<Scalar, PgError> {
+        match cast.typmod == -1 || cast.typmod == from.typmod {
+            true => Ok(scalar),
+            false => apply(scalar, cast),
         }
-        let cast = Cast {
-            to: to.ty,
-            typmod: to.typmod,
-            explicit: context == Context::Explicit,
-        };
-        Ok(match scalar {
-            Scalar::Const(datum) => Scalar::Const(cast.apply(datum)?),
-            scalar => Scalar::Cast(Box::new(scalar), cast),
-        })
-    }
-
-    /// The type that several expressions share (`select_common_type`).
-    pub(super) fn common_type(&self, types: &[Type], construct: &str) -> Result<Type, PgError> {
-        let mut common = Type::Unknown;
-        for &ty in types {
-            if ty == Type::Unknown || ty == common {
-                continue;
-            }
-            if common == Type::Unknown {
-                common = ty;
-                continue;
-            }
-            let implicit = |from, to| {
-                allowed(from, to) == Some(Context::Implicit)
-                    || (from, to) == (Type::Numeric, Type::Float8)
-            };
-            if implicit(common, ty) && !implicit(ty, common) {
-                common = ty;
-            } else if !implicit(ty, common) {
-                return Err(PgError::new(
-                    SqlState::DATATYPE_MISMATCH,
-                    format!("{construct} types {common} and {ty} cannot be matched"),
-                ));
-            }
-        }
-        Ok(match common {
-            Type::Unknown => Type::Text,
-            common => common,
-        })
     }
 
     /// Casts several expressions to the type they share.
@@ -189,7 +151,11 @@ impl Binder<'_> {
         let types: Vec<Type> = exprs.iter().map(|(_, typed)| typed.ty).collect();
         let ty = self.common_type(&types, construct)?;
         let typmod = match exprs.first() {
-            Some((_, first)) if exprs.iter().all(|(_, typed)| typed == first) => first.typmod,
+            Some((_, first))
+                if first.ty != Type::Unknown && exprs.iter().all(|(_, typed)| typed == first) =>
+            {
+                first.typmod
+            }
             _ => -1,
         };
         let to = Typed::from(ty);
@@ -208,6 +174,40 @@ impl Binder<'_> {
         Ok((unified, Typed { ty, typmod }))
     }
 
+    /// The type that several expressions share (`select_common_type`).
+    pub(super) fn common_type(&self, types: &[Type], construct: &str) -> Result<Type, PgError> {
+        // All alike: a domain stays one.
+        if let [first, rest @ ..] = types
+            && *first != Type::Unknown
+            && rest.iter().all(|ty| ty == first)
+        {
+            return Ok(*first);
+        }
+        let mut common = Type::Unknown;
+        for ty in types.iter().map(|ty| ty.base()) {
+            if ty == Type::Unknown || ty == common {
+                continue;
+            }
+            if common == Type::Unknown {
+                common = ty;
+            } else if common.category() != ty.category() {
+                return Err(PgError::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!("{construct} types {common} and {ty} cannot be matched"),
+                ));
+            } else if !common.is_preferred()
+                && pathway(common, ty, Context::Implicit).is_some()
+                && pathway(ty, common, Context::Implicit).is_none()
+            {
+                common = ty;
+            }
+        }
+        Ok(match common {
+            Type::Unknown => Type::Text,
+            common => common,
+        })
+    }
+
     /// Casts to what a clause demands, as `coerce_to_boolean` and `coerce_to_specific_type` do.
     pub(super) fn demand(
         &mut self,
@@ -216,11 +216,7 @@ impl Binder<'_> {
         clause: &str,
     ) -> Result<Scalar, PgError> {
         let ty = from.ty;
-        let context = match to {
-            Type::Bool => Context::Implicit,
-            _ => Context::Assignment,
-        };
-        self.coerce(scalar, from, to.into(), context)?
+        self.coerce(scalar, from, to.into(), Context::Assignment)?
             .ok_or_else(|| {
                 PgError::new(
                     SqlState::DATATYPE_MISMATCH,
@@ -230,149 +226,17 @@ impl Binder<'_> {
     }
 }
 
-/// A constant such as `1.5` as the type it is to become.
-fn numeric_constant(scalar: &Scalar, to: Type, context: Context) -> Result<Scalar, PgError> {
-    let Scalar::Const(Datum::Text(digits)) = scalar else {
-        return Err(super::type_name::numeric());
-    };
-    let integer = matches!(to, Type::Int2 | Type::Int4 | Type::Int8);
-    match to {
-        Type::Float8 => Ok(Scalar::Const(text::read(to, digits)?)),
-        _ if integer && context >= Context::Assignment => {
-            // numeric rounds halves away from zero.
-            let Datum::Float8(value) = text::read(Type::Float8, digits)? else {
-                return Err(super::type_name::numeric());
-            };
-            let cast = Cast {
-                to,
-                typmod: -1,
-                explicit: true,
-            };
-            Ok(Scalar::Const(cast.apply(Datum::Float8(value.round()))?))
+/// Casts an expression; a constant at once, unless it depends on the session.
+fn apply(scalar: Scalar, cast: Cast) -> Result<Scalar, PgError> {
+    Ok(match scalar {
+        Scalar::Const(datum) if !cast.is_stable(&datum) => {
+            Scalar::Const(cast.apply(datum, Env::default())?)
         }
-        ty if is_text(ty) && context == Context::Explicit => {
-            Ok(Scalar::Const(Datum::Text(digits.clone())))
-        }
-        _ => Err(super::type_name::numeric()),
-    }
+        scalar => Scalar::Cast(Box::new(scalar), cast),
+    })
 }
 
 /// The length of varchar(n), if a modifier gives one.
 pub(super) fn varchar_typmod(length: i32) -> i32 {
     length + 4
-}
-
-impl Cast {
-    /// Casts a value.
-    pub(crate) fn apply(self, datum: Datum) -> Result<Datum, PgError> {
-        if datum.is_null() {
-            return Ok(datum);
-        }
-        if let (Datum::Array(items), Some(element)) = (&datum, self.to.element()) {
-            let cast = Cast {
-                to: element,
-                ..self
-            };
-            let items: Result<Vec<Datum>, PgError> =
-                items.iter().map(|item| cast.apply(item.clone())).collect();
-            return Ok(Datum::Array(items?.into()));
-        }
-        let out_of_range = || PgError::out_of_range(self.to.sql_name());
-        Ok(match (self.to, datum) {
-            (Type::Text | Type::Varchar | Type::Name | Type::Unknown, datum) => {
-                return self.to_text(datum);
-            }
-            (ty, Datum::Text(value)) => text::read(ty, &value)?,
-            (Type::Jsonb, Datum::Json(value)) => Datum::Json(json::normalize(&value)?.into()),
-            (Type::Json, datum @ Datum::Json(_)) => datum,
-            (to, Datum::Json(value)) => return from_json(to, &value),
-            (Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid, Datum::Float8(value)) => {
-                // rint() rounds half to even.
-                let rounded = value.round_ties_even();
-                // -2^63 is exact, and so is its negation; i64::MAX would be rounded up.
-                let end = -(i64::MIN as f64);
-                if !(-end..end).contains(&rounded) {
-                    return Err(out_of_range());
-                }
-                self.to_integer(rounded as i64).ok_or_else(out_of_range)?
-            }
-            (Type::Int4, Datum::Bool(value)) => Datum::Int4(value.into()),
-            (Type::Bool, datum) if datum.as_i64().is_some() => {
-                Datum::Bool(datum.as_i64() != Some(0))
-            }
-            (Type::Float8, datum) => match datum.as_f64() {
-                Some(value) => Datum::Float8(value),
-                None => datum,
-            },
-            (_, datum) => match datum.as_i64() {
-                Some(value) => self.to_integer(value).ok_or_else(out_of_range)?,
-                None => datum,
-            },
-        })
-    }
-
-    fn to_integer(self, value: i64) -> Option<Datum> {
-        Some(match self.to {
-            Type::Int2 => Datum::Int2(value.try_into().ok()?),
-            Type::Int4 => Datum::Int4(value.try_into().ok()?),
-            Type::Oid | Type::Regclass => Datum::Int8(u32::try_from(value).ok()?.into()),
-            _ => Datum::Int8(value),
-        })
-    }
-
-    fn to_text(self, datum: Datum) -> Result<Datum, PgError> {
-        let datum = match datum {
-            Datum::Text(_) => datum,
-            // The cast of boolean differs from its output function.
-            Datum::Bool(value) => Datum::text(if value { "true" } else { "false" }),
-            other => Datum::text(other.to_string()),
-        };
-        if self.to == Type::Name {
-            return text::read(Type::Name, datum.as_str().unwrap_or(""));
-        }
-        let (4.., Datum::Text(value)) = (self.typmod, &datum) else {
-            return Ok(datum);
-        };
-        let length = (self.typmod - 4) as usize;
-        let Some((cut, _)) = value.char_indices().nth(length) else {
-            return Ok(datum);
-        };
-        // Spaces may be cut in any case.
-        if self.explicit || value[cut..].bytes().all(|byte| byte == b' ') {
-            return Ok(Datum::text(&value[..cut]));
-        }
-        Err(PgError::new(
-            SqlState::STRING_DATA_RIGHT_TRUNCATION,
-            format!("value too long for type character varying({length})"),
-        ))
-    }
-}
-
-/// A scalar of jsonb as an SQL value (`jsonb_int4` and its kin).
-fn from_json(to: Type, value: &str) -> Result<Datum, PgError> {
-    let kind = match value.as_bytes().first() {
-        Some(b'{') => "object",
-        Some(b'[') => "array",
-        Some(b'"') => "string",
-        Some(b't' | b'f') if to == Type::Bool => return text::read(to, value),
-        Some(b't' | b'f') => "boolean",
-        Some(b'n') => "null",
-        _ if to == Type::Bool => "numeric",
-        _ => {
-            let number = text::read(Type::Float8, value)?;
-            let cast = Cast {
-                to,
-                typmod: -1,
-                explicit: true,
-            };
-            return cast.apply(match value.parse() {
-                Ok(integer) => Datum::Int8(integer),
-                Err(_) => number,
-            });
-        }
-    };
-    Err(PgError::new(
-        SqlState::INVALID_PARAMETER_VALUE,
-        format!("cannot cast jsonb {kind} to type {to}"),
-    ))
 }

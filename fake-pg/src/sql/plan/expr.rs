@@ -10,11 +10,12 @@ use std::sync::Arc;
 use super::coerce::Context;
 use super::operator::comparison;
 use super::subquery::one_column;
-use super::type_name::{array_of, numeric};
+use super::type_name::array_of;
 use super::{Binder, Scalar, SubqueryKind, Typed};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Expr, TypeName};
 use crate::sql::functions;
+use crate::types::numeric::Numeric;
 use crate::types::{Datum, Type};
 
 impl Binder<'_> {
@@ -29,12 +30,18 @@ impl Binder<'_> {
                 Ok(value) => (Scalar::Const(Datum::Int4(value)), Type::Int4.into()),
                 Err(_) => (Scalar::Const(Datum::Int8(*value)), Type::Int8.into()),
             }),
-            // It must become something else: there are no values of that type.
-            Expr::Numeric(text) => Ok((
-                Scalar::Const(Datum::Text(text.clone())),
-                Type::Numeric.into(),
-            )),
-            Expr::String(text, _) => Ok((Scalar::Const(Datum::Text(text.clone())), unknown)),
+            Expr::Numeric(text) => match Numeric::parse(text) {
+                Some(value) => Ok((Scalar::Const(value?.into()), Type::Numeric.into())),
+                None => Err(PgError::invalid_text("numeric", text)),
+            },
+            Expr::String(text, at) => {
+                // The modifier of an unknown is where it stands: errors in reading it point there.
+                let typed = Typed {
+                    ty: Type::Unknown,
+                    typmod: *at as i32,
+                };
+                Ok((Scalar::Const(Datum::Text(text.clone())), typed))
+            }
             Expr::Param(number, _) => {
                 if self.params.len() <= *number {
                     self.params.resize(number + 1, None);
@@ -217,9 +224,6 @@ impl Binder<'_> {
         scalar: Scalar,
         typed: Typed,
     ) -> Result<(Scalar, Typed), PgError> {
-        if typed.ty == Type::Numeric {
-            return Err(numeric());
-        }
         if typed.ty != Type::Unknown {
             return Ok((scalar, typed));
         }
@@ -353,7 +357,7 @@ impl Binder<'_> {
                 SqlState::CANNOT_COERCE,
                 format!("cannot cast type {} to {}", from.ty, to.ty),
             )
-            .at(name.at as usize)),
+            .at(name.cast_at as usize)),
         }
     }
 

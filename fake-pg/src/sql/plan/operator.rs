@@ -1,42 +1,39 @@
-//! Operators: which exist for which types.
+//! Operators: which one two operands mean, and what it becomes.
 //!
-//! An operand of unknown type takes the other's type; two of them are text
-//! (`oper_select_candidate`, rules 2 and 3, for the operators there are).
+//! A comparison of values that order themselves is a node of its own, since it is what most
+//! statements do most of the time; everything else is a call.
 
 use super::bind::Binder;
-use super::coerce::{Context, is_text, number_rank};
-use super::type_name::numeric;
+use super::coerce::Context;
+use super::resolve::{self, Choice, Generic};
 use super::{Comparison, Scalar, Typed};
-use crate::error::PgError;
+use crate::error::{PgError, SqlState};
 use crate::sql::ast::Expr;
-use crate::sql::functions;
+use crate::sql::functions::{self, Operator};
 use crate::types::Type;
 
 type Bound = (Scalar, Typed);
 
-/// Names of operators that PostgreSQL has, for whatever types, and fake-pg has for none.
-const ABSENT: [&str; 22] = [
-    "~", "~*", "!~", "!~*", "~<~", "~<=~", "~>~", "~>=~", "~=", "^@", "@@", "@@@", "?|", "?&",
-    "#-", "@?", "<->", "&<", "&>", "-|-", "<<=", ">>=",
-];
-
 impl Binder<'_> {
     pub(super) fn prefix(&mut self, op: &str, operand: &Expr, at: u32) -> Result<Bound, PgError> {
-        let (operand, typed) = self.expr(operand)?;
-        if op == "+" && number_rank(typed.ty).is_some() {
-            return Ok((operand, typed));
-        }
-        let found = functions::prefix_operator(op, typed.ty);
-        let Some((function, result)) = found else {
-            if typed.ty == Type::Numeric {
-                return Err(numeric());
+        let (scalar, typed) = self.expr(operand)?;
+        let operator = match resolve::prefix(functions::operators(op), typed.ty) {
+            Choice::One(operator) => operator,
+            choice => {
+                let ambiguous = matches!(choice, Choice::Ambiguous);
+                return Err(missing(&format!("{op} {}", typed.ty), ambiguous, true, at));
             }
-            let error = PgError::undefined_operator(&format!("{op} {}", typed.ty));
-            return Err(error.at(at as usize).with_hint(
-                "No operator matches the given name and argument type. You might need to add an explicit type cast.",
-            ));
         };
-        Ok((Scalar::Call(function, vec![operand]), result.into()))
+        let generic = Generic::of(&[typed.ty], &[operator.right]).unwrap_or_default();
+        let to = generic.actual(operator.right).unwrap_or(Type::Text);
+        let scalar = self.coerce(scalar, typed, to.into(), Context::Implicit)?;
+        let scalar =
+            scalar.ok_or_else(|| missing(&format!("{op} {}", typed.ty), false, true, at))?;
+        let Some(function) = operator.function else {
+            return Err(lacking(operator));
+        };
+        let result = generic.actual(operator.result).unwrap_or(operator.result);
+        Ok((Scalar::Call(function, vec![scalar]), result.into()))
     }
 
     pub(super) fn binary(
@@ -51,33 +48,46 @@ impl Binder<'_> {
         }
         let left = self.expr(left)?;
         let right = self.expr(right)?;
-        let (left, right) = self.without_numeric(left, right)?;
-        if let Some(comparison) = comparison(op) {
-            let pair = self.comparable(op, left, right, at)?;
-            return Ok((
-                Scalar::Compare(comparison, Box::new(pair)),
-                Type::Bool.into(),
-            ));
-        }
-        self.operator(op, left, right, at)
+        self.operate(op, left, right, at)
     }
 
-    /// A numeric constant beside a float or an interval is a float.
-    fn without_numeric(&mut self, left: Bound, right: Bound) -> Result<(Bound, Bound), PgError> {
-        let float = Typed::from(Type::Float8);
-        let becomes_float = |ty| matches!(ty, Type::Float8 | Type::Interval);
-        Ok(match (left.1.ty, right.1.ty) {
-            (Type::Numeric, other) if becomes_float(other) => {
-                let cast = self.coerce(left.0, left.1, float, Context::Implicit)?;
-                ((cast.ok_or_else(numeric)?, float), right)
+    /// Binds an operator over operands that are bound.
+    pub(super) fn operate(
+        &mut self,
+        op: &str,
+        left: Bound,
+        right: Bound,
+        at: u32,
+    ) -> Result<Bound, PgError> {
+        let op = if op == "!=" { "<>" } else { op };
+        let types = (left.1.ty, right.1.ty);
+        let signature = || format!("{} {op} {}", types.0, types.1);
+        let operator = match resolve::binary(functions::operators(op), types.0, types.1) {
+            Choice::One(operator) => operator,
+            choice => {
+                let ambiguous = matches!(choice, Choice::Ambiguous);
+                return Err(missing(&signature(), ambiguous, false, at));
             }
-            (other, Type::Numeric) if becomes_float(other) => {
-                let cast = self.coerce(right.0, right.1, float, Context::Implicit)?;
-                (left, (cast.ok_or_else(numeric)?, float))
-            }
-            (Type::Numeric, _) | (_, Type::Numeric) => return Err(numeric()),
-            _ => (left, right),
-        })
+        };
+        let wanted = [operator.left.unwrap_or(Type::Text), operator.right];
+        let Some(generic) = Generic::of(&[types.0, types.1], &wanted) else {
+            return Err(missing(&signature(), false, false, at));
+        };
+        let [to_left, to_right] = wanted.map(|ty| generic.actual(ty).unwrap_or(Type::Text));
+        let left = self.coerce(left.0, left.1, to_left.into(), Context::Implicit)?;
+        let right = self.coerce(right.0, right.1, to_right.into(), Context::Implicit)?;
+        let (Some(left), Some(right)) = (left, right) else {
+            return Err(missing(&signature(), false, false, at));
+        };
+        let result = Typed::from(generic.actual(operator.result).unwrap_or(operator.result));
+        if let Some(comparison) = operator.comparison {
+            check_order(to_left, op, at)?;
+            return Ok((Scalar::Compare(comparison, Box::new((left, right))), result));
+        }
+        match operator.function {
+            Some(function) => Ok((Scalar::Call(function, vec![left, right]), result)),
+            None => Err(lacking(operator)),
+        }
     }
 
     /// Casts two operands so that they can be compared.
@@ -88,47 +98,11 @@ impl Binder<'_> {
         right: Bound,
         at: u32,
     ) -> Result<(Scalar, Scalar), PgError> {
-        let (left, right) = self.without_numeric(left, right)?;
-        let (left_type, right_type) = (left.1.ty, right.1.ty);
-        let missing = || {
-            PgError::undefined_operator(&format!("{left_type} {op} {right_type}")).at(at as usize)
-        };
-        let (left, right) = match (left_type, right_type) {
-            (Type::Unknown, Type::Unknown) => {
-                let (left, _) = self.settle(left.0, left.1)?;
-                let (right, _) = self.settle(right.0, right.1)?;
-                return Ok((left, right));
-            }
-            (Type::Unknown, ty) => {
-                let to = Typed::from(text_for(ty));
-                let left = self.coerce(left.0, left.1, to, Context::Implicit)?;
-                ((left.ok_or_else(missing)?, to), right)
-            }
-            (ty, Type::Unknown) => {
-                let to = Typed::from(text_for(ty));
-                let right = self.coerce(right.0, right.1, to, Context::Implicit)?;
-                (left, (right.ok_or_else(missing)?, to))
-            }
-            _ => (left, right),
-        };
-        let ordered = !matches!(op, "=" | "<>");
-        let alike = match (left.1.ty, right.1.ty) {
-            // json has no operators of comparison; the order of jsonb is its own.
-            (Type::Json, _) | (_, Type::Json) => false,
-            (Type::Jsonb, Type::Jsonb) if ordered => {
-                return Err(PgError::feature_not_supported("the order of jsonb values"));
-            }
-            (a, b) if a == b => !matches!(a, Type::Void | Type::Record),
-            (a, b) if is_text(a) && is_text(b) => true,
-            (a, b) if is_number(a) && is_number(b) => true,
-            (a, b) => match (a.element(), b.element()) {
-                (Some(a), Some(b)) => is_text(a) && is_text(b),
-                _ => false,
-            },
-        };
-        match alike {
-            true => Ok((left.0, right.0)),
-            false => Err(missing()),
+        match self.operate(op, left, right, at)? {
+            (Scalar::Compare(_, pair), _) => Ok(*pair),
+            _ => Err(PgError::feature_not_supported(format_args!(
+                "the operator {op} of these types here"
+            ))),
         }
     }
 
@@ -144,7 +118,7 @@ impl Binder<'_> {
         };
         if left.len() != right.len() {
             return Err(PgError::new(
-                crate::error::SqlState::SYNTAX_ERROR,
+                SqlState::SYNTAX_ERROR,
                 "unequal number of entries in row expressions",
             )
             .at(at as usize));
@@ -156,43 +130,69 @@ impl Binder<'_> {
         }
         Ok((Scalar::CompareRows(comparison, pairs), Type::Bool.into()))
     }
+}
 
-    /// Everything that is not a comparison.
-    fn operator(&mut self, op: &str, left: Bound, right: Bound, at: u32) -> Result<Bound, PgError> {
-        let (left_type, right_type) = (left.1.ty, right.1.ty);
-        if ABSENT.contains(&op) {
-            return Err(PgError::feature_not_supported(format_args!(
-                "operator {op}"
-            )));
-        }
-        let missing = || {
-            PgError::undefined_operator(&format!("{left_type} {op} {right_type}")).at(at as usize)
-        };
-        let Some(found) = functions::binary_operator(op, left_type, right_type) else {
-            return Err(missing());
-        };
-        let (function, wants, result) = found;
-        let left = self.coerce(left.0, left.1, wants.0.into(), Context::Assignment)?;
-        let right = self.coerce(right.0, right.1, wants.1.into(), Context::Assignment)?;
-        match (left, right) {
-            (Some(left), Some(right)) => {
-                Ok((Scalar::Call(function, vec![left, right]), result.into()))
-            }
-            _ => Err(missing()),
-        }
+/// 42883 for operands that no operator takes, 42725 for those that several take.
+fn missing(signature: &str, ambiguous: bool, prefix: bool, at: u32) -> PgError {
+    if ambiguous {
+        return PgError::new(
+            SqlState::AMBIGUOUS_FUNCTION,
+            format!("operator is not unique: {signature}"),
+        )
+        .with_hint(
+            "Could not choose a best candidate operator. You might need to add explicit type casts.",
+        )
+        .at(at as usize);
+    }
+    let error = PgError::undefined_operator(signature).at(at as usize);
+    match prefix {
+        true => error.with_hint(
+            "No operator matches the given name and argument type. You might need to add an explicit type cast.",
+        ),
+        false => error,
     }
 }
 
-/// Comparisons of varchar and name are those of text.
-fn text_for(ty: Type) -> Type {
-    match ty {
-        Type::Varchar => Type::Text,
-        ty => ty,
-    }
+fn lacking(operator: &Operator) -> PgError {
+    let left = operator.left.map_or(String::new(), |ty| format!("{ty} "));
+    PgError::feature_not_supported(format_args!(
+        "the operator {left}{} {}",
+        operator.name, operator.right
+    ))
 }
 
-fn is_number(ty: Type) -> bool {
-    number_rank(ty).is_some() || matches!(ty, Type::Oid | Type::Regclass | Type::Xid8)
+/// Arrays are ordered as far as their elements are (`array_cmp`).
+fn check_order(ty: Type, op: &str, at: u32) -> Result<(), PgError> {
+    let Some(element) = ty.element() else {
+        return Ok(());
+    };
+    if is_ordered(element) {
+        return Ok(());
+    }
+    let what = if matches!(op, "=" | "<>") {
+        "an equality operator"
+    } else {
+        "a comparison function"
+    };
+    Err(PgError::new(
+        SqlState::UNDEFINED_FUNCTION,
+        format!("could not identify {what} for type {element}"),
+    )
+    .at(at as usize))
+}
+
+/// Whether values of a type can be sorted.
+pub(crate) fn is_ordered(ty: Type) -> bool {
+    let ty = ty.base();
+    let text = ty == Type::Varchar;
+    text || ty.labels().is_some()
+        || ty.element().is_some_and(is_ordered)
+        || ty.category() == 'C'
+        || matches!(ty, Type::Unknown | Type::Record)
+        || functions::operators("<")
+            .iter()
+            .any(|op| op.left == Some(ty) && op.right == ty)
+        || matches!(ty, Type::Regclass | Type::Regtype | Type::Regproc)
 }
 
 /// The comparison an operator makes, if it is one.

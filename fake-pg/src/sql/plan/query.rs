@@ -4,7 +4,8 @@
 //! the other side of a set operation is to choose them. SELECT is `select`'s.
 
 use super::bind::Binder;
-use super::coerce::{Cast, Context};
+use super::cast::Cast;
+use super::coerce::Context;
 use super::locking::strength_name;
 use super::scope::{Scope, missing_from};
 use super::targets::{plain_column, position};

@@ -193,7 +193,10 @@ pub(super) fn plain_column(name: Name, typed: Typed) -> Column {
     Column {
         name,
         ty: typed.ty,
-        typmod: typed.typmod,
+        typmod: match typed.ty {
+            Type::Unknown => -1,
+            _ => typed.typmod,
+        },
         table: 0,
         attnum: 0,
     }

@@ -9,7 +9,7 @@ use super::names::{find_class, parse_name};
 use super::{Binder, Scalar, Typed};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::TypeName;
-use crate::types::{Datum, Type};
+use crate::types::{Datum, Type, numeric};
 
 impl Binder<'_> {
     /// The type a name stands for.
@@ -27,24 +27,27 @@ impl Binder<'_> {
             )
             .at(name.at as usize));
         };
-        if matches!(
-            ty,
-            Type::Float4 | Type::Bpchar | Type::Date | Type::Timestamp | Type::Numeric
-        ) {
+        if !ty.has_values() {
             return Err(PgError::feature_not_supported(format_args!("type {ty}")));
         }
         let typmod = match (&name.modifiers[..], ty) {
             ([], _) => -1,
-            ([length], Type::Varchar) if (1..=10_485_760).contains(length) => {
+            ([length], Type::Varchar | Type::Bpchar) if (1..=10_485_760).contains(length) => {
                 varchar_typmod(*length)
             }
-            ([length], Type::Varchar) => {
+            ([length], Type::Varchar | Type::Bpchar) => {
+                let shown = if ty == Type::Varchar {
+                    "varchar"
+                } else {
+                    "char"
+                };
                 let message = match length {
-                    ..=0 => "length for type varchar must be at least 1",
-                    _ => "length for type varchar cannot exceed 10485760",
+                    ..=0 => format!("length for type {shown} must be at least 1"),
+                    _ => format!("length for type {shown} cannot exceed 10485760"),
                 };
                 return Err(PgError::new(SqlState::INVALID_PARAMETER_VALUE, message));
             }
+            (modifiers, Type::Numeric) => numeric::typmod(modifiers)?,
             _ => {
                 return Err(PgError::feature_not_supported(format_args!(
                     "a modifier of type {ty}"
@@ -72,17 +75,9 @@ impl Binder<'_> {
     }
 }
 
-/// 0A000 for what would be a numeric.
-pub(super) fn numeric() -> PgError {
-    PgError::feature_not_supported("type numeric")
-}
-
 /// A type by its name in the catalog.
 pub(super) fn find_type(name: &str) -> Option<Type> {
-    let by_name = Type::ALL.iter().find(|ty| ty.name() == name);
-    by_name
-        .copied()
-        .filter(|ty| !matches!(ty, Type::Unknown | Type::Record))
+    Type::from_name(name).filter(|ty| !ty.is_pseudo() || *ty == Type::Void)
 }
 
 /// The array type over an element.
