@@ -202,6 +202,17 @@ impl Table {
         unique.map(|index| (index.slot, index))
     }
 
+    /// Whether an update from one row to the other needs new entries in the indexes, which it then
+    /// makes in all of them (no HOT update).
+    pub fn indexes_differ(&self, old: &[Datum], new: &[Datum]) -> bool {
+        self.indexes.iter().any(|index| {
+            index
+                .columns
+                .iter()
+                .any(|&column| old[column] != new[column])
+        })
+    }
+
     /// Whether an update from one row to the other changes a key that others may refer to: then it
     /// locks the row FOR UPDATE, else FOR NO KEY UPDATE (`HeapDetermineColumnsInfo`).
     pub fn changes_key(&self, old: &[Datum], new: &[Datum]) -> bool {

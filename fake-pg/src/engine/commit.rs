@@ -244,8 +244,8 @@ impl CommitMachine {
     }
 
     /// Does the work of one point and says which one that was; none when there is nothing left.
-    /// An error, which deferred constraints can give, and what PREPARE refuses, means that the
-    /// transaction has been rolled back and the machine is at its end.
+    /// An error, which deferred constraints and serializable isolation can give, and what PREPARE
+    /// refuses, means that the transaction has been rolled back and the machine is at its end.
     pub fn step(
         &mut self,
         engine: &mut Engine,
@@ -268,7 +268,7 @@ impl CommitMachine {
             CommitPoint::Deferred => engine.prepare_to_listen(self.tx()),
             CommitPoint::Notified => engine.ring_listeners(self.tx()),
             // From here `can_abort` says no: that is what it is to hold interrupts.
-            CommitPoint::InterruptsHeld => self.reserve(engine)?,
+            CommitPoint::InterruptsHeld => self.hold(engine)?,
             CommitPoint::Replicated => self.leave(engine),
             // The session's work.
             CommitPoint::Completed | CommitPoint::Ready => {}
@@ -288,18 +288,22 @@ impl CommitMachine {
             .expect("a transaction has its locks until it is unlocked")
     }
 
-    /// PREPARE takes its place; it may be refused one.
-    fn reserve(&mut self, engine: &mut Engine) -> Result<(), PgError> {
-        let Purpose::Prepare(gid, ..) = &self.purpose else {
-            return Ok(());
+    /// The last that can fail: what others have read, then the place that PREPARE takes.
+    fn hold(&mut self, engine: &mut Engine) -> Result<(), PgError> {
+        let gid = match &self.purpose {
+            Purpose::Commit => None,
+            Purpose::Prepare(gid, ..) => Some(gid.clone()),
+            Purpose::Finish(_) => return Ok(()),
         };
-        let gid = gid.clone();
-        let reserved = engine.reserve_gid(self.tx(), &gid);
-        if reserved.is_err() {
+        let mut held = engine.check_serializable(self.tx());
+        if let Some(gid) = gid {
+            held = held.and_then(|()| engine.reserve_gid(self.tx(), &gid));
+        }
+        if held.is_err() {
             self.ahead.clear();
             engine.abort(self.tx.take().expect("it was just asked for"));
         }
-        reserved
+        held
     }
 
     fn insert_record(&mut self, engine: &mut Engine, now: Timestamp) {
@@ -315,6 +319,7 @@ impl CommitMachine {
                 locks: tx.locks.clone(),
                 messages: tx.messages.clone(),
                 ddl: tx.ddl.clone(),
+                reads: engine.prepared_reads(tx),
             });
             engine.wal.insert(Record::Prepare(prepared.clone()));
             *state = Some(prepared);
@@ -347,6 +352,7 @@ impl CommitMachine {
     fn leave(&mut self, engine: &mut Engine) {
         if let Purpose::Prepare(.., Some(state)) = &self.purpose {
             engine.leave_prepared(state, self.pid);
+            engine.ssi.disown(self.tx.as_ref().and_then(|tx| tx.sxact));
             self.tx = None;
         }
     }
@@ -396,6 +402,7 @@ impl CommitMachine {
             }
             engine.locks.transaction_ended(xid, &mut engine.wakeups);
         }
+        engine.commit_serializable(self.tx());
     }
 }
 

@@ -39,6 +39,7 @@ impl Exec<'_> {
     pub fn drop_table(&mut self, table: &Arc<Table>) -> Result<(), Halt> {
         self.lock_table(table, LockMode::AccessExclusive, false)?;
         self.once(|exec| {
+            exec.empties(table)?;
             exec.tx.xid(exec.engine);
             let owned =
                 |sequence: &&Arc<Sequence>| sequence.owner.is_some_and(|owner| owner.0 == table.id);
@@ -57,6 +58,7 @@ impl Exec<'_> {
     pub fn truncate(&mut self, table: &Arc<Table>) -> Result<(), Halt> {
         self.lock_table(table, LockMode::AccessExclusive, false)?;
         self.once(|exec| {
+            exec.empties(table)?;
             let mut table = Table::clone(table);
             table.node = exec.create_heap(&table);
             exec.tx

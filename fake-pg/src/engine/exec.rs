@@ -21,7 +21,7 @@ use super::mvcc::{Snapshot, View};
 use super::namespace::SearchPath;
 use super::row_lock::Found;
 use super::wal::Record;
-use super::xact::{Isolation, Transaction};
+use super::xact::Transaction;
 use super::{CommandId, Engine, Lsn, Tid, Timestamp, Xid};
 use crate::error::{PgError, SqlState};
 use crate::types::Datum;
@@ -62,6 +62,8 @@ pub enum WaitOn {
     Embedder,
     /// A replica that has what was committed.
     Replica,
+    /// A snapshot that no running transaction can make inconsistent.
+    SafeSnapshot,
 }
 
 /// What one statement has done so far.
@@ -69,12 +71,25 @@ pub enum WaitOn {
 pub struct Journal {
     snapshot: Option<Snapshot>,
     effects: Vec<Effect>,
+    /// Its snapshot is its own, and not the transaction's.
+    passing: bool,
     /// Since when it has been waiting, and whether it has looked for a deadlock.
     waiting: Option<Waiting>,
     /// Notices and warnings for the client, in order. The session takes them.
     pub notices: Vec<PgError>,
     /// The rows that a query had found when it failed: they are sent before the error.
     pub found: Vec<Vec<Datum>>,
+}
+
+impl Journal {
+    /// For a command that needs no snapshot: SET, SHOW, LOCK. It does not fix the one that repeatable
+    /// read keeps.
+    pub fn passing() -> Journal {
+        Journal {
+            passing: true,
+            ..Journal::default()
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -110,8 +125,10 @@ pub(super) enum Effect {
     Rows(Arc<Vec<Row>>),
     /// A sleep began, to end then.
     Until(Timestamp),
-    /// DDL was done.
+    /// DDL was done, or something was read.
     Done,
+    /// Entries of an index were read.
+    Entries(Arc<[Tid]>),
 }
 
 /// One execution of one statement.
@@ -144,7 +161,8 @@ impl<'a> Exec<'a> {
             let snapshot = tx.snapshot.clone();
             let snapshot =
                 snapshot.unwrap_or_else(|| Snapshot::take(&engine.running, engine.next_xid));
-            if tx.options.isolation == Isolation::RepeatableRead {
+            if tx.options.isolation.keeps_snapshot() && tx.snapshot.is_none() && !journal.passing {
+                engine.follow(tx, &snapshot);
                 tx.snapshot = Some(snapshot.clone());
             }
             journal.snapshot = Some(snapshot);
@@ -231,13 +249,14 @@ impl Exec<'_> {
         self.engine.heap(table.node).tuple(tid)
     }
 
+    pub(super) fn journal_snapshot(&self) -> &Snapshot {
+        let snapshot = self.journal.snapshot.as_ref();
+        snapshot.expect("taken when the execution began")
+    }
+
     pub(super) fn view(&self) -> View<'_> {
         View {
-            snapshot: self
-                .journal
-                .snapshot
-                .as_ref()
-                .expect("taken when the execution began"),
+            snapshot: self.journal_snapshot(),
             clog: &self.engine.clog,
             own: &self.tx.xids,
             command: self.command,

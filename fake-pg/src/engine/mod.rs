@@ -34,7 +34,7 @@
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
 //!
 //! In reading order: `ids`, `config`, `namespace`, `catalog`, `constraint`, `heap`, `mvcc`, `wal`,
-//! `lock`, `xact`, `exec`, `row_lock`, `modify`, `ddl`, `sequence`, `commit_point`, `commit`,
+//! `lock`, `xact`, `exec`, `row_lock`, `modify`, `ddl`, `sequence`, `ssi`, `commit_point`, `commit`,
 //! `prepared`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
 
 mod activity;
@@ -61,6 +61,7 @@ mod sabotage;
 #[cfg(test)]
 mod script;
 mod sequence;
+mod ssi;
 mod wal;
 mod xact;
 
@@ -91,6 +92,7 @@ pub use rewrite::{Mapping, Source};
 pub use row_lock::Found;
 pub use sabotage::Sabotage;
 pub use sequence::SequenceState;
+pub use ssi::{Chain, Granule, Target};
 pub use xact::{Isolation, Message, Timeouts, Transaction, TxOptions};
 
 use crate::error::{PgError, SqlState};
@@ -102,6 +104,7 @@ use notify::Notifications;
 use prepared::PreparedTable;
 use recover::Image;
 use sequence::Currvals;
+use ssi::Ssi;
 use wal::Wal;
 
 /// The first xid that a fresh server gives: `initdb` has used up those below, more or less.
@@ -123,6 +126,7 @@ pub struct Engine {
     next_xid: Xid,
     next_oid: u32,
     locks: LockTable,
+    ssi: Ssi,
     wal: Wal,
     /// Where recovery begins.
     base: Arc<Image>,
@@ -164,6 +168,7 @@ impl Engine {
             next_xid: FIRST_XID,
             next_oid: FIRST_OID,
             locks: LockTable::default(),
+            ssi: Ssi::default(),
             wal: Wal::default(),
             base: Arc::new(base),
             commits: Vec::new(),

@@ -32,6 +32,7 @@ impl Exec<'_> {
         for (place, index) in table.unique_indexes() {
             self.index_checked(table, place, index, tid)?;
         }
+        self.enter_others(table)?;
         Ok(tid)
     }
 
@@ -76,6 +77,7 @@ impl Exec<'_> {
         match self.find_to_change(table, tid, strength, Deed::Update)? {
             Found::Here(tid) => {
                 let new = self.place(table, Some((tid, strength)), row.clone())?;
+                let enters = self.is_serializable() && table.indexes_differ(&old, &row);
                 for (place, index) in table.unique_indexes() {
                     // Who keeps its key keeps its right to it.
                     if index
@@ -83,10 +85,13 @@ impl Exec<'_> {
                         .iter()
                         .all(|&column| old[column] == row[column])
                     {
-                        self.index_unchecked(table, place, new)?;
+                        self.index_unchecked(table, place, index, new, enters)?;
                     } else {
                         self.index_checked(table, place, index, new)?;
                     }
+                }
+                if enters {
+                    self.enter_others(table)?;
                 }
                 Ok(Found::Here(new))
             }
@@ -99,6 +104,7 @@ impl Exec<'_> {
         let found = self.find_to_change(table, tid, LockStrength::Update, Deed::Delete)?;
         if let Found::Here(tid) = found {
             self.effect(|exec| {
+                exec.replaces(table, tid)?;
                 let (xid, command) = (exec.tx.xid(exec.engine), exec.command);
                 let heap = exec.heap_mut(table)?;
                 heap.delete(tid, xid, command);
@@ -126,6 +132,10 @@ impl Exec<'_> {
         row: Row,
     ) -> Result<Tid, Halt> {
         let placed = self.effect(|exec| {
+            match old {
+                Some((old, _)) => exec.replaces(table, old)?,
+                None => exec.inserts(table)?,
+            }
             let (xid, command, node) = (exec.tx.xid(exec.engine), exec.command, table.node);
             let heap = exec.heap_mut(table)?;
             let (tid, record) = match old {
@@ -170,17 +180,30 @@ impl Exec<'_> {
                     .conflict(table, place, &key, Some(tid), &index.name)?
                     .is_some()
             {
+                // Nothing will be written, but who would have been cancelled for writing is told that.
+                exec.enters(table, index)?;
                 let key = index.describe(table, &row);
                 return Err(PgError::unique_violation(&table.name, &index.name, &key).into());
             }
+            exec.enters(table, index)?;
             exec.heap_mut(table)?.index_one(place, tid);
             Ok(Effect::Indexed)
         })
         .map(drop)
     }
 
-    fn index_unchecked(&mut self, table: &Table, place: usize, tid: Tid) -> Result<(), Halt> {
+    fn index_unchecked(
+        &mut self,
+        table: &Table,
+        place: usize,
+        index: &Index,
+        tid: Tid,
+        enters: bool,
+    ) -> Result<(), Halt> {
         self.effect(|exec| {
+            if enters {
+                exec.enters(table, index)?;
+            }
             exec.heap_mut(table)?.index_one(place, tid);
             Ok(Effect::Indexed)
         })
@@ -235,7 +258,7 @@ impl Exec<'_> {
     /// Repeatable read must not act on a row that it cannot see (`ExecCheckTupleVisible`).
     fn refuse_invisible(&self, table: &Table, tid: Tid) -> Result<(), PgError> {
         let tuple = self.tuple(table, tid);
-        if self.is_repeatable_read() && !self.view().sees(tuple) && !self.tx.owns(tuple.xmin) {
+        if self.keeps_snapshot() && !self.view().sees(tuple) && !self.tx.owns(tuple.xmin) {
             return Err(PgError::concurrent("update"));
         }
         Ok(())

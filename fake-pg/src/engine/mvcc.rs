@@ -91,6 +91,16 @@ impl Snapshot {
         }
     }
 
+    /// The oldest xid that had not ended (`xmin`).
+    pub(super) fn xmin(&self) -> Xid {
+        self.in_progress.first().copied().unwrap_or(self.xmax)
+    }
+
+    /// Whether a transaction had not ended (`XidIsConcurrent`).
+    pub(super) fn is_concurrent(&self, xid: Xid) -> bool {
+        xid >= self.xmax || self.in_progress.binary_search(&xid).is_ok()
+    }
+
     fn includes(&self, xid: Xid, clog: &Clog) -> bool {
         xid < self.xmax
             && self.in_progress.binary_search(&xid).is_err()

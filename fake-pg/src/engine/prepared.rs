@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::catalog::CatalogChange;
+use super::ssi::PreparedReads;
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
 use super::wal::Record;
 use super::xact::{Message, Transaction};
@@ -37,6 +38,8 @@ pub struct TwoPhase {
     pub(super) locks: Vec<(LockTag, LockMode)>,
     pub(super) messages: Vec<Message>,
     pub(super) ddl: Vec<CatalogChange>,
+    /// What it has read, if it is serializable.
+    pub(super) reads: Option<PreparedReads>,
 }
 
 /// Who prepares or finishes a transaction.
@@ -66,6 +69,7 @@ impl TwoPhase {
         tx.locks = self.locks.clone();
         tx.messages = self.messages.clone();
         tx.ddl = self.ddl.clone();
+        tx.sxact = engine.ssi.prepared(self.xid());
         tx
     }
 }
@@ -266,12 +270,16 @@ impl Engine {
             prepared,
             running,
             locks,
+            ssi,
             wakeups,
             ..
         } = self;
         for state in prepared.states() {
             for &xid in &state.xids {
                 running.insert(xid, state.pid());
+            }
+            if let Some(reads) = &state.reads {
+                ssi.recover(reads);
             }
         }
         for state in prepared.states() {

@@ -15,6 +15,7 @@ use super::mvcc::{Clog, Running, XactStatus, status};
 use super::notify::Notifications;
 use super::prepared::PreparedTable;
 use super::sequence::{Currvals, SequenceState};
+use super::ssi::Ssi;
 use super::wal::Record;
 use super::{CommitNumber, Engine, FileNode, Lsn, Xid};
 
@@ -182,6 +183,7 @@ impl Engine {
         self.clog = Clog::starting_at(base.next_xid);
         self.running = Running::new();
         self.locks = LockTable::default();
+        self.ssi = Ssi::default();
         self.currvals = Currvals::default();
         self.wakeups.clear();
         self.sessions = Sessions::default();

@@ -42,6 +42,11 @@ impl Exec<'_> {
         self.once(|exec| {
             let xid = exec.tx.xid(exec.engine);
             exec.number_indexes(&mut new);
+            for index in &old.indexes {
+                if !new.indexes.iter().any(|kept| kept.id == index.id) {
+                    exec.engine.ssi.coarsen(old.id, Some(index.id));
+                }
+            }
             new.node = FileNode(exec.engine.new_relation().0);
             let (from, to) = (old.node, new.node);
             let indexes = new.indexes.clone();
@@ -77,6 +82,7 @@ impl Exec<'_> {
         self.lock_table(old, LockMode::AccessExclusive, false)?;
         self.once(|exec| {
             exec.number_indexes(&mut new);
+            exec.engine.ssi.coarsen(old.id, None);
             let xid = exec.tx.xid(exec.engine);
             let command = exec.command;
             new.node = exec.create_heap(&new);

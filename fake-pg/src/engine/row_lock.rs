@@ -20,7 +20,6 @@ use super::lock::{AdvisoryScope, LockStrength, LockTag, WaitPolicy};
 use super::mvcc::{XactStatus, status};
 use super::sabotage::Sabotage;
 use super::wal::Record;
-use super::xact::Isolation;
 use super::{Tid, Xid};
 use crate::error::PgError;
 
@@ -85,7 +84,7 @@ impl Exec<'_> {
     ) -> Result<Found, Halt> {
         self.found(|exec| {
             exec.find_with(|exec| {
-                exec.lock_newest(table, tid, strength, policy, exec.is_repeatable_read())
+                exec.lock_newest(table, tid, strength, policy, exec.keeps_snapshot())
             })
         })
     }
@@ -103,10 +102,10 @@ impl Exec<'_> {
                 let block = WaitPolicy::Block;
                 match exec.lock_version(table, tid, strength, block, false)? {
                     Fate::Free => Ok(Found::Here(tid)),
-                    Fate::Updated if exec.is_repeatable_read() => {
+                    Fate::Updated if exec.keeps_snapshot() => {
                         Err(PgError::concurrent("update").into())
                     }
-                    Fate::Deleted if exec.is_repeatable_read() => {
+                    Fate::Deleted if exec.keeps_snapshot() => {
                         Err(PgError::concurrent("delete").into())
                     }
                     Fate::Mine => Ok(Found::Mine),
@@ -130,7 +129,7 @@ impl Exec<'_> {
             exec.tx.xid(exec.engine);
             exec.find_with(|exec| {
                 let fate = exec.claim_version(table, tid, strength, deed)?;
-                let snapshot_only = exec.is_repeatable_read();
+                let snapshot_only = exec.keeps_snapshot();
                 match fate {
                     Fate::Free => Ok(Found::Here(tid)),
                     Fate::Updated if snapshot_only => Err(PgError::concurrent("update").into()),
@@ -495,8 +494,9 @@ impl Exec<'_> {
         if ignored { XactStatus::Aborted } else { fate }
     }
 
-    pub(super) fn is_repeatable_read(&self) -> bool {
-        self.tx.options.isolation == Isolation::RepeatableRead
+    /// Whether what was committed since the transaction's snapshot must not be acted on.
+    pub(super) fn keeps_snapshot(&self) -> bool {
+        self.tx.options.isolation.keeps_snapshot()
     }
 
     pub(super) fn status(&self, xid: Xid) -> XactStatus {

@@ -341,7 +341,10 @@ impl World {
                     let tx = self.take_tx(pid);
                     match tx.has_effects() {
                         true => drop(self.engine.commit(tx, now).expect("nothing deferred")),
-                        false => self.engine.end_read_only(tx),
+                        false => self
+                            .engine
+                            .end_read_only(tx)
+                            .expect("nobody is serializable"),
                     }
                 }
                 let notices = journal.notices.iter().map(|notice| format!(" [{notice}]"));

@@ -16,6 +16,7 @@ use super::mvcc::{Snapshot, XactStatus};
 use super::namespace::SearchPath;
 use super::notify::Pending;
 use super::sabotage::Sabotage;
+use super::ssi::Sxact;
 use super::wal::Record;
 use super::{CommandId, Engine, Pid, Timestamp, Xid};
 use crate::error::PgError;
@@ -23,11 +24,32 @@ use crate::error::PgError;
 /// What a transaction sees of others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
-    /// Each statement sees what was committed before it. Read uncommitted is the same.
+    /// Each statement sees what was committed before it.
     #[default]
     ReadCommitted,
+    /// The same under another name.
+    ReadUncommitted,
     /// All statements see what was committed before the first.
     RepeatableRead,
+    /// So they do, and what they have read holds at the end too, or the transaction fails.
+    Serializable,
+}
+
+impl Isolation {
+    /// Its name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isolation::ReadCommitted => "read committed",
+            Isolation::ReadUncommitted => "read uncommitted",
+            Isolation::RepeatableRead => "repeatable read",
+            Isolation::Serializable => "serializable",
+        }
+    }
+
+    /// Whether one snapshot serves the whole transaction (`IsolationUsesXactSnapshot`).
+    pub fn keeps_snapshot(self) -> bool {
+        matches!(self, Isolation::RepeatableRead | Isolation::Serializable)
+    }
 }
 
 /// The modes of BEGIN and SET TRANSACTION.
@@ -37,6 +59,15 @@ pub struct TxOptions {
     pub isolation: Isolation,
     /// READ ONLY.
     pub read_only: bool,
+    /// DEFERRABLE: matters only to what is serializable and read-only.
+    pub deferrable: bool,
+}
+
+impl TxOptions {
+    /// Whether its snapshot must be one that nothing can make inconsistent.
+    pub fn needs_safe_snapshot(self) -> bool {
+        self.deferrable && self.read_only && self.isolation == Isolation::Serializable
+    }
 }
 
 /// How long a statement may stand in a queue. The session copies its settings here.
@@ -88,8 +119,10 @@ pub struct Transaction {
     catalog: Arc<Catalog>,
     /// The version of the committed catalog that this view was made from.
     catalog_base: u64,
-    /// The snapshot of repeatable read, from its first statement on.
+    /// The snapshot of repeatable read and serializable, from its first statement on.
     pub(super) snapshot: Option<Snapshot>,
+    /// What serializable isolation knows it by, while it must be followed.
+    pub(super) sxact: Option<Sxact>,
     pub(super) command: CommandId,
     failed: bool,
     /// See [`Transaction::forbid_prepare`].
@@ -195,6 +228,9 @@ impl Transaction {
                 let xid = engine.assign_xid(self.pid);
                 level.xid = Some(xid);
                 self.xids.push(xid);
+                if let Some(xact) = self.sxact {
+                    engine.ssi.register(xact, xid);
+                }
             }
         }
         *self.xids.last().expect("one was just assigned")
@@ -269,6 +305,7 @@ impl Engine {
             catalog: self.catalog.clone(),
             catalog_base: self.catalog.version(),
             snapshot: None,
+            sxact: None,
             command: CommandId(0),
             failed: false,
             unpreparable: None,
@@ -314,13 +351,19 @@ impl Engine {
         self.undo(&mut tx, 0);
     }
 
-    /// Ends an implicit transaction without effects: no record, no number.
-    pub fn end_read_only(&mut self, tx: Transaction) {
+    /// Ends an implicit transaction without effects: no record, no number. A serializable one may
+    /// fail even so.
+    pub fn end_read_only(&mut self, mut tx: Transaction) -> Result<(), PgError> {
         assert!(
             !tx.has_effects(),
             "a transaction with effects ended without a commit: {tx:?}"
         );
+        let checked = self.check_serializable(&mut tx);
+        if checked.is_ok() {
+            self.commit_serializable(&mut tx);
+        }
         self.abort(tx);
+        checked
     }
 
     /// Undoes a level and those above it (`AbortTransaction`, `AbortSubTransaction`): first nobody
@@ -366,6 +409,9 @@ impl Engine {
         }
         for xid in aborted {
             self.locks.transaction_ended(xid, &mut self.wakeups);
+        }
+        if place == 0 {
+            self.forget_serializable(tx);
         }
     }
 

@@ -124,7 +124,6 @@ impl Session {
     ) -> Result<&mut Transaction, PgError> {
         if let Block::None = self.block {
             let options = self.known().options;
-            let options = options.ok_or_else(serializable)?;
             self.block = Block::Implicit(self.begin(options, engine, now));
         }
         self.known();
@@ -251,20 +250,31 @@ impl Session {
 
     fn set_modes(&mut self, modes: &TransactionModes) -> Result<(), PgError> {
         let queried = self.queried;
+        let savepoints = self.block.live().map_or(0, |tx| tx.savepoints());
         let Some(transaction) = self.block.live() else {
             return Err(PgError::in_failed_transaction());
         };
         let options = &mut transaction.options;
         if let Some(level) = modes.isolation {
-            let level = isolation(level)?;
+            let level = isolation(level);
             if queried && level != options.isolation {
                 return Err(too_late(
                     "SET TRANSACTION ISOLATION LEVEL must be called before any query",
                 ));
             }
+            if savepoints > 0 && level != options.isolation {
+                return Err(too_late(
+                    "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
+                ));
+            }
             options.isolation = level;
         }
         if let Some(read_only) = modes.read_only {
+            if savepoints > 0 && !read_only && options.read_only {
+                return Err(too_late(
+                    "cannot set transaction read-write mode inside a read-only transaction",
+                ));
+            }
             if queried && !read_only && options.read_only {
                 return Err(too_late(
                     "transaction read-write mode must be set before any query",
@@ -272,18 +282,24 @@ impl Session {
             }
             options.read_only = read_only;
         }
+        if let Some(deferrable) = modes.deferrable {
+            let when = match (savepoints, queried) {
+                (0, false) => None,
+                (0, true) => Some("must be called before any query"),
+                _ => Some("cannot be called within a subtransaction"),
+            };
+            if let Some(when) = when {
+                let message = format!("SET TRANSACTION [NOT] DEFERRABLE {when}");
+                return Err(too_late(&message));
+            }
+            options.deferrable = deferrable;
+        }
         Ok(())
     }
 
     fn set_characteristics(&mut self, modes: &TransactionModes) -> Result<(), PgError> {
         if let Some(level) = modes.isolation {
-            isolation(level)?;
-            let level = match level {
-                IsolationLevel::ReadUncommitted => "read uncommitted",
-                IsolationLevel::ReadCommitted => "read committed",
-                IsolationLevel::RepeatableRead => "repeatable read",
-                IsolationLevel::Serializable => "serializable",
-            };
+            let level = isolation(level).name();
             self.settings
                 .set("default_transaction_isolation", Some(level), false)?;
         }
@@ -291,6 +307,11 @@ impl Session {
             let read_only = if read_only { "on" } else { "off" };
             self.settings
                 .set("default_transaction_read_only", Some(read_only), false)?;
+        }
+        if let Some(deferrable) = modes.deferrable {
+            let deferrable = if deferrable { "on" } else { "off" };
+            self.settings
+                .set("default_transaction_deferrable", Some(deferrable), false)?;
         }
         Ok(())
     }
@@ -478,18 +499,13 @@ impl Session {
     }
 }
 
-fn isolation(level: IsolationLevel) -> Result<Isolation, PgError> {
+fn isolation(level: IsolationLevel) -> Isolation {
     match level {
-        IsolationLevel::ReadUncommitted | IsolationLevel::ReadCommitted => {
-            Ok(Isolation::ReadCommitted)
-        }
-        IsolationLevel::RepeatableRead => Ok(Isolation::RepeatableRead),
-        IsolationLevel::Serializable => Err(serializable()),
+        IsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
+        IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
+        IsolationLevel::RepeatableRead => Isolation::RepeatableRead,
+        IsolationLevel::Serializable => Isolation::Serializable,
     }
-}
-
-fn serializable() -> PgError {
-    PgError::feature_not_supported("ISOLATION LEVEL SERIALIZABLE")
 }
 
 fn too_late(message: &str) -> PgError {

@@ -88,9 +88,13 @@ impl Session {
         let durability = self.known().durability;
         let machine = match ending {
             Ending::Commit(transaction) if !explicit && !transaction.has_effects() => {
-                engine.end_read_only(transaction);
-                self.finish(finish, engine, now);
-                return self.follow(then, engine);
+                return match engine.end_read_only(transaction) {
+                    Ok(()) => {
+                        self.finish(finish, engine, now);
+                        self.follow(then, engine);
+                    }
+                    Err(error) => self.commit_failed(error, &then, engine),
+                };
             }
             Ending::Commit(transaction) => {
                 CommitMachine::new(engine, transaction, kind, durability)

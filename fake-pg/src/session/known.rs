@@ -26,8 +26,8 @@ pub(super) struct Known {
     /// How long a session may outside of one.
     pub(super) idle_session_timeout: Option<Duration>,
     pub(super) durability: Durability,
-    /// The modes a transaction begins with; none for serializable, which there is not.
-    pub(super) options: Option<TxOptions>,
+    /// The modes a transaction begins with.
+    pub(super) options: TxOptions,
     /// The least severe notice the client wants.
     pub(super) least: Severity,
 }
@@ -48,15 +48,16 @@ impl Known {
                 "local" => Durability::Local,
                 _ => Durability::Synchronous,
             },
-            options: match settings.default_transaction_isolation() {
-                "serializable" => None,
-                "repeatable read" => Some(Isolation::RepeatableRead),
-                _ => Some(Isolation::ReadCommitted),
-            }
-            .map(|isolation| TxOptions {
-                isolation,
+            options: TxOptions {
+                isolation: match settings.default_transaction_isolation() {
+                    "serializable" => Isolation::Serializable,
+                    "repeatable read" => Isolation::RepeatableRead,
+                    "read uncommitted" => Isolation::ReadUncommitted,
+                    _ => Isolation::ReadCommitted,
+                },
                 read_only: settings.default_transaction_read_only(),
-            }),
+                deferrable: settings.default_transaction_deferrable(),
+            },
             least: match settings.client_min_messages() {
                 "error" => Severity::Error,
                 "warning" => Severity::Warning,

@@ -24,10 +24,14 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(prepared: Arc<Prepared>, params: Vec<Datum>) -> Running {
+        let journal = match prepared.statement().command.needs_snapshot() {
+            true => Journal::default(),
+            false => Journal::passing(),
+        };
         Running {
             prepared,
             params,
-            journal: Journal::default(),
+            journal,
             has_waited: false,
         }
     }
@@ -62,14 +66,21 @@ impl Session {
             return Err(PgError::in_failed_transaction().into());
         };
         tx.timeouts = timeouts;
-        self.queried = true;
+        let mut safe = Ok(());
+        if running.prepared.statement().command.needs_snapshot() {
+            self.queried = true;
+            if tx.options.needs_safe_snapshot() {
+                safe = engine.take_safe_snapshot(tx);
+            }
+        }
         let mut context = Context {
             exec: Exec::new(engine, tx, &mut running.journal, now),
             settings: &mut self.settings,
             database: &self.database,
             user: &self.user,
         };
-        let result = sql::execute(&running.prepared, &running.params, &mut context);
+        let result =
+            safe.and_then(|()| sql::execute(&running.prepared, &running.params, &mut context));
         if let Err(Halt::Wait(Wait { on, deadline })) = result {
             running.has_waited = true;
             let pid = self.pid;

@@ -188,6 +188,22 @@ impl Command {
             _ => None,
         }
     }
+
+    /// Whether it fixes the snapshot of a transaction that keeps one
+    /// (`PlannedStmtRequiresSnapshot`).
+    pub fn needs_snapshot(&self) -> bool {
+        !matches!(
+            self,
+            Command::Empty
+                | Command::Transaction(_)
+                | Command::Set { .. }
+                | Command::Show(_)
+                | Command::Reset(_)
+                | Command::Listen(_)
+                | Command::Notify { .. }
+                | Command::Unlisten(_)
+        )
+    }
 }
 
 /// The kind of object a DROP names.

@@ -9,6 +9,7 @@ mod aggregate;
 mod ddl;
 mod drop;
 mod eval;
+mod followed;
 mod modify;
 mod scan;
 mod schema;

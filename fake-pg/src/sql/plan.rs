@@ -14,6 +14,8 @@ mod targets;
 mod aggregate;
 mod from;
 mod pushdown;
+mod access;
+mod selectivity;
 mod locking;
 mod modify;
 mod expr;
@@ -26,6 +28,7 @@ mod type_name;
 
 use std::sync::Arc;
 
+pub(crate) use access::{Access, Wanted};
 pub(crate) use bind::Binder;
 pub(crate) use cast::Cast;
 pub(crate) use names::{find_class, parse_name, split_name};
@@ -268,6 +271,8 @@ pub(crate) struct ScanPlan {
     /// A unique index of which every column is known beforehand.
     pub(crate) lookup: Option<Lookup>,
     pub(crate) filter: Vec<Scalar>,
+    /// For the choice of a path, where it matters.
+    pub(crate) wanted: Wanted,
 }
 
 #[derive(Debug)]

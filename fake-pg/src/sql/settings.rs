@@ -71,6 +71,7 @@ const KNOWN: &[Known] = &[
     ),
     known("default_transaction_deferrable", Kind::Bool, "off"),
     known("default_transaction_read_only", Kind::Bool, "off"),
+    known("enable_seqscan", Kind::Bool, "on"),
     known("extra_float_digits", Kind::Integer(1, 3), "1"),
     known("idle_in_transaction_session_timeout", Kind::Time, "0"),
     known("idle_session_timeout", Kind::Time, "0"),
@@ -351,6 +352,16 @@ impl Settings {
         self.raw_of("default_transaction_read_only") == "on"
     }
 
+    /// Whether a setting that is on or off is on.
+    pub(crate) fn is_on(&self, name: &'static str) -> bool {
+        self.raw_of(name) == "on"
+    }
+
+    /// `default_transaction_deferrable`.
+    pub fn default_transaction_deferrable(&self) -> bool {
+        self.raw_of("default_transaction_deferrable") == "on"
+    }
+
     /// The least severe message the client wants, in lower case.
     pub fn client_min_messages(&self) -> &str {
         self.raw_of("client_min_messages")
@@ -612,7 +623,7 @@ mod tests {
             ("synchronous_commit", "maybe", "22023"),
             ("server_version", "16", "55P02"),
             ("TimeZone", "Europe/Berlin", "0A000"),
-            ("enable_seqscan", "off", "0A000"),
+            ("enable_hashjoin", "off", "0A000"),
         ] {
             let error = Settings::default()
                 .set(name, Some(value), false)

@@ -109,6 +109,9 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         outer: Option<&Frame<'_>>,
         next: Next<'_, 'p, 'r, 'c>,
     ) -> Result<ControlFlow<()>, Halt> {
+        if self.context.exec.is_serializable() {
+            return self.followed(scan, joined, outer, next);
+        }
         if let Some(lookup) = &scan.lookup {
             let row = &joined.row[..];
             let mut key = self.eval_all(&lookup.key, &Frame { row, outer })?;
@@ -138,7 +141,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn scanned(
+    pub(super) fn scanned(
         &mut self,
         scan: &'p ScanPlan,
         tid: Tid,
@@ -305,7 +308,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
 }
 
 impl Joined {
-    fn place(&mut self, offset: usize, values: &[Datum]) {
+    pub(super) fn place(&mut self, offset: usize, values: &[Datum]) {
         self.row[offset..offset + values.len()].clone_from_slice(values);
     }
 }

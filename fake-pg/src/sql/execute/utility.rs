@@ -1,7 +1,7 @@
 //! Statements that are run from their tree: DDL, SET, SHOW.
 
 use super::{ddl, drop, schema};
-use crate::engine::{Exec, Halt, Isolation};
+use crate::engine::{Exec, Halt};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Command;
 use crate::sql::face::{Column, CommandTag, Context, Outcome};
@@ -140,11 +140,9 @@ pub(crate) fn transaction_setting(exec: &Exec<'_>, name: &str) -> Option<String>
     }
     let options = exec.tx.options;
     Some(match name.to_lowercase().as_str() {
-        "transaction_isolation" => match options.isolation {
-            Isolation::ReadCommitted => "read committed".into(),
-            Isolation::RepeatableRead => "repeatable read".into(),
-        },
+        "transaction_isolation" => options.isolation.name().into(),
         "transaction_read_only" => if options.read_only { "on" } else { "off" }.into(),
+        "transaction_deferrable" => if options.deferrable { "on" } else { "off" }.into(),
         _ => return None,
     })
 }

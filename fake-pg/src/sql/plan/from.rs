@@ -11,7 +11,7 @@ use super::bind::Binder;
 use super::names::split_name;
 use super::pushdown::{References, push, ranges, split};
 use super::scope::{Relation, ScopeColumn, result_columns, table_columns};
-use super::{Comparison, Derived, FromNode, Scalar, ScanPlan, Typed};
+use super::{Comparison, Derived, FromNode, Scalar, ScanPlan, Typed, Wanted};
 use crate::engine::{Embedded, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, Alias, Expr, FromItem, JoinCondition, JoinKind, Name};
@@ -217,6 +217,7 @@ impl Binder<'_> {
             place: scope.tables - 1,
             lookup: None,
             filter: Vec::new(),
+            wanted: Wanted::default(),
         }))
     }
 

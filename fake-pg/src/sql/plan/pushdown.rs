@@ -34,6 +34,9 @@ impl Binder<'_> {
             }
         }
         choose_indexes(&mut root);
+        if let FromNode::Join { .. } = root {
+            root.estimate(1.0);
+        }
         let scope = self.scope();
         FromPlan {
             width: scope.width,
@@ -56,9 +59,9 @@ pub(super) fn split(scalar: Scalar) -> Vec<Scalar> {
 /// Which columns of the row at hand an expression needs.
 #[derive(Debug, Default)]
 pub(super) struct References {
-    columns: Vec<usize>,
+    pub(super) columns: Vec<usize>,
     /// It must be decided last: it is volatile, or a subquery looks at the row.
-    everything: bool,
+    pub(super) everything: bool,
 }
 
 impl References {

@@ -6,7 +6,7 @@
 
 use super::query::sort_key;
 use super::scope::Scope;
-use super::{Binder, Body, DistinctPlan, Scalar, SelectPlan, Tail, Typed};
+use super::{Binder, Body, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Typed};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Distinct, Query, Select};
 use crate::sql::face::Column;
@@ -26,6 +26,7 @@ impl Binder<'_> {
         let (limit, offset) = self.limits(query)?;
         plan.tail.limit = limit;
         plan.tail.offset = offset;
+        want(&mut plan);
         Ok((Body::Select(Box::new(plan)), columns))
     }
 
@@ -133,6 +134,32 @@ impl Binder<'_> {
             locking,
         };
         Ok((plan, columns))
+    }
+}
+
+/// Tells the only table of a query in which order its rows are wanted, and how many.
+fn want(plan: &mut SelectPlan) {
+    let plain = plan.grouping.is_none() && plan.distinct.is_none() && plan.set.is_none();
+    let FromNode::Scan(scan) = &mut plan.from.root else {
+        return;
+    };
+    if !plain || plan.tail.order.is_empty() && plan.tail.limit.is_none() {
+        return;
+    }
+    let number = |scalar: &Option<Scalar>| match scalar {
+        Some(Scalar::Const(value)) => value.as_i64().map(|number| number as f64),
+        _ => None,
+    };
+    let offset = number(&plan.tail.offset).unwrap_or(0.0);
+    scan.wanted.limit = number(&plan.tail.limit).map(|limit| (limit + offset).max(1.0));
+    for key in &plan.tail.order {
+        match key.by {
+            Scalar::Column(column) => {
+                let key = (column, key.descending, key.nulls_first);
+                scan.wanted.order.push(key);
+            }
+            _ => scan.wanted.sorts = true,
+        }
     }
 }
 

@@ -1,0 +1,187 @@
+//! Reading a table as PostgreSQL's plan would, for serializable transactions: what is read decides
+//! whom they conflict with.
+
+use std::ops::ControlFlow;
+
+use super::scan::{Joined, Next};
+use super::{Frame, Run};
+use crate::engine::{Chain, Halt, Index, Tid};
+use crate::sql::plan::{Access, Scalar, ScanPlan};
+use crate::types::Datum;
+
+impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
+    pub(super) fn followed(
+        &mut self,
+        scan: &'p ScanPlan,
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        let seqscan = self.context.settings.is_on("enable_seqscan");
+        match scan.access(seqscan) {
+            Access::Seq => self.read_pages(scan, joined, outer, next),
+            Access::Index {
+                index,
+                conditions,
+                backward,
+            } => {
+                let conditions: Vec<&Scalar> = conditions
+                    .iter()
+                    .map(|&place| &scan.filter[place])
+                    .collect();
+                let mut chains = self.entries(scan, &conditions, joined, outer)?;
+                self.sort_entries(scan, index, &mut chains);
+                if *backward {
+                    chains.reverse();
+                }
+                let chains = self.context.exec.read_index(&scan.table, index, chains)?;
+                for chain in chains.iter() {
+                    let seen = self.context.exec.read_chains(&scan.table, &[*chain])?;
+                    if self
+                        .hand_on(scan, &seen, joined, outer, &mut *next)?
+                        .is_break()
+                    {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            }
+            Access::Bitmap { arms, any } => {
+                let mut found: Vec<Vec<Chain>> = Vec::new();
+                for (index, conditions) in arms {
+                    let conditions: Vec<&Scalar> = conditions.iter().collect();
+                    let chains = self.entries(scan, &conditions, joined, outer)?;
+                    let chains = self.context.exec.read_index(&scan.table, index, chains)?;
+                    found.push(chains.to_vec());
+                }
+                let chains = combined(found, *any);
+                self.read_bitmap(scan, &chains, joined, outer, next)
+            }
+        }
+    }
+
+    fn read_pages(
+        &mut self,
+        scan: &'p ScanPlan,
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        let table = &scan.table;
+        let pages = self.context.exec.read_table(table)?;
+        let (mut page, mut from) = (0, Tid(0));
+        while let Some((tid, row)) = self.context.exec.next_row(table, from) {
+            joined.place(scan.offset, row);
+            from = Tid(tid.0 + 1);
+            let on = self.context.exec.page_of(table, tid);
+            while page < on {
+                page += 1;
+                self.context.exec.read_page(table, page)?;
+            }
+            if self
+                .scanned(scan, tid, joined, outer, &mut *next)?
+                .is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        while page + 1 < pages {
+            page += 1;
+            self.context.exec.read_page(table, page)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Page by page: all that a bitmap names of a page is read at once.
+    fn read_bitmap(
+        &mut self,
+        scan: &'p ScanPlan,
+        mut chains: &[Chain],
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        let table = &scan.table;
+        while let Some(first) = chains.first() {
+            let page = self.context.exec.page_of(table, *first);
+            let mut here = 0;
+            while here < chains.len() && self.context.exec.page_of(table, chains[here]) == page {
+                here += 1;
+            }
+            let (now, later) = chains.split_at(here);
+            let seen = self.context.exec.read_chains(table, now)?;
+            if self
+                .hand_on(scan, &seen, joined, outer, &mut *next)?
+                .is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+            chains = later;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn hand_on(
+        &mut self,
+        scan: &'p ScanPlan,
+        seen: &[Tid],
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        for &tid in seen {
+            joined.place(scan.offset, self.context.exec.row(&scan.table, tid));
+            if self
+                .scanned(scan, tid, joined, outer, &mut *next)?
+                .is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The entries of an index that conditions select, whether or not their rows are seen.
+    fn entries(
+        &mut self,
+        scan: &'p ScanPlan,
+        conditions: &[&'p Scalar],
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+    ) -> Result<Vec<Chain>, Halt> {
+        let mut found = Vec::new();
+        for tid in self.context.exec.versions(&scan.table) {
+            joined.place(scan.offset, self.context.exec.row(&scan.table, tid));
+            let mut holds = true;
+            for condition in conditions {
+                let row = &joined.row[..];
+                holds = holds && self.is_true(condition, &Frame { row, outer })?;
+            }
+            if holds {
+                found.push(tid);
+            }
+        }
+        Ok(self.context.exec.heads(&scan.table, &found))
+    }
+
+    /// In the order of the index: nulls last.
+    fn sort_entries(&self, scan: &ScanPlan, index: &Index, chains: &mut [Chain]) {
+        let key = |tid: Chain| -> Vec<(bool, Datum)> {
+            let row = self.context.exec.row(&scan.table, tid);
+            let values = index.columns.iter().map(|&column| row[column].clone());
+            values.map(|value| (value.is_null(), value)).collect()
+        };
+        chains.sort_by_cached_key(|&tid| (key(tid), tid));
+    }
+}
+
+/// What some of the arms name, or all of them, in the order of the heap.
+fn combined(arms: Vec<Vec<Chain>>, any: bool) -> Vec<Chain> {
+    let mut chains: Vec<Chain> = arms.concat();
+    chains.sort();
+    chains.dedup();
+    if !any {
+        chains.retain(|chain| arms.iter().all(|arm| arm.contains(chain)));
+    }
+    chains
+}

@@ -1,0 +1,430 @@
+//! By which path PostgreSQL would read a table: all of it, an index, or a bitmap made from indexes.
+//!
+//! Rows do not depend on it, so that nobody asks but who must know what else is read: serializable
+//! isolation, whose failures follow from the pages that a plan touches. What follows are the cost
+//! formulas of `costsize.c` and `selfuncs.c` for a table that has never been analysed, which is taken
+//! to have ten pages (`table_block_relation_estimate_size`). Joins are PostgreSQL's business only as
+//! far as the order in which they are written goes.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use super::pushdown::References;
+use super::selectivity::Selectivity;
+use super::{Comparison, FromNode, Scalar, ScanPlan};
+use crate::engine::Index;
+
+const SEQ_PAGE: f64 = 1.0;
+const RANDOM_PAGE: f64 = 4.0;
+const CPU_TUPLE: f64 = 0.01;
+const CPU_INDEX_TUPLE: f64 = 0.005;
+const CPU_OPERATOR: f64 = 0.0025;
+/// What a plan costs that a setting forbids (`disable_cost`).
+const DISABLED: f64 = 1e10;
+
+/// A path to the rows of a table.
+#[derive(Debug, Clone)]
+pub(crate) enum Access {
+    /// Page by page.
+    Seq,
+    /// Entry by entry of an index, those that some of the scan's conditions select.
+    Index {
+        index: Arc<Index>,
+        /// Positions in the filter of the scan.
+        conditions: Vec<usize>,
+        backward: bool,
+    },
+    /// Pages that indexes name; each index with its conditions.
+    Bitmap {
+        arms: Vec<(Arc<Index>, Vec<Scalar>)>,
+        /// OR rather than AND.
+        any: bool,
+    },
+}
+
+/// What else is wanted of a scan, which may make another path the best.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Columns that the rows are sorted by: position in the row, descending, nulls first.
+    pub(crate) order: Vec<(usize, bool, bool)>,
+    /// Whether they are sorted by something that no index can know.
+    pub(crate) sorts: bool,
+    /// How many rows are enough.
+    pub(crate) limit: Option<f64>,
+    /// How often it is run, when it is the inner side of a join.
+    pub(crate) loops: Option<f64>,
+    chosen: [OnceLock<Access>; 2],
+}
+
+/// A path and what it costs.
+struct Path {
+    access: Access,
+    startup: f64,
+    total: f64,
+    ordered: bool,
+}
+
+impl ScanPlan {
+    /// The best path; `seqscan` is `enable_seqscan`.
+    pub(crate) fn access(&self, seqscan: bool) -> &Access {
+        self.wanted.chosen[usize::from(seqscan)].get_or_init(|| self.choose(seqscan))
+    }
+
+    fn columns(&self) -> Range<usize> {
+        self.offset..self.offset + self.table.columns.len()
+    }
+
+    fn choose(&self, seqscan: bool) -> Access {
+        let facts = Selectivity::of(&self.table, self.offset);
+        let (pages, tuples) = (facts.pages, facts.tuples);
+        let rows = (tuples * facts.all(&self.filter)).max(1.0).round();
+        let quals = |count: usize| CPU_OPERATOR * count as f64;
+        let filters: usize = self.filter.iter().map(operators).sum();
+        let mut paths = vec![Path {
+            access: Access::Seq,
+            startup: if seqscan { 0.0 } else { DISABLED },
+            total: pages * SEQ_PAGE
+                + tuples * (CPU_TUPLE + quals(filters))
+                + if seqscan { 0.0 } else { DISABLED },
+            ordered: self.wanted.order.is_empty(),
+        }];
+        let mut bitmaps: Vec<(Access, f64, f64)> = Vec::new();
+        for index in &self.table.indexes {
+            let matched = self.matched(index, &self.filter);
+            let backward = self.sorts_by(index);
+            let ordered = self.wanted.order.is_empty() || backward.is_some();
+            if matched.is_empty() && (self.wanted.order.is_empty() || backward.is_none()) {
+                continue;
+            }
+            let cost = self.index_cost(&facts, index, &self.filter, &matched);
+            let fetched = (tuples * cost.selectivity).max(1.0).round();
+            let heap = index_pages_fetched(fetched, pages) * RANDOM_PAGE;
+            let rest = filters
+                - matched
+                    .iter()
+                    .map(|&place| operators(&self.filter[place]))
+                    .sum::<usize>();
+            paths.push(Path {
+                access: Access::Index {
+                    index: index.clone(),
+                    conditions: matched.clone(),
+                    backward: backward.unwrap_or(false),
+                },
+                startup: cost.startup,
+                total: cost.total + heap + fetched * (CPU_TUPLE + quals(rest)),
+                ordered,
+            });
+            if !matched.is_empty() {
+                let conditions = matched
+                    .iter()
+                    .map(|&place| self.filter[place].clone())
+                    .collect();
+                let arms = vec![(index.clone(), conditions)];
+                let bitmap = cost.total + 0.1 * CPU_OPERATOR * fetched;
+                bitmaps.push((
+                    Access::Bitmap { arms, any: false },
+                    bitmap,
+                    cost.selectivity,
+                ));
+            }
+        }
+        bitmaps.extend(self.disjunctions(&facts));
+        if let Some(both) = intersection(&bitmaps) {
+            bitmaps.push(both);
+        }
+        for (access, cost, selectivity) in bitmaps {
+            let fetched = (tuples * selectivity).max(1.0).round();
+            let read = (2.0 * pages * fetched / (2.0 * pages + fetched))
+                .min(pages)
+                .ceil();
+            let each = match read >= 2.0 {
+                true => RANDOM_PAGE - (RANDOM_PAGE - SEQ_PAGE) * (read / pages).sqrt(),
+                false => RANDOM_PAGE,
+            };
+            paths.push(Path {
+                access,
+                startup: cost,
+                total: cost + read * each + fetched * (CPU_TUPLE + quals(filters)),
+                ordered: self.wanted.order.is_empty(),
+            });
+        }
+        let cost = |path: &Path| self.final_cost(path, rows);
+        let mut best = paths.remove(0);
+        for path in paths {
+            if cost(&path) < cost(&best) {
+                best = path;
+            }
+        }
+        best.access
+    }
+
+    /// With what comes after it: a sort, LIMIT, and being run again for each row of a join.
+    fn final_cost(&self, path: &Path, rows: f64) -> f64 {
+        let (mut startup, mut total) = (path.startup, path.total);
+        if !path.ordered || self.wanted.sorts {
+            let compare = 2.0 * CPU_OPERATOR;
+            let tuples = rows.max(2.0);
+            startup = total
+                + match self.wanted.limit {
+                    Some(limit) if tuples > 2.0 * limit => compare * tuples * (2.0 * limit).log2(),
+                    _ => compare * tuples * tuples.log2(),
+                };
+            total = startup + CPU_OPERATOR * tuples;
+        }
+        match self.wanted.limit {
+            Some(limit) => startup + (total - startup) * (limit / rows).min(1.0),
+            // Of a join by hash the inner side is read once.
+            None if matches!(path.access, Access::Seq) => total,
+            None => total * self.wanted.loops.unwrap_or(1.0),
+        }
+    }
+
+    /// The conditions that an index can decide.
+    fn matched(&self, index: &Index, conditions: &[Scalar]) -> Vec<usize> {
+        let usable = |condition: &Scalar| {
+            let column = indexable(condition, &self.columns());
+            column.is_some_and(|column| index.columns.contains(&(column - self.offset)))
+        };
+        (0..conditions.len())
+            .filter(|&place| usable(&conditions[place]))
+            .collect()
+    }
+
+    /// Whether an index has the order that is wanted, and whether it must be read from its end.
+    fn sorts_by(&self, index: &Index) -> Option<bool> {
+        let fixed = |column: usize| self.filter.iter().any(|part| fixes(part, column));
+        let wanted = self.wanted.order.iter().filter(|key| !fixed(key.0));
+        let mut known = index
+            .columns
+            .iter()
+            .map(|column| column + self.offset)
+            .filter(|&column| !fixed(column));
+        let mut backward = None;
+        for &(column, descending, nulls_first) in wanted {
+            // An index has its nulls last.
+            let fits = known.next() == Some(column) && descending == nulls_first;
+            if !fits || *backward.get_or_insert(descending) != descending {
+                return None;
+            }
+        }
+        Some(backward.unwrap_or(false))
+    }
+
+    /// `btcostestimate`.
+    fn index_cost(
+        &self,
+        facts: &Selectivity<'_>,
+        index: &Index,
+        conditions: &[Scalar],
+        matched: &[usize],
+    ) -> IndexCost {
+        let conditions: Vec<&Scalar> = matched.iter().map(|&place| &conditions[place]).collect();
+        let mut boundary: Vec<Scalar> = Vec::new();
+        let (mut searches, mut exact, mut unique) = (1.0, true, index.unique);
+        for column in &index.columns {
+            if !exact {
+                break;
+            }
+            exact = false;
+            for condition in &conditions {
+                if indexable(condition, &self.columns()) != Some(column + self.offset) {
+                    continue;
+                }
+                match condition {
+                    Scalar::Compare(Comparison::Equal, _) => exact = true,
+                    Scalar::IsNull(_, false) => (exact, unique) = (true, false),
+                    Scalar::InList(_, items, _) => {
+                        (exact, unique) = (true, false);
+                        searches *= items.len() as f64;
+                    }
+                    Scalar::Any(_, pair, _) => {
+                        (exact, unique) = (true, false);
+                        searches *= facts.length(&pair.1);
+                    }
+                    _ => {}
+                }
+                boundary.push((*condition).clone());
+            }
+        }
+        let covered = |column: &usize| {
+            boundary
+                .iter()
+                .any(|part| fixes(part, column + self.offset))
+        };
+        let entries = match unique && index.columns.iter().all(covered) {
+            true => 1.0,
+            false => (facts.tuples * facts.all(&boundary) / searches).round(),
+        }
+        .clamp(1.0, facts.tuples.max(1.0));
+        let all: Vec<Scalar> = conditions.iter().map(|&part| part.clone()).collect();
+        let operators: usize = all.iter().map(operators).sum();
+        let descent = (facts.tuples.max(2.0).log2().ceil() + 50.0) * CPU_OPERATOR;
+        // A search again finds the page in memory.
+        let pages = RANDOM_PAGE;
+        let each = CPU_INDEX_TUPLE + CPU_OPERATOR * operators as f64;
+        IndexCost {
+            startup: descent,
+            total: descent * searches + pages + entries * searches * each,
+            selectivity: facts.all(&all),
+        }
+    }
+
+    /// Disjunctions of which each part has an index (BitmapOr).
+    fn disjunctions(&self, facts: &Selectivity<'_>) -> Vec<(Access, f64, f64)> {
+        let mut found = Vec::new();
+        for condition in &self.filter {
+            let Scalar::Or(parts) = condition else {
+                continue;
+            };
+            let arms: Option<Vec<_>> = parts
+                .iter()
+                .map(|part| {
+                    let conjunction = super::pushdown::split(part.clone());
+                    let arms = self.table.indexes.iter().filter_map(|index| {
+                        let matched = self.matched(index, &conjunction);
+                        if matched.is_empty() {
+                            return None;
+                        }
+                        let cost = self.index_cost(facts, index, &conjunction, &matched);
+                        let conditions: Vec<Scalar> = matched
+                            .iter()
+                            .map(|&place| conjunction[place].clone())
+                            .collect();
+                        Some((index.clone(), conditions, cost))
+                    });
+                    arms.min_by(|a, b| a.2.total.total_cmp(&b.2.total))
+                })
+                .collect();
+            let Some(arms) = arms else { continue };
+            let cost: f64 = arms
+                .iter()
+                .map(|(_, _, cost)| {
+                    let fetched = (facts.tuples * cost.selectivity).max(1.0);
+                    cost.total + 0.1 * CPU_OPERATOR * fetched
+                })
+                .sum();
+            let missed: f64 = arms
+                .iter()
+                .map(|(_, _, cost)| 1.0 - cost.selectivity)
+                .product();
+            let joining = 100.0 * CPU_OPERATOR * (arms.len() - 1) as f64;
+            let arms = arms.into_iter().map(|(index, part, _)| (index, part));
+            let access = Access::Bitmap {
+                arms: arms.collect(),
+                any: true,
+            };
+            found.push((access, cost + joining, 1.0 - missed));
+        }
+        found
+    }
+}
+
+struct IndexCost {
+    startup: f64,
+    total: f64,
+    selectivity: f64,
+}
+
+/// Two bitmaps at once, of different conditions (BitmapAnd): the two that select best.
+fn intersection(bitmaps: &[(Access, f64, f64)]) -> Option<(Access, f64, f64)> {
+    let mut single: Vec<_> = bitmaps
+        .iter()
+        .filter_map(|(access, cost, selectivity)| match access {
+            Access::Bitmap { arms, any: false } => Some((&arms[0], *cost, *selectivity)),
+            _ => None,
+        })
+        .collect();
+    single.sort_by(|a, b| a.2.total_cmp(&b.2));
+    let (first, cost, selectivity) = *single.first()?;
+    let other = single[1..]
+        .iter()
+        .find(|(arm, ..)| arm.1.iter().all(|part| !first.1.contains(part)))?;
+    let access = Access::Bitmap {
+        arms: vec![first.clone(), other.0.clone()],
+        any: false,
+    };
+    let joining = 100.0 * CPU_OPERATOR;
+    Some((access, cost + other.1 + joining, selectivity * other.2))
+}
+
+/// Mackert and Lohman's formula, for a table that fits in memory (`index_pages_fetched`).
+fn index_pages_fetched(tuples: f64, pages: f64) -> f64 {
+    let fetched = 2.0 * pages * tuples / (2.0 * pages + tuples);
+    if fetched >= pages {
+        pages
+    } else {
+        fetched.ceil()
+    }
+}
+
+/// How many operators a condition calls.
+fn operators(scalar: &Scalar) -> usize {
+    let mut count = 0;
+    scalar.walk(&mut |part| {
+        count += usize::from(matches!(
+            part,
+            Scalar::Compare(..) | Scalar::Call(..) | Scalar::Distinct(..)
+        ));
+        if let Scalar::InList(_, items, _) = part {
+            count += items.len().div_ceil(2);
+        }
+        if let Scalar::Any(..) = part {
+            count += 5;
+        }
+    });
+    count
+}
+
+/// The column of a table that a condition compares with what is known before the table is read.
+fn indexable(condition: &Scalar, own: &Range<usize>) -> Option<usize> {
+    let known = |scalar: &Scalar| {
+        let refs = References::of(scalar);
+        !refs.everything && refs.columns.iter().all(|column| !own.contains(column))
+    };
+    let column = |scalar: &Scalar| match scalar {
+        Scalar::Column(column) if own.contains(column) => Some(*column),
+        _ => None,
+    };
+    match condition {
+        Scalar::Compare(Comparison::NotEqual, _) => None,
+        Scalar::Compare(_, pair) => match (column(&pair.0), column(&pair.1)) {
+            (Some(found), None) if known(&pair.1) => Some(found),
+            (None, Some(found)) if known(&pair.0) => Some(found),
+            _ => None,
+        },
+        Scalar::InList(operand, items, false) if items.iter().all(known) => column(operand),
+        Scalar::Any(Comparison::Equal, pair, false) if known(&pair.1) => column(&pair.0),
+        // NOT NULL selects nearly all.
+        Scalar::IsNull(operand, false) => column(operand),
+        _ => None,
+    }
+}
+
+/// Whether a condition leaves a column one value only.
+fn fixes(condition: &Scalar, column: usize) -> bool {
+    match condition {
+        Scalar::Compare(Comparison::Equal, _) => {
+            indexable(condition, &(column..column + 1)) == Some(column)
+        }
+        _ => false,
+    }
+}
+
+impl FromNode {
+    /// Tells each table of a join how often it is read; gives how many rows come out.
+    pub(super) fn estimate(&mut self, loops: f64) -> f64 {
+        match self {
+            FromNode::Nothing => loops,
+            FromNode::Derived { .. } => loops * 100.0,
+            FromNode::Scan(scan) => {
+                scan.wanted.loops = Some(loops);
+                let facts = Selectivity::of(&scan.table, scan.offset);
+                loops * (facts.tuples * facts.all(&scan.filter)).max(1.0)
+            }
+            FromNode::Join { left, right, .. } => {
+                let loops = left.estimate(loops);
+                right.estimate(loops)
+            }
+        }
+    }
+}
