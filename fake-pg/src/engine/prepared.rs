@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use super::catalog::CatalogChange;
-use super::ssi::PreparedReads;
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
+use super::ssi::PreparedReads;
 use super::wal::Record;
 use super::xact::{Message, Transaction};
 use super::{CommitNumber, Engine, Lsn, Pid, Timestamp, Xid};

@@ -70,6 +70,7 @@ impl Engine {
         }
         self.wal.flush(self.wal.inserted());
         self.locks = LockTable::default();
+        self.ssi = Ssi::default();
         self.currvals = Currvals::default();
         self.wakeups.clear();
         self.replication_waiters.clear();

@@ -61,7 +61,9 @@ impl Ssi {
             ..State::default()
         };
         self.writers += usize::from(!reads.read_only);
-        let oldest = self.oldest.map_or(reads.xmin, |oldest| oldest.min(reads.xmin));
+        let oldest = self
+            .oldest
+            .map_or(reads.xmin, |oldest| oldest.min(reads.xmin));
         self.oldest = Some(oldest);
         self.xacts.insert(xact, state);
         for &xid in &reads.xids {
