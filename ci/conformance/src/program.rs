@@ -25,6 +25,8 @@ pub struct Intent {
     pub session: usize,
     /// What it does.
     pub act: Act,
+    /// How it opens a block first, if it needs one.
+    pub begin: String,
     /// Does it even where it makes little sense.
     pub stubborn: bool,
 }
@@ -87,10 +89,13 @@ pub fn setup(features: &[&str]) -> Vec<String> {
 
 /// Programs of two to four sessions.
 pub fn programs(features: &[&str]) -> BoxedStrategy<Program> {
-    let intent = (0..4_usize, act(features), prop::bool::weighted(0.1));
-    let intent = intent.prop_map(|(session, act, stubborn)| Intent {
+    let on = |feature: &str| features.contains(&feature);
+    let begin = begin(on("levels"), on("serializable"));
+    let intent = (0..4_usize, act(features), begin, prop::bool::weighted(0.1));
+    let intent = intent.prop_map(|(session, act, begin, stubborn)| Intent {
         session,
         act,
+        begin,
         stubborn,
     });
     let programs = (2..=4_usize, vec(intent, 5..=26));

@@ -299,6 +299,7 @@ impl Host for Real {
         let pid = session
             .pid
             .ok_or_else(|| format!("{name} was not let in"))?;
+        session.unsynced = true;
         match op {
             Op::Cancel => {
                 let mut request = BytesMut::new();

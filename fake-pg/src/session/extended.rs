@@ -183,6 +183,9 @@ impl Session {
             // Source: `PortalStart`, where a query begins to run; other commands begin later.
             return Err(PgError::read_only_transaction(locking.strength.tag()));
         }
+        if let Some(prepared) = &prepared {
+            self.fold(prepared, &params, engine, now)?;
+        }
         let columns = prepared.as_ref().and_then(|prepared| prepared.columns());
         let formats = result_formats(&bind.result_formats, columns.map_or(0, <[_]>::len))?;
         let portal = Portal {

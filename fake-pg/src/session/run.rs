@@ -40,11 +40,6 @@ impl Running {
     pub(super) fn take_found(&mut self) -> Vec<Vec<Datum>> {
         std::mem::take(&mut self.journal.found)
     }
-
-    /// Whether it had to wait at least once.
-    pub(super) fn has_waited(&self) -> bool {
-        self.has_waited
-    }
 }
 
 impl Session {
@@ -101,6 +96,27 @@ impl Session {
         result
     }
 
+    /// Computes what is constant in a statement that is about to run: its errors come first.
+    pub(super) fn fold(
+        &mut self,
+        prepared: &Prepared,
+        params: &[Datum],
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<(), PgError> {
+        let Some(tx) = self.block.live().filter(|_| prepared.has_constants()) else {
+            return Ok(());
+        };
+        let mut journal = Journal::default();
+        let mut context = Context {
+            exec: Exec::new(engine, tx, &mut journal, now),
+            settings: &mut self.settings,
+            database: &self.database,
+            user: &self.user,
+        };
+        prepared.fold(params, &mut context)
+    }
+
     /// Sends the notices of a statement.
     pub(super) fn send_notices(&mut self, running: &mut Running) {
         for notice in running.journal.notices.drain(..) {
@@ -142,6 +158,8 @@ impl Session {
     pub(super) fn notice(&mut self, notice: &PgError) {
         if notice.severity >= self.known().least || notice.severity == Severity::Info {
             self.report(notice);
+            // Source: `send_message_to_frontend`, which flushes after each.
+            self.flush();
         }
     }
 }

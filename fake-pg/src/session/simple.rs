@@ -13,7 +13,7 @@ use super::run::Running;
 use super::{Next, Session, Work};
 use crate::engine::{Engine, Halt, Timestamp};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{Command, Cte, QueryBody, Statement};
+use crate::sql::ast::{Command, Cte, Statement};
 use crate::sql::{self, CommandTag};
 use crate::types::Datum;
 use crate::wire::backend;
@@ -152,6 +152,7 @@ impl Session {
                 }
                 let prepared = sql::prepare(engine, transaction, statement, &[])?;
                 self.refuse_in_block(&statement.command, company)?;
+                self.fold(&prepared, &[], engine, now)?;
                 Running::new(prepared, Vec::new())
             }
         };
@@ -166,7 +167,7 @@ impl Session {
                 Err(Halt::Wait(wait))
             }
             Err(Halt::Error(error)) => {
-                if announces_rows(&statement.command, &error, running.has_waited()) {
+                if announces_rows(&statement.command, &error) {
                     let found = running.take_found();
                     self.send_result(&mut running, &found, true)?;
                 } else {
@@ -214,20 +215,10 @@ fn streams(command: &Command) -> bool {
     query.with.tables.iter().all(reads)
 }
 
-/// Whether a statement has announced its rows before it failed.
-///
-/// A query does so when it begins to run. Without FROM, what is wrong with its values has failed
-/// before, while its constants were folded; what a function finds in the world has not.
-fn announces_rows(command: &Command, error: &PgError, has_waited: bool) -> bool {
-    let Command::Query(query) = command else {
-        return false;
-    };
-    let folded = error.code.to_string().starts_with("22");
-    let runs = match &query.body {
-        QueryBody::Select(select) => !select.from.is_empty(),
-        _ => false,
-    };
+/// Whether a statement has announced its rows before it failed: a query does when it begins to
+/// run, which it must be allowed to.
+fn announces_rows(command: &Command, error: &PgError) -> bool {
     let refused = error.code == SqlState::READ_ONLY_SQL_TRANSACTION
         || error.code == SqlState::FEATURE_NOT_SUPPORTED;
-    (has_waited || runs || !folded) && !refused && streams(command)
+    streams(command) && !refused
 }

@@ -22,7 +22,7 @@ pub(crate) use utility::{show_columns, transaction_setting};
 
 use super::ast::{Command, Statement};
 use super::face::{CommandTag, Context, Outcome};
-use super::plan::{Action, CtePlan, CteSource, Plan};
+use super::plan::{Action, CtePlan, CteSource, Plan, Scalar};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
 use crate::types::Datum;
@@ -99,6 +99,24 @@ pub(crate) fn run(
         }
         Plan::Utility => unreachable!("handled above"),
     }
+}
+
+/// Computes constant expressions.
+pub(crate) fn fold(
+    constants: &[Scalar],
+    params: &[Datum],
+    context: &mut Context<'_>,
+) -> Result<(), Halt> {
+    let mut run = Run {
+        context,
+        params,
+        ctes: Vec::new(),
+        subqueries: Vec::new(),
+    };
+    for constant in constants {
+        run.eval(constant, &Frame::NONE)?;
+    }
+    Ok(())
 }
 
 /// 25006 for what a read-only transaction must not do (`PreventCommandIfReadOnly`).

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::ast::{Command, Statement};
-use super::plan::{Binder, Plan};
+use super::plan::{Binder, Plan, Scalar};
 use super::settings::Settings;
 use super::{cache, execute as executor, parse};
 use crate::engine::{Catalog, Engine, Exec, Halt, LockMode, Pid, SearchPath, Table, Transaction};
@@ -134,6 +134,7 @@ fn prepare_for(
         slots: binder.slots(),
         locks: binder.locks(),
         columns,
+        constants: std::mem::take(&mut binder.constants),
         plan,
     });
     cache::keep_plan(&prepared);
@@ -155,6 +156,8 @@ pub struct Prepared {
     /// How many subqueries and common table expressions there are.
     slots: (usize, usize),
     columns: Option<Vec<Column>>,
+    /// What is computed before it runs.
+    constants: Vec<Scalar>,
     plan: Plan,
 }
 
@@ -167,6 +170,19 @@ impl Prepared {
             }
         }
         executor::run(&self.statement, &self.plan, self.slots, params, context)
+    }
+
+    /// Whether `fold` has something to compute.
+    pub fn has_constants(&self) -> bool {
+        !self.constants.is_empty()
+    }
+
+    /// Computes what is constant, for the errors in it: they come before the statement runs.
+    pub fn fold(&self, params: &[Datum], context: &mut Context<'_>) -> Result<(), PgError> {
+        match executor::fold(&self.constants, params, context) {
+            Err(Halt::Error(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The statement.

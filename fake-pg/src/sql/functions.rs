@@ -65,6 +65,19 @@ impl Function {
     }
 }
 
+impl Function {
+    /// Whether it depends on the session, the time or the catalog.
+    pub(crate) fn is_stable(&self) -> bool {
+        const STABLE: &[&str] = &[
+            "pg_", "current", "txid_", "has_", "now", "to_reg", "version",
+        ];
+        STABLE.iter().any(|prefix| self.name.starts_with(prefix))
+            || self.name.contains("timestamp")
+            || self.name.ends_with("_user")
+            || self.name.ends_with("_description")
+    }
+}
+
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)

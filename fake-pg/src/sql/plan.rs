@@ -19,6 +19,7 @@ mod selectivity;
 mod locking;
 mod modify;
 mod expr;
+mod fold;
 mod subquery;
 mod operator;
 pub(crate) mod resolve;

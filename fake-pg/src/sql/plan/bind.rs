@@ -35,6 +35,8 @@ pub(crate) struct Binder<'a> {
     pub(super) keep_unknown: bool,
     /// The tables met, and how the statement must lock them.
     pub(super) locks: Vec<(Arc<Table>, LockMode)>,
+    /// Expressions that depend on no row and no state.
+    pub(crate) constants: Vec<Scalar>,
 }
 
 impl<'a> Binder<'a> {
@@ -55,6 +57,7 @@ impl<'a> Binder<'a> {
             outermost: usize::MAX,
             keep_unknown: false,
             locks: Vec::new(),
+            constants: Vec::new(),
         }
     }
 

@@ -21,6 +21,13 @@ use crate::types::{Datum, Type};
 impl Binder<'_> {
     /// Binds an expression.
     pub(crate) fn expr(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
+        let constants = self.constants.len();
+        let bound = self.parts(expr)?;
+        self.note_constant(&bound.0, constants);
+        Ok(bound)
+    }
+
+    fn parts(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
         let unknown = Typed::from(Type::Unknown);
         let boolean = |scalar| Ok((scalar, Typed::from(Type::Bool)));
         match expr {
