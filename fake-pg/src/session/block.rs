@@ -237,15 +237,18 @@ impl Session {
     }
 
     fn begin_block(&mut self, modes: &TransactionModes) -> Result<(), PgError> {
+        if !matches!(self.block, Block::Implicit(_)) {
+            self.notice(&PgError::already_in_transaction());
+            return self.set_modes(modes);
+        }
+        // With modes that can not be, there is no block (`TBLOCK_BEGIN` in `access/transam/xact.c`).
+        self.set_modes(modes)?;
         self.block = match std::mem::take(&mut self.block) {
             // What has run in the implicit transaction belongs to the block from now on.
             Block::Implicit(transaction) => Block::Explicit(transaction),
-            block => {
-                self.notice(&PgError::already_in_transaction());
-                block
-            }
+            block => block,
         };
-        self.set_modes(modes)
+        Ok(())
     }
 
     fn set_modes(&mut self, modes: &TransactionModes) -> Result<(), PgError> {

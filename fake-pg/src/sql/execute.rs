@@ -128,17 +128,13 @@ fn refuse_writing(
     if !context.exec.tx.options.read_only {
         return Ok(());
     }
-    let writes = |ctes: &[CtePlan]| {
-        ctes.iter().find_map(|cte| match &cte.source {
-            CteSource::Modify(modify) => Some(verb(&modify.action)),
-            _ => None,
-        })
-    };
+    let writes = |cte: &CtePlan| matches!(cte.source, CteSource::Modify(_));
     let name = match (plan, &statement.command) {
         (Plan::Modify(modify), _) => Some(verb(&modify.action)),
         (Plan::Query(query), Command::Query(ast)) => {
-            let locking = ast.locking.first();
-            writes(&query.ctes).or_else(|| locking.map(|locking| locking.strength.tag()))
+            let locking = ast.locking.first().map(|locking| locking.strength.tag());
+            let writes = query.ctes.iter().any(writes);
+            locking.or_else(|| writes.then_some("SELECT"))
         }
         (_, Command::CreateTable(_)) => Some("CREATE TABLE"),
         (_, Command::CreateIndex(_)) => Some("CREATE INDEX"),
