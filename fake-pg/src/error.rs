@@ -302,6 +302,39 @@ impl PgError {
         error
     }
 
+    /// 23503 of a row that refers to nothing.
+    pub fn foreign_key_violation(table: &str, constraint: &str, detail: String) -> Self {
+        let message = format!(
+            "insert or update on table \"{table}\" violates foreign key constraint \"{constraint}\""
+        );
+        let mut error = Self::new(SqlState::FOREIGN_KEY_VIOLATION, message)
+            .with_detail(detail)
+            .on_table(table);
+        error.constraint = Some(constraint.into());
+        error
+    }
+
+    /// 23503 of a row that others refer to; `key` as in `(id)=(1)`.
+    pub fn still_referenced(referenced: &str, table: &str, constraint: &str, key: &str) -> Self {
+        let message = format!(
+            "update or delete on table \"{referenced}\" violates foreign key constraint \"{constraint}\" on table \"{table}\""
+        );
+        let mut error = Self::new(SqlState::FOREIGN_KEY_VIOLATION, message)
+            .with_detail(format!(
+                "Key {key} is still referenced from table \"{table}\"."
+            ))
+            .on_table(table);
+        error.constraint = Some(constraint.into());
+        error
+    }
+
+    /// 55006: deferred checks wait for the table.
+    pub fn pending_trigger_events(statement: &str, table: &str) -> Self {
+        let message =
+            format!("cannot {statement} \"{table}\" because it has pending trigger events");
+        Self::new(SqlState::OBJECT_IN_USE, message)
+    }
+
     /// 23502; `row` as in `1, null`.
     pub fn not_null_violation(table: &str, column: &str, row: &str) -> Self {
         let message = format!(

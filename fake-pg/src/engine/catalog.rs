@@ -196,6 +196,11 @@ impl Table {
         self.columns.iter().position(|column| &*column.name == name)
     }
 
+    /// Whether changing its rows may concern other tables' rows.
+    pub(super) fn has_triggers(&self) -> bool {
+        !self.foreign_keys.is_empty() || !self.referenced_by.is_empty()
+    }
+
     /// The unique indexes with their slots in the heap.
     pub fn unique_indexes(&self) -> impl Iterator<Item = (usize, &Arc<Index>)> {
         let unique = self.indexes.iter().filter(|index| index.unique);

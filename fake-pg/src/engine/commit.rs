@@ -180,6 +180,13 @@ impl CommitMachine {
         }
     }
 
+    /// The transaction, while constraints are to be checked before it goes on. The session fires
+    /// them before it takes the step.
+    pub fn deferred(&mut self) -> Option<&mut Transaction> {
+        let due = self.next_point() == Some(CommitPoint::Deferred);
+        self.tx.as_mut().filter(|tx| due && tx.has_pending_events())
+    }
+
     /// The point that the next step will reach; none if it has reached its last. An asynchronous
     /// commit has `flushed` left when it is ready: the session goes on with its client, and has it
     /// done at [`CommitMachine::flush_due`].

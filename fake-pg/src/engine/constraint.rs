@@ -96,6 +96,8 @@ pub enum Reaction {
 /// A foreign key: `pg_constraint` with `contype` f.
 #[derive(Clone, Debug)]
 pub struct ForeignKey {
+    /// Its OID. The engine gives it when it creates it.
+    pub id: TableId,
     /// Its name.
     pub name: Arc<str>,
     /// Whose rows refer,
@@ -135,6 +137,22 @@ impl Index {
             .map(|&column| table.columns[column].name.to_string());
         let values = self.columns.iter().map(|&column| row[column].to_string());
         format!("({})=({})", list(names.collect()), list(values.collect()))
+    }
+}
+
+impl Index {
+    /// Whether both rows have the same key.
+    pub(super) fn keeps_key(&self, old: &[Datum], new: &[Datum]) -> bool {
+        match &self.computed {
+            None => self
+                .columns
+                .iter()
+                .all(|&column| old[column] == new[column]),
+            Some(computed) => match (computed.program.key(old), computed.program.key(new)) {
+                (Ok(old), Ok(new)) => old == new,
+                _ => false,
+            },
+        }
     }
 }
 

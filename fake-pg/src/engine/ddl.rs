@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::catalog::{CatalogChange, Sequence, Table};
-use super::constraint::Index;
+use super::constraint::{ForeignKey, Index};
 use super::exec::{Effect, Exec, Halt};
 use super::heap::{Heap, Key, Row};
 use super::lock::{LockMode, LockTag};
@@ -47,6 +47,10 @@ impl Exec<'_> {
             for sequence in sequences {
                 exec.tx
                     .change_catalog(CatalogChange::DropSequence(sequence));
+            }
+            for key in &table.foreign_keys {
+                exec.tx
+                    .change_catalog(CatalogChange::DropForeignKey(key.clone()));
             }
             exec.tx
                 .change_catalog(CatalogChange::DropTable(table.clone()));
@@ -90,6 +94,17 @@ impl Exec<'_> {
                 .change_catalog(CatalogChange::AddIndex(table.id, index));
             Ok(())
         })
+    }
+
+    /// Adds a foreign key; it gets its OID here. The rows there are have been checked, or it says that
+    /// they have not.
+    pub fn add_foreign_key(&mut self, mut key: ForeignKey) -> Result<Arc<ForeignKey>, Halt> {
+        let (table, id) = (key.table, self.new_oid()?);
+        key.id = TableId(id);
+        self.change_catalog(CatalogChange::AddForeignKey(Arc::new(key)))?;
+        let table = self.catalog().table_by_id(table);
+        let mut keys = table.into_iter().flat_map(|table| &table.foreign_keys);
+        Ok(keys.find(|key| key.id.0 == id).expect("just added").clone())
     }
 
     /// ALTER TABLE that changes the definition only: defaults, checks, names.

@@ -20,6 +20,7 @@ use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
 use super::mvcc::{Snapshot, View};
 use super::namespace::SearchPath;
 use super::row_lock::Found;
+use super::trigger::Event;
 use super::wal::Record;
 use super::xact::Transaction;
 use super::{CommandId, Engine, Lsn, Tid, Timestamp, Xid};
@@ -75,6 +76,8 @@ pub struct Journal {
     passing: bool,
     /// Since when it has been waiting, and whether it has looked for a deadlock.
     waiting: Option<Waiting>,
+    /// The query within the statement that is being executed, for CONTEXT.
+    pub within: Option<String>,
     /// Notices and warnings for the client, in order. The session takes them.
     pub notices: Vec<PgError>,
     /// The rows that a query had found when it failed: they are sent before the error.
@@ -103,8 +106,11 @@ struct Waiting {
 
 impl Journal {
     /// The CONTEXT of an error that interrupts the statement while it waits.
-    pub fn waiting_context(&self) -> Option<&str> {
-        self.waiting.as_ref()?.context.as_deref()
+    pub fn waiting_context(&self) -> Option<String> {
+        let waiting = self.waiting.as_ref()?;
+        let parts = [waiting.context.as_deref(), self.within.as_deref()];
+        let parts: Vec<&str> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("\n"))
     }
 }
 
@@ -115,8 +121,10 @@ pub(super) enum Effect {
     Found(Found),
     /// A version was written.
     Placed(Tid),
-    /// A version was entered in an index.
-    Indexed,
+    /// A version was entered in an index, where its key may have stood already.
+    Indexed(bool),
+    /// A query within the statement began.
+    Snapshot(Snapshot),
     /// A conflicting row was looked for.
     Conflict(Option<Tid>),
     /// A function with side effects was called.
@@ -146,6 +154,16 @@ pub struct Exec<'a> {
     used: usize,
     /// What is written now is written by this command, and only earlier ones are seen.
     pub(super) command: CommandId,
+    /// What must be looked into when the rows are written.
+    pub(super) events: Vec<Event>,
+    /// Of these, what is left for later.
+    pub(super) deferring: Vec<Event>,
+    /// Whether the transaction's own deferred events are being fired.
+    pub(super) fires_pending: bool,
+    /// The snapshot of a query within the statement.
+    pub(super) nested: Option<Snapshot>,
+    /// Whether that one sees more than the transaction does.
+    pub(super) crosschecks: bool,
 }
 
 impl<'a> Exec<'a> {
@@ -174,12 +192,18 @@ impl<'a> Exec<'a> {
             journal,
             now,
             used: 0,
+            events: Vec::new(),
+            deferring: Vec::new(),
+            fires_pending: false,
+            nested: None,
+            crosschecks: false,
         }
     }
 
     /// Ends a statement that succeeded: what it did is seen by the next (`CommandCounterIncrement`).
-    pub fn finish(self) {
+    pub fn finish(mut self) {
         self.engine.stop_waiting(self.tx.pid);
+        self.settle_events();
         if !self.journal.effects.is_empty() {
             self.tx.command = CommandId(self.command.0 + 1);
         }
@@ -256,7 +280,10 @@ impl Exec<'_> {
 
     pub(super) fn view(&self) -> View<'_> {
         View {
-            snapshot: self.journal_snapshot(),
+            snapshot: match &self.nested {
+                Some(nested) => nested,
+                None => self.journal_snapshot(),
+            },
             clog: &self.engine.clog,
             own: &self.tx.xids,
             command: self.command,

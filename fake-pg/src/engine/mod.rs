@@ -34,8 +34,8 @@
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
 //!
 //! In reading order: `ids`, `config`, `namespace`, `catalog`, `constraint`, `heap`, `mvcc`, `wal`,
-//! `lock`, `xact`, `exec`, `row_lock`, `modify`, `ddl`, `sequence`, `ssi`, `commit_point`, `commit`,
-//! `prepared`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
+//! `lock`, `xact`, `exec`, `row_lock`, `modify`, `trigger`, `ddl`, `sequence`, `ssi`, `commit_point`,
+//! `commit`, `prepared`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
 
 mod activity;
 mod catalog;
@@ -62,6 +62,7 @@ mod sabotage;
 mod script;
 mod sequence;
 mod ssi;
+mod trigger;
 mod wal;
 mod xact;
 
@@ -93,6 +94,7 @@ pub use row_lock::Found;
 pub use sabotage::Sabotage;
 pub use sequence::SequenceState;
 pub use ssi::{Chain, Granule, Target};
+pub use trigger::Event;
 pub use xact::{Isolation, Message, Timeouts, Transaction, TxOptions};
 
 use crate::error::{PgError, SqlState};

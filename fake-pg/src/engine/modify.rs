@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use super::catalog::Table;
-use super::constraint::Index;
+use super::constraint::{Deferral, Index};
 use super::exec::{Effect, Exec, Halt, diverged};
 use super::heap::{Key, Row};
 use super::lock::LockStrength;
 use super::mvcc::XactStatus;
 use super::row_lock::{Deed, Found, place};
+use super::trigger::Event;
 use super::wal::Record;
 use super::{Tid, Xid};
 use crate::error::PgError;
@@ -29,8 +30,12 @@ impl Exec<'_> {
     /// INSERT: waits for others who insert the same key, and fails on one that is there.
     pub fn insert(&mut self, table: &Table, row: Row) -> Result<Tid, Halt> {
         let tid = self.place(table, None, row)?;
+        let mut doubled = Vec::new();
         for (place, index) in table.unique_indexes() {
-            self.index_checked(table, place, index, tid)?;
+            doubled.extend(self.index_checked(table, place, index, tid)?);
+        }
+        if !table.foreign_keys.is_empty() || !doubled.is_empty() {
+            self.queue_insert(table, tid, doubled);
         }
         self.enter_others(table)?;
         Ok(tid)
@@ -77,21 +82,21 @@ impl Exec<'_> {
         match self.find_to_change(table, tid, strength, Deed::Update)? {
             Found::Here(tid) => {
                 let new = self.place(table, Some((tid, strength)), row.clone())?;
+                let mut doubled = Vec::new();
                 let enters = self.is_serializable() && table.indexes_differ(&old, &row);
                 for (place, index) in table.unique_indexes() {
                     // Who keeps its key keeps its right to it.
-                    if index
-                        .columns
-                        .iter()
-                        .all(|&column| old[column] == row[column])
-                    {
+                    if index.keeps_key(&old, &row) {
                         self.index_unchecked(table, place, index, new, enters)?;
                     } else {
-                        self.index_checked(table, place, index, new)?;
+                        doubled.extend(self.index_checked(table, place, index, new)?);
                     }
                 }
                 if enters {
                     self.enter_others(table)?;
+                }
+                if table.has_triggers() || !doubled.is_empty() {
+                    self.queue_update(table, tid, new, doubled);
                 }
                 Ok(Found::Here(new))
             }
@@ -117,6 +122,9 @@ impl Exec<'_> {
                 }
                 Ok(Effect::Done)
             })?;
+            if !table.referenced_by.is_empty() {
+                self.queue_delete(table, tid);
+            }
         }
         Ok(found)
     }
@@ -165,31 +173,41 @@ impl Exec<'_> {
         }
     }
 
-    /// Enters a version in an index if its key is free, waits if that is not yet decided.
+    /// Enters a version in an index if its key is free, waits if that is not yet decided. A deferrable
+    /// index takes it in any case, and it is looked into later whether the key is free then.
     fn index_checked(
         &mut self,
         table: &Table,
         place: usize,
         index: &Arc<Index>,
         tid: Tid,
-    ) -> Result<(), Halt> {
-        self.effect(|exec| {
+    ) -> Result<Option<Event>, Halt> {
+        let indexed = self.effect(|exec| {
             let row = exec.row(table, tid).clone();
-            if let Some(key) = Key::of(index, &row)
-                && exec
+            let mut doubled = false;
+            if let Some(key) = Key::computed(index, &row)? {
+                if index.deferral != Deferral::Never {
+                    doubled = exec.may_double(table, place, &key, tid);
+                } else if exec
                     .conflict(table, place, &key, Some(tid), &index.name)?
                     .is_some()
-            {
-                // Nothing will be written, but who would have been cancelled for writing is told that.
-                exec.enters(table, index)?;
-                let key = index.describe(table, &row);
-                return Err(PgError::unique_violation(&table.name, &index.name, &key).into());
+                {
+                    // Nothing will be written, but who would have been cancelled for writing is told
+                    // that.
+                    exec.enters(table, index)?;
+                    let key = index.describe(table, &row);
+                    return Err(PgError::unique_violation(&table.name, &index.name, &key).into());
+                }
             }
             exec.enters(table, index)?;
             exec.heap_mut(table)?.index_one(place, tid);
-            Ok(Effect::Indexed)
-        })
-        .map(drop)
+            Ok(Effect::Indexed(doubled))
+        })?;
+        match indexed {
+            Effect::Indexed(false) => Ok(None),
+            Effect::Indexed(true) => Ok(Some(Event::Doubled(table.id, index.clone(), tid))),
+            other => diverged("an index", &other),
+        }
     }
 
     fn index_unchecked(
@@ -205,14 +223,14 @@ impl Exec<'_> {
                 exec.enters(table, index)?;
             }
             exec.heap_mut(table)?.index_one(place, tid);
-            Ok(Effect::Indexed)
+            Ok(Effect::Indexed(false))
         })
         .map(drop)
     }
 
     /// The live row with a key (`_bt_check_unique`, which looks at what is, not at what a snapshot
     /// sees). Whoever is about to make or unmake one is waited for.
-    fn conflict(
+    pub(super) fn conflict(
         &mut self,
         table: &Table,
         index: usize,

@@ -17,6 +17,7 @@ use super::namespace::SearchPath;
 use super::notify::Pending;
 use super::sabotage::Sabotage;
 use super::ssi::Sxact;
+use super::trigger::AfterTriggers;
 use super::wal::Record;
 use super::{CommandId, Engine, Pid, Timestamp, Xid};
 use crate::error::PgError;
@@ -111,6 +112,8 @@ pub struct Transaction {
     pub(super) locks: Vec<(LockTag, LockMode)>,
     /// It stands first in line for a row.
     pub(super) tuple_lock: Option<(LockTag, LockMode)>,
+    /// What is to be checked before it commits.
+    pub(super) triggers: AfterTriggers,
     pub(super) messages: Vec<Message>,
     pub(super) ddl: Vec<CatalogChange>,
     /// What it will notify, and listen to.
@@ -141,6 +144,8 @@ struct Level {
     locks: usize,
     messages: usize,
     ddl: usize,
+    /// What there was to be checked; none if nothing.
+    triggers: Option<Box<AfterTriggers>>,
     pending: (usize, usize),
 }
 
@@ -201,6 +206,11 @@ impl Transaction {
     /// Its xid, if it has one: `pg_current_xact_id_if_assigned`.
     pub fn top_xid(&self) -> Option<Xid> {
         self.levels[0].xid
+    }
+
+    /// Whether constraints are to be checked before it commits.
+    pub fn has_pending_events(&self) -> bool {
+        !self.triggers.events.is_empty()
     }
 
     /// Whether it has taken a snapshot that it must keep.
@@ -272,6 +282,7 @@ impl Transaction {
             locks: self.locks.len(),
             messages: self.messages.len(),
             ddl: self.ddl.len(),
+            triggers: (!self.triggers.is_default()).then(|| Box::new(self.triggers.clone())),
             pending: self.pending.as_ref().map_or((0, 0), |p| p.mark()),
         });
     }
@@ -299,6 +310,7 @@ impl Engine {
             xids: Vec::new(),
             locks: Vec::new(),
             tuple_lock: None,
+            triggers: AfterTriggers::default(),
             messages: Vec::new(),
             ddl: Vec::new(),
             pending: None,
@@ -372,6 +384,7 @@ impl Engine {
         self.stop_waiting(tx.pid);
         tx.levels.truncate(place + 1);
         let level = &mut tx.levels[place];
+        tx.triggers = level.triggers.as_deref().cloned().unwrap_or_default();
         let (locks, messages, ddl) = (level.locks, level.messages, level.ddl);
         if let Some(pending) = &mut tx.pending {
             pending.truncate(level.pending);

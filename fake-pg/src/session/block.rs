@@ -418,6 +418,29 @@ impl Session {
         what.map_or(Ok(()), |what| self.refuse_company(what, company))
     }
 
+    /// What means nothing outside of a block: an error for LOCK TABLE, a warning for SET CONSTRAINTS
+    /// (`RequireTransactionBlock`, `WarnNoTransactionBlock`).
+    pub(super) fn demand_block(
+        &mut self,
+        command: &Command,
+        company: Company,
+    ) -> Result<(), PgError> {
+        if company != Company::Alone || !matches!(self.block, Block::Implicit(_)) {
+            return Ok(());
+        }
+        match command {
+            Command::Lock { .. } => Err(PgError::only_in_transaction_block("LOCK TABLE")),
+            Command::SetConstraints { .. } => {
+                self.notice(&PgError::warning(
+                    SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                    "SET CONSTRAINTS can only be used in transaction blocks",
+                ));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// For a statement that must be a transaction of its own.
     ///
     /// Source: `PreventInTransactionBlock`.

@@ -12,10 +12,11 @@ use super::reply::write_tag;
 use super::simple::Script;
 use super::{CommitContext, Next, Session, Work};
 use crate::engine::{
-    CommitKind, CommitMachine, CommitPoint, Engine, Timestamp, TxOptions, Wait, WaitOn,
+    CommitKind, CommitMachine, CommitPoint, Engine, Exec, Halt, Journal, Timestamp, TxOptions,
+    Wait, WaitOn,
 };
 use crate::error::{PgError, SqlState};
-use crate::sql::CommandTag;
+use crate::sql::{self, CommandTag, Context};
 
 /// A COMMIT on its way.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub(super) struct Commit {
     failure: Option<SqlState>,
     /// The client has been told that its session ends while the COMMIT waits for a replica.
     told: bool,
+    /// What checking deferred constraints has done so far.
+    journal: Journal,
+    /// Whether that waits for another session.
+    is_waiting: bool,
 }
 
 /// What a COMMIT leaves to its session.
@@ -56,6 +61,11 @@ impl Commit {
     /// Whether an error, a cancel or a terminate still ends it.
     pub(super) fn can_abort(&self) -> bool {
         self.machine.can_abort()
+    }
+
+    /// Whether its deferred constraints wait for another session.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     /// Makes it fail before its next point.
@@ -112,6 +122,8 @@ impl Session {
             finish: Some(finish),
             failure: None,
             told: false,
+            journal: Journal::default(),
+            is_waiting: false,
         }));
     }
 
@@ -122,13 +134,26 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Option<Next> {
-        if commit.can_abort()
-            && let Err(error) = self.interrupt_commit(&commit)
-        {
-            let Commit { machine, then, .. } = *commit;
-            machine.abort(engine);
-            self.commit_failed(error, &then, engine);
-            return None;
+        let mut checked = Ok(());
+        if commit.can_abort() {
+            checked = self.interrupt_commit(&commit, now).map_err(Halt::Error);
+        }
+        if checked.is_ok() && commit.machine.deferred().is_some() {
+            checked = self.check_deferred(&mut commit, engine, now);
+        }
+        match checked {
+            Ok(()) => {}
+            Err(Halt::Wait(wait)) => {
+                commit.is_waiting = true;
+                self.work = Work::Commit(commit);
+                return Some(self.wait(wait));
+            }
+            Err(Halt::Error(error)) => {
+                let Commit { machine, then, .. } = *commit;
+                machine.abort(engine);
+                self.commit_failed(error, &then, engine);
+                return None;
+            }
         }
         if commit.machine.next_point() == Some(CommitPoint::Ready) {
             if let Some(finish) = commit.finish.take() {
@@ -219,11 +244,45 @@ impl Session {
         Arc::clone(known)
     }
 
-    fn interrupt_commit(&mut self, commit: &Commit) -> Result<(), PgError> {
-        self.interrupt()?;
-        commit
-            .failure
-            .map_or(Ok(()), |code| Err(PgError::injected(code)))
+    /// Checks what the transaction has deferred. This may wait for others.
+    fn check_deferred(
+        &mut self,
+        commit: &mut Commit,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<(), Halt> {
+        let Some(tx) = commit.machine.deferred() else {
+            return Ok(());
+        };
+        tx.timeouts = self.known.timeouts;
+        let mut context = Context {
+            exec: Exec::new(engine, tx, &mut commit.journal, now),
+            settings: &mut self.settings,
+            database: &self.database,
+            user: &self.user,
+        };
+        let result = sql::fire_deferred(&mut context);
+        if result.is_ok() {
+            context.exec.finish();
+            commit.is_waiting = false;
+        }
+        for notice in std::mem::take(&mut commit.journal.notices) {
+            self.notice(&notice);
+        }
+        result
+    }
+
+    fn interrupt_commit(&mut self, commit: &Commit, now: Timestamp) -> Result<(), PgError> {
+        let interrupted = match self.interrupt() {
+            Ok(()) if commit.is_waiting => self.interrupt_timed(now),
+            other => other,
+        };
+        interrupted.map_err(|mut error| {
+            error.context = commit.journal.waiting_context();
+            error
+        })?;
+        let failure = commit.failure;
+        failure.map_or(Ok(()), |code| Err(PgError::injected(code)))
     }
 
     /// The transaction has been rolled back instead.

@@ -340,6 +340,7 @@ impl Session {
             }
             (command, Some(prepared)) => {
                 self.refuse_in_block(command, company)?;
+                self.demand_block(command, company)?;
                 let running = Running::new(prepared, params);
                 self.work = Work::Execute(Box::new(Execution {
                     portal: name.into(),

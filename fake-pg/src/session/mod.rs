@@ -196,6 +196,7 @@ impl Session {
         match &self.work {
             Work::Script(script) => script.is_waiting(),
             Work::Execute(_) => true,
+            Work::Commit(commit) => commit.is_waiting(),
             _ => false,
         }
     }

@@ -51,7 +51,7 @@ impl Session {
         now: Timestamp,
     ) -> Result<Outcome, Halt> {
         let waiting = |mut error: PgError| {
-            error.context = running.journal.waiting_context().map(str::to_string);
+            error.context = running.journal.waiting_context();
             error
         };
         self.interrupt().map_err(waiting)?;

@@ -152,6 +152,7 @@ impl Session {
                 }
                 let prepared = sql::prepare(engine, transaction, statement, &[])?;
                 self.refuse_in_block(&statement.command, company)?;
+                self.demand_block(&statement.command, company)?;
                 self.fold(&prepared, &[], engine, now)?;
                 Running::new(prepared, Vec::new())
             }

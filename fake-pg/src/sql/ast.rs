@@ -17,9 +17,11 @@ mod ddl;
 
 use std::sync::Arc;
 
+use crate::engine::LockMode;
+
 pub use ddl::{
-    ColumnDef, ConstraintKind, CreateIndex, CreateSequence, CreateTable, Identity, SequenceOptions,
-    TableConstraint,
+    ColumnDef, ConstraintKind, ConstraintTiming, CreateIndex, CreateSequence, CreateTable,
+    ForeignKey, Identity, Reaction, SequenceOptions, TableConstraint, UniqueKey,
 };
 pub use dml::{Assignment, ConflictTarget, Delete, Insert, OnConflict, Update};
 pub use expr::{Call, Expr, TypeName};
@@ -136,6 +138,24 @@ pub enum Command {
         tables: Vec<Relation>,
         /// RESTART IDENTITY.
         restart_identity: bool,
+        /// CASCADE.
+        cascade: bool,
+    },
+    /// LOCK TABLE.
+    Lock {
+        /// The tables.
+        tables: Vec<Relation>,
+        /// IN … MODE.
+        mode: LockMode,
+        /// NOWAIT.
+        nowait: bool,
+    },
+    /// SET CONSTRAINTS; `None` is ALL.
+    SetConstraints {
+        /// The constraints, perhaps with a schema.
+        names: Option<Vec<QualifiedName>>,
+        /// DEFERRED rather than IMMEDIATE.
+        deferred: bool,
     },
     /// SET, SET LOCAL, SET TIME ZONE; `None` is DEFAULT.
     Set {

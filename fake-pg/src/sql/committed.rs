@@ -85,6 +85,26 @@ impl Engine {
                 }
             }
         }
+        if writes && tx.has_pending_events() {
+            let mut journal = Journal::default();
+            let mut context = Context {
+                exec: Exec::new(self, &mut tx, &mut journal, now),
+                settings: &mut settings,
+                database: "postgres",
+                user: "postgres",
+            };
+            let fired = face::fire_deferred(&mut context);
+            if let Err(halt) = fired.map(|()| context.exec.finish()) {
+                self.abort(tx);
+                return Err(match halt {
+                    Halt::Error(error) => error,
+                    Halt::Wait(_) => PgError::new(
+                        SqlState::LOCK_NOT_AVAILABLE,
+                        "a deferred constraint would have to wait",
+                    ),
+                });
+            }
+        }
         match writes {
             true => self.commit(tx, now).map(drop)?,
             // What a function may have locked goes too.

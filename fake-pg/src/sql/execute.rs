@@ -6,10 +6,13 @@
 //! [`Exec`](crate::engine::Exec).
 
 mod aggregate;
+mod constraint;
 mod ddl;
 mod drop;
 mod eval;
 mod followed;
+mod foreign_key;
+mod index_key;
 mod modify;
 mod scan;
 mod schema;
@@ -18,6 +21,8 @@ mod utility;
 
 use std::sync::Arc;
 
+pub use foreign_key::fire_deferred;
+pub(crate) use foreign_key::fire_immediate;
 pub(crate) use utility::{show_columns, transaction_setting};
 
 use super::ast::{Command, Statement};

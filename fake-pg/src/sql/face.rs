@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+pub use super::execute::fire_deferred;
+
 use super::ast::{Command, Statement};
 use super::plan::{Binder, Plan, Scalar};
 use super::settings::Settings;
@@ -201,6 +203,50 @@ impl Prepared {
 
 /// Runs it. After `Halt::Wait` it is called again with the same journal.
 pub fn execute(
+    prepared: &Prepared,
+    params: &[Datum],
+    context: &mut Context<'_>,
+) -> Result<Outcome, Halt> {
+    execute_unfired(prepared, params, context)?.fire(context)
+}
+
+/// Runs a statement of the server's own within another one; gives the number of its rows.
+pub(super) fn execute_within(
+    sql: &str,
+    path: &SearchPath,
+    types: &[Option<Type>],
+    params: &[Datum],
+    context: &mut Context<'_>,
+) -> Result<u64, Halt> {
+    let script = parse_script(sql)?;
+    let catalog = context.exec.catalog().clone();
+    let prepared = prepare_for(&catalog, path, &script[0], types)?;
+    let outcome = prepared.run(params, context)?;
+    Ok(match outcome.tag {
+        CommandTag::Select(rows)
+        | CommandTag::Insert(rows)
+        | CommandTag::Update(rows)
+        | CommandTag::Delete(rows) => rows,
+        CommandTag::Plain(_) => 0,
+    })
+}
+
+/// Whether `=` compares values of these types.
+pub(super) fn is_comparable(left: Type, right: Type, exec: &Exec<'_>) -> Result<(), PgError> {
+    let script = parse_script("select $1 = $2")?;
+    let types = [Some(left), Some(right)];
+    prepare_for(exec.catalog(), exec.path(), &script[0], &types).map(drop)
+}
+
+impl Outcome {
+    /// The statement's rows are written: what they have queued is fired.
+    fn fire(self, context: &mut Context<'_>) -> Result<Outcome, Halt> {
+        executor::fire_immediate(context)?;
+        Ok(self)
+    }
+}
+
+fn execute_unfired(
     prepared: &Prepared,
     params: &[Datum],
     context: &mut Context<'_>,

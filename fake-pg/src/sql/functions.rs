@@ -57,6 +57,32 @@ pub(crate) enum Returns {
 }
 
 impl Function {
+    /// Whether it gives the same for the same arguments for ever: only then may an index be over it.
+    pub(crate) fn is_immutable(&self) -> bool {
+        const STABLE: &[&str] = &[
+            "now",
+            "transaction_timestamp",
+            "statement_timestamp",
+            "current_setting",
+            "current_database",
+            "current_schema",
+            "current_schemas",
+            "current_user",
+            "session_user",
+            "to_char",
+            "to_timestamp",
+            "to_date",
+            "age",
+            "date_trunc",
+            "to_json",
+            "to_jsonb",
+            "concat",
+            "concat_ws",
+            "format",
+        ];
+        !self.is_volatile() && !STABLE.contains(&self.name)
+    }
+
     /// Whether calling it changes anything, or may give something else the next
     /// time: then it is called for whole rows only.
     pub(crate) fn is_volatile(&self) -> bool {

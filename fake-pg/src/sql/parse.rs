@@ -110,6 +110,8 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::CREATE_DATABASE => schema::create_database(node),
         K::DROP_DATABASE => schema::drop_database(node),
         K::TRUNCATE => ddl::truncate(tree, node),
+        K::LOCK => ddl::lock(tree, node),
+        K::SET_CONSTRAINTS => ddl::set_constraints(node),
         _ => utility::command(tree, node),
     }
 }

@@ -78,17 +78,76 @@ pub struct TableConstraint {
     pub name: Option<Name>,
     /// What it demands.
     pub kind: ConstraintKind,
+    /// When it is checked.
+    pub timing: ConstraintTiming,
+}
+
+/// DEFERRABLE and INITIALLY DEFERRED.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConstraintTiming {
+    /// DEFERRABLE.
+    pub deferrable: bool,
+    /// INITIALLY DEFERRED.
+    pub deferred: bool,
+    /// NOT VALID.
+    pub not_valid: bool,
 }
 
 /// What a constraint demands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConstraintKind {
     /// PRIMARY KEY.
-    PrimaryKey(Vec<Name>),
+    PrimaryKey(UniqueKey),
     /// UNIQUE.
-    Unique(Vec<Name>),
+    Unique(UniqueKey),
     /// CHECK, with its text.
     Check(Expr, Arc<str>),
+    /// FOREIGN KEY, or REFERENCES of a column.
+    ForeignKey(Box<ForeignKey>),
+}
+
+/// The columns of UNIQUE or PRIMARY KEY.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UniqueKey {
+    /// Those that are unique together.
+    pub columns: Vec<Name>,
+    /// INCLUDE.
+    pub included: Vec<Name>,
+    /// NULLS NOT DISTINCT.
+    pub nulls_not_distinct: bool,
+}
+
+/// FOREIGN KEY (columns) REFERENCES table (keys).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForeignKey {
+    /// The columns that refer.
+    pub columns: Vec<Name>,
+    /// To which table.
+    pub table: Relation,
+    /// To which of its columns; none: to its primary key.
+    pub keys: Vec<Name>,
+    /// MATCH FULL.
+    pub full: bool,
+    /// ON DELETE.
+    pub on_delete: Reaction,
+    /// ON UPDATE.
+    pub on_update: Reaction,
+}
+
+/// What ON DELETE and ON UPDATE do.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Reaction {
+    /// NO ACTION.
+    #[default]
+    NoAction,
+    /// RESTRICT.
+    Restrict,
+    /// CASCADE.
+    Cascade,
+    /// SET NULL; no columns means all.
+    SetNull(Vec<Name>),
+    /// SET DEFAULT; no columns means all.
+    SetDefault(Vec<Name>),
 }
 
 /// CREATE INDEX.
@@ -104,8 +163,12 @@ pub struct CreateIndex {
     pub if_not_exists: bool,
     /// On which table.
     pub table: Relation,
-    /// The keys.
-    pub keys: Vec<Expr>,
-    /// WHERE of a partial index.
-    pub filter: Option<Expr>,
+    /// The keys, with their text.
+    pub keys: Vec<(Expr, Arc<str>)>,
+    /// INCLUDE.
+    pub included: Vec<Name>,
+    /// NULLS NOT DISTINCT.
+    pub nulls_not_distinct: bool,
+    /// WHERE of a partial index, with its text.
+    pub filter: Option<(Expr, Arc<str>)>,
 }

@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::constraint;
+use super::index_key::index_key;
 use crate::engine::{
-    Catalog, Check, Column, Exec, Halt, Identity, Index, Namespace, Relation, SearchPath, Sequence,
-    Table, TableId,
+    Catalog, Check, Column, Exec, Halt, Identity, Index, LockMode, Namespace, Relation, SearchPath,
+    Sequence, Table, TableId,
 };
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
@@ -49,21 +51,21 @@ fn creation<'n>(
 }
 
 /// What a name stands for, if anything.
-fn find(exec: &Exec<'_>, relation: &ast::Relation) -> Result<Option<Relation>, PgError> {
+pub(super) fn find(exec: &Exec<'_>, relation: &ast::Relation) -> Result<Option<Relation>, PgError> {
     let (catalog, path) = (exec.catalog(), exec.path());
     let (schema, name) = split_name(catalog, path, &relation.name)?;
     Ok(catalog.relation(path, schema.map(|schema| &**schema), name))
 }
 
 /// Names taken in the catalog, and those chosen but not yet there.
-struct Names {
-    namespace: Option<Arc<Namespace>>,
-    chosen: BTreeSet<Name>,
+pub(super) struct Names {
+    pub(super) namespace: Option<Arc<Namespace>>,
+    pub(super) chosen: BTreeSet<Name>,
 }
 
 impl Names {
     /// `table_column_suffix`, with a number if that is taken.
-    fn choose(&mut self, table: &str, columns: &str, suffix: &str) -> Name {
+    pub(super) fn choose(&mut self, table: &str, columns: &str, suffix: &str) -> Name {
         for number in 0.. {
             let number = if number == 0 {
                 String::new()
@@ -141,11 +143,17 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
             check_default(&mut binder, default, definition)?;
         }
     }
+    constraint::lock_referenced(&create.constraints, name, exec)?;
     let table = exec.create_table(table)?;
     for (place, mut sequence) in sequences {
         sequence.owner = Some((table.id, place));
         (sequence.database, sequence.schema) = (path.database, schema.clone());
         exec.create_sequence(sequence)?;
+    }
+    for constraint in &create.constraints {
+        if let ConstraintKind::ForeignKey(key) = &constraint.kind {
+            constraint::add_foreign_key(constraint, key, table.id, context)?;
+        }
     }
     Ok(())
 }
@@ -289,9 +297,11 @@ fn constraints(
     let columns_only = Arc::new(table.clone());
     let mut indexes = Vec::new();
     for constraint in &create.constraints {
-        let (columns, primary) = match &constraint.kind {
-            ConstraintKind::PrimaryKey(columns) => (columns, true),
-            ConstraintKind::Unique(columns) => (columns, false),
+        let (key, primary) = match &constraint.kind {
+            ConstraintKind::PrimaryKey(key) => (key, true),
+            ConstraintKind::Unique(key) => (key, false),
+            // They are added once the table is there.
+            ConstraintKind::ForeignKey(_) => continue,
             ConstraintKind::Check(expr, text) => {
                 // It is named after its column, if it is about one only.
                 let about = Binder::new(catalog, path, Vec::new()).check(&columns_only, expr)?;
@@ -310,16 +320,16 @@ fn constraints(
                 continue;
             }
         };
-        let mut places = Vec::with_capacity(columns.len());
-        for name in columns {
-            let place = table.column(name).ok_or_else(|| {
+        let place = |name: &Name| {
+            table.column(name).ok_or_else(|| {
                 PgError::new(
                     SqlState::UNDEFINED_COLUMN,
                     format!("column \"{name}\" named in key does not exist"),
                 )
-            })?;
-            places.push(place);
-        }
+            })
+        };
+        let places: Vec<usize> = key.columns.iter().map(place).collect::<Result<_, _>>()?;
+        let included = key.included.iter().map(place).collect::<Result<_, _>>()?;
         if primary {
             if indexes.iter().any(|index: &Index| index.primary) {
                 return Err(PgError::new(
@@ -337,15 +347,21 @@ fn constraints(
         let name = match (&constraint.name, primary) {
             (Some(name), _) => name.clone(),
             (None, true) => names.choose(&table.name, "", "pkey"),
-            (None, false) => names.choose(&table.name, &columns.join("_"), "key"),
+            (None, false) => {
+                let columns = [&key.columns[..], &key.included].concat();
+                names.choose(&table.name, &columns.join("_"), "key")
+            }
         };
         let index = Index {
             id: TableId(0),
             name,
             columns: places,
+            included,
             unique: true,
+            nulls_not_distinct: key.nulls_not_distinct,
             primary,
             constraint: true,
+            deferral: constraint.timing.into(),
             ..Index::default()
         };
         indexes.push(index);
@@ -372,33 +388,17 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
         skip_existing(exec, name);
         return Ok(());
     }
-    let mut columns = Vec::with_capacity(create.keys.len());
-    let mut shown = Vec::with_capacity(create.keys.len());
-    for key in &create.keys {
-        match key {
-            Expr::Column(names, _) => {
-                let name = names.last().map_or("", |name| name);
-                let place = table.column(name);
-                columns.push(place.ok_or_else(|| PgError::undefined_column(name))?);
-                shown.push(name.to_string());
-            }
-            other => {
-                Binder::new(&catalog, &path, Vec::new()).over_table(Some(table), other)?;
-                if create.unique {
-                    return Err(
-                        PgError::feature_not_supported("unique indexes on expressions").into(),
-                    );
-                }
-                shown.push("expr".to_string());
-            }
-        }
-    }
-    if let Some(filter) = &create.filter {
-        Binder::new(&catalog, &path, Vec::new()).over_table(Some(table), filter)?;
-        if create.unique {
-            return Err(PgError::feature_not_supported("partial unique indexes").into());
-        }
-    }
+    let key = index_key(create, table, (&catalog, &path))?;
+    let included: Vec<usize> = create
+        .included
+        .iter()
+        .map(|name| {
+            table
+                .column(name)
+                .ok_or_else(|| PgError::undefined_column(name))
+        })
+        .collect::<Result<_, _>>()?;
+    let shown = [&key.shown[..], &create.included].concat();
     let name = match &create.name {
         Some(name) => name.clone(),
         None => Names {
@@ -410,8 +410,11 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
     let index = Index {
         id: TableId(0),
         name,
-        columns,
+        columns: key.columns,
+        included,
+        computed: key.computed,
         unique: create.unique,
+        nulls_not_distinct: create.nulls_not_distinct,
         ..Index::default()
     };
     exec.create_index(table, index)
@@ -439,13 +442,54 @@ pub(super) fn create_sequence(
 pub(super) fn truncate(
     tables: &[ast::Relation],
     restart_identity: bool,
+    cascade: bool,
     context: &mut Context<'_>,
 ) -> Result<(), Halt> {
     let exec = &mut context.exec;
+    let mut found = Vec::with_capacity(tables.len());
     for relation in tables {
         let Some(Relation::Table(table)) = find(exec, relation)? else {
             return Err(PgError::undefined_table(&relation.name.join(".")).into());
         };
+        exec.lock_table(&table, LockMode::AccessExclusive, false)?;
+        if !found.iter().any(|other: &Arc<Table>| other.id == table.id) {
+            found.push(table);
+        }
+    }
+    // Those that refer to them must be emptied too (heap_truncate_find_FKs).
+    let mut place = 0;
+    while let Some(table) = found.get(place).cloned() {
+        for key in &table.referenced_by {
+            if found.iter().any(|other| other.id == key.table) {
+                continue;
+            }
+            let Some(child) = exec.catalog().table_by_id(key.table).cloned() else {
+                continue;
+            };
+            if !cascade {
+                let message = "cannot truncate a table referenced in a foreign key constraint";
+                return Err(PgError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+                    .with_detail(format!(
+                        "Table \"{}\" references \"{}\".",
+                        child.name, table.name
+                    ))
+                    .with_hint(format!(
+                        "Truncate table \"{}\" at the same time, or use TRUNCATE ... CASCADE.",
+                        child.name
+                    ))
+                    .into());
+            }
+            exec.lock_table(&child, LockMode::AccessExclusive, false)?;
+            exec.notice(PgError::notice(
+                SqlState::SUCCESSFUL_COMPLETION,
+                format!("truncate cascades to table \"{}\"", child.name),
+            ));
+            found.push(child);
+        }
+        place += 1;
+    }
+    for table in found {
+        exec.refuse_pending(&table, "TRUNCATE")?;
         exec.truncate(&table)?;
         if restart_identity {
             let owned =

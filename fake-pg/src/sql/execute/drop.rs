@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::engine::{
-    Catalog, CatalogChange, Exec, Halt, Index, LockMode, Namespace, Relation, SearchPath, Sequence,
-    Table, TableId, View,
+    Catalog, CatalogChange, Exec, ForeignKey, Halt, Index, LockMode, Namespace, Relation,
+    SearchPath, Sequence, Table, TableId, View,
 };
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, DropObject};
@@ -23,6 +23,8 @@ enum Object {
     View(Arc<View>),
     Schema(Arc<Namespace>),
     Index(Arc<Table>, Arc<Index>),
+    /// A foreign key, and the table it is of.
+    ForeignKey(Arc<Table>, Arc<ForeignKey>),
     /// The default of a column, which goes with the column's table, or alone.
     Default(Arc<Table>, usize),
 }
@@ -35,6 +37,7 @@ impl Object {
             Object::View(view) => (view.id.0, 0),
             Object::Schema(space) => (space.id, 0),
             Object::Index(_, index) => (index.id.0, 0),
+            Object::ForeignKey(_, key) => (key.id.0, 0),
             Object::Default(table, column) => (table.id.0, column + 1),
         }
     }
@@ -52,6 +55,11 @@ impl Object {
             Object::Index(table, index) => {
                 format!("index {}", relation(&table.schema, &index.name))
             }
+            Object::ForeignKey(table, key) => format!(
+                "constraint {} on table {}",
+                quote_name(&key.name),
+                relation(&table.schema, &table.name)
+            ),
             Object::Default(table, column) => format!(
                 "default value for column {} of table {}",
                 table.columns[*column].name,
@@ -87,7 +95,10 @@ fn dependents(catalog: &Catalog, path: &SearchPath, object: &Object) -> Vec<Obje
             found.extend(free.cloned().map(Object::Sequence));
             found.extend(space.views().cloned().map(Object::View));
         }
-        Object::Table(table) => views(table.id, &mut found),
+        Object::Table(table) => {
+            views(table.id, &mut found);
+            found.extend(referring(catalog, &table.referenced_by, table.id));
+        }
         Object::View(view) => views(view.id, &mut found),
         Object::Sequence(sequence) => {
             for table in catalog.tables() {
@@ -99,10 +110,28 @@ fn dependents(catalog: &Catalog, path: &SearchPath, object: &Object) -> Vec<Obje
                 }
             }
         }
-        Object::Index(..) | Object::Default(..) => {}
+        Object::Index(table, index) => {
+            let keys = table.referenced_by.iter();
+            let keys: Vec<_> = keys
+                .filter(|key| key.index == index.name)
+                .cloned()
+                .collect();
+            found.extend(referring(catalog, &keys, TableId(0)));
+        }
+        Object::ForeignKey(..) | Object::Default(..) => {}
     }
     found.sort_by_key(|object| std::cmp::Reverse(object.key()));
     found
+}
+
+/// The foreign keys of other tables.
+fn referring(catalog: &Catalog, keys: &[Arc<ForeignKey>], own: TableId) -> Vec<Object> {
+    let others = keys.iter().filter(|key| key.table != own);
+    let found = others.filter_map(|key| {
+        let table = catalog.table_by_id(key.table)?;
+        Some(Object::ForeignKey(table.clone(), key.clone()))
+    });
+    found.collect()
 }
 
 /// Whether a default calls for values of a sequence.
@@ -215,8 +244,22 @@ fn drop_objects(
         );
     }
     for (object, _) in &found {
-        if let Object::Table(table) | Object::Default(table, _) | Object::Index(table, _) = object {
+        if let Object::Table(table)
+        | Object::Default(table, _)
+        | Object::Index(table, _)
+        | Object::ForeignKey(table, _) = object
+        {
             exec.lock_table(table, LockMode::AccessExclusive, false)?;
+        }
+        let keys = match object {
+            Object::Table(table) => &table.foreign_keys[..],
+            Object::ForeignKey(_, key) => std::slice::from_ref(key),
+            _ => &[],
+        };
+        for key in keys {
+            if let Some(table) = catalog.table_by_id(key.referenced) {
+                exec.lock_table(table, LockMode::AccessExclusive, false)?;
+            }
         }
     }
     for notice in notices {
@@ -237,7 +280,13 @@ fn drop_objects(
     }
     for (object, _) in found {
         match object {
-            Object::Table(table) => exec.drop_table(&table)?,
+            Object::Table(table) => {
+                exec.refuse_pending(&table, "DROP TABLE")?;
+                exec.drop_table(&table)?;
+            }
+            Object::ForeignKey(_, key) => {
+                exec.change_catalog(CatalogChange::DropForeignKey(key))?;
+            }
             Object::Sequence(sequence) => exec.drop_sequence(&sequence)?,
             Object::View(view) => exec.change_catalog(CatalogChange::DropView(view))?,
             Object::Schema(space) => {

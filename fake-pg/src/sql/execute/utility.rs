@@ -1,6 +1,6 @@
 //! Statements that are run from their tree: DDL, SET, SHOW.
 
-use super::{ddl, drop, schema};
+use super::{constraint, ddl, drop, schema};
 use crate::engine::{Exec, Halt};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Command;
@@ -53,9 +53,22 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
         Command::Truncate {
             tables,
             restart_identity,
+            cascade,
         } => {
-            ddl::truncate(tables, *restart_identity, context)?;
+            ddl::truncate(tables, *restart_identity, *cascade, context)?;
             "TRUNCATE TABLE"
+        }
+        Command::Lock {
+            tables,
+            mode,
+            nowait,
+        } => {
+            constraint::lock(tables, *mode, *nowait, context)?;
+            "LOCK TABLE"
+        }
+        Command::SetConstraints { names, deferred } => {
+            constraint::set_constraints(names.as_deref(), *deferred, context)?;
+            "SET CONSTRAINTS"
         }
         Command::Set { name, value, local } => {
             context.settings.set(name, value.as_deref(), *local)?;

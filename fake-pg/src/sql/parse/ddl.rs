@@ -6,11 +6,12 @@ use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
 use super::expr::{child_expr, expr, is_expr};
 use super::operand::{is_type, type_name};
-use super::query::filter;
 use super::tree::{Tree, child, child_name, child_of, children, has, name, path, relation};
+use crate::engine::LockMode;
 use crate::sql::ast::{
-    ColumnDef, Command, ConstraintKind, CreateIndex, CreateSequence, CreateTable, DropObject, Expr,
-    Identity, Name, Relation, SequenceOptions, TableConstraint,
+    ColumnDef, Command, ConstraintKind, ConstraintTiming, CreateIndex, CreateSequence, CreateTable,
+    DropObject, Expr, ForeignKey, Identity, Name, Reaction, Relation, SequenceOptions,
+    TableConstraint, UniqueKey,
 };
 
 type Lacking = Arc<str>;
@@ -100,56 +101,140 @@ fn column(tree: &Tree<'_>, node: &SyntaxNode, create: &mut CreateTable) -> Resul
     Ok(())
 }
 
-fn constraint(
+pub(super) fn constraint(
     tree: &Tree<'_>,
     node: &SyntaxNode,
     column: Option<&Name>,
 ) -> Result<TableConstraint, Lacking> {
-    if child_of(
-        node,
-        &[
-            K::DEFERRABLE_CONSTRAINT_OPTION,
-            K::INITIALLY_DEFERRED_CONSTRAINT_OPTION,
-        ],
-    )
-    .is_some()
-    {
-        return Err("deferrable constraints".into());
-    }
+    let unique = |node| constraint_columns(node, column);
     let kind = match node.kind() {
-        K::PRIMARY_KEY_CONSTRAINT => ConstraintKind::PrimaryKey(constraint_columns(node, column)?),
-        K::UNIQUE_CONSTRAINT => ConstraintKind::Unique(constraint_columns(node, column)?),
+        K::PRIMARY_KEY_CONSTRAINT => ConstraintKind::PrimaryKey(unique(node)?),
+        K::UNIQUE_CONSTRAINT => ConstraintKind::Unique(unique(node)?),
         K::CHECK_CONSTRAINT => {
             let (expr, text) = expr_with_text(tree, node).ok_or("this CHECK")?;
             ConstraintKind::Check(expr, text)
         }
-        K::FOREIGN_KEY_CONSTRAINT | K::REFERENCES_CONSTRAINT => return Err("foreign keys".into()),
+        K::FOREIGN_KEY_CONSTRAINT | K::REFERENCES_CONSTRAINT => {
+            ConstraintKind::ForeignKey(Box::new(foreign_key(tree, node, column)?))
+        }
         K::EXCLUDE_CONSTRAINT => return Err("exclusion constraints".into()),
         _ => return Err("this constraint".into()),
     };
+    let timing = timing(node)?;
+    if let ConstraintKind::Check(..) = kind
+        && timing.deferrable
+    {
+        return Err("deferrable checks".into());
+    }
     Ok(TableConstraint {
         name: child(node, K::CONSTRAINT_NAME_CLAUSE)
             .and_then(|clause| child_name(&clause, K::CONSTRAINT_NAME)),
         kind,
+        timing,
     })
 }
 
+fn timing(node: &SyntaxNode) -> Result<ConstraintTiming, Lacking> {
+    let mut timing = ConstraintTiming::default();
+    for option in node.children() {
+        match option.kind() {
+            K::DEFERRABLE_CONSTRAINT_OPTION => timing.deferrable = true,
+            K::INITIALLY_DEFERRED_CONSTRAINT_OPTION => {
+                (timing.deferrable, timing.deferred) = (true, true);
+            }
+            K::NOT_VALID => timing.not_valid = true,
+            K::NO_INHERIT | K::INHERIT | K::NOT_ENFORCED | K::ENFORCED => {
+                return Err("this option of a constraint".into());
+            }
+            _ => {}
+        }
+    }
+    Ok(timing)
+}
+
+fn foreign_key(
+    tree: &Tree<'_>,
+    node: &SyntaxNode,
+    column: Option<&Name>,
+) -> Result<ForeignKey, Lacking> {
+    let names = |list: &SyntaxNode| -> Vec<Name> {
+        children(list, K::COLUMN_NAME_REF)
+            .map(|column| name(&column))
+            .collect()
+    };
+    let lists: Vec<SyntaxNode> = children(node, K::FOREIGN_KEY_COLUMN_LIST).collect();
+    if lists
+        .iter()
+        .any(|list| child(list, K::PERIOD_COLUMN).is_some())
+    {
+        return Err("PERIOD".into());
+    }
+    let (columns, keys) = match column {
+        Some(column) => (vec![column.clone()], names(node)),
+        None => {
+            let mut lists = lists.iter().map(names);
+            let columns = lists.next().ok_or("this FOREIGN KEY")?;
+            (columns, lists.next().unwrap_or_default())
+        }
+    };
+    if child(node, K::MATCH_PARTIAL).is_some() {
+        return Err("MATCH PARTIAL".into());
+    }
+    let mut key = ForeignKey {
+        columns,
+        table: relation(
+            tree,
+            &child(node, K::TABLE_NAME_REF).ok_or("this FOREIGN KEY")?,
+        ),
+        keys,
+        full: child(node, K::MATCH_FULL).is_some(),
+        on_delete: Reaction::NoAction,
+        on_update: Reaction::NoAction,
+    };
+    for clause in node.children() {
+        let place = match clause.kind() {
+            K::ON_DELETE_ACTION => &mut key.on_delete,
+            K::ON_UPDATE_ACTION => &mut key.on_update,
+            _ => continue,
+        };
+        let action = clause.children().next().ok_or("this ON DELETE")?;
+        let listed = child(&action, K::COLUMN_REF_LIST).map_or(Vec::new(), |list| names(&list));
+        if clause.kind() == K::ON_UPDATE_ACTION && !listed.is_empty() {
+            return Err("a list of columns of ON UPDATE".into());
+        }
+        *place = match action.kind() {
+            K::RESTRICT => Reaction::Restrict,
+            K::CASCADE => Reaction::Cascade,
+            K::SET_NULL_COLUMNS => Reaction::SetNull(listed),
+            K::SET_DEFAULT_COLUMNS => Reaction::SetDefault(listed),
+            _ => Reaction::NoAction,
+        };
+    }
+    Ok(key)
+}
+
 /// An expression and how it is written.
-fn expr_with_text(tree: &Tree<'_>, node: &SyntaxNode) -> Option<(Expr, Arc<str>)> {
+pub(super) fn expr_with_text(tree: &Tree<'_>, node: &SyntaxNode) -> Option<(Expr, Arc<str>)> {
     let node = node.children().find(is_expr)?;
     Some((expr(tree, &node), node.text().to_string().trim().into()))
 }
 
-fn constraint_columns(node: &SyntaxNode, column: Option<&Name>) -> Result<Vec<Name>, Lacking> {
+fn constraint_columns(node: &SyntaxNode, column: Option<&Name>) -> Result<UniqueKey, Lacking> {
     let parameters = child(node, K::INDEX_PARAMETERS).ok_or("USING INDEX")?;
-    if child(&parameters, K::NULLS_NOT_DISTINCT).is_some() {
-        return Err("NULLS NOT DISTINCT".into());
-    }
-    Ok(match child(&parameters, K::CONSTRAINT_COLUMN_REF_LIST) {
-        Some(list) => children(&list, K::COLUMN_NAME_REF)
+    let names = |list: SyntaxNode| -> Vec<Name> {
+        children(&list, K::COLUMN_NAME_REF)
             .map(|column| name(&column))
-            .collect(),
-        None => column.into_iter().cloned().collect(),
+            .collect()
+    };
+    let included = child(&parameters, K::CONSTRAINT_INCLUDE_CLAUSE)
+        .and_then(|clause| child(&clause, K::COLUMN_REF_LIST));
+    Ok(UniqueKey {
+        columns: match child(&parameters, K::CONSTRAINT_COLUMN_REF_LIST) {
+            Some(list) => names(list),
+            None => column.into_iter().cloned().collect(),
+        },
+        included: included.map_or(Vec::new(), names),
+        nulls_not_distinct: child(&parameters, K::NULLS_NOT_DISTINCT).is_some(),
     })
 }
 
@@ -203,9 +288,6 @@ pub(super) fn create_index(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         let table = child_of(node, &[K::TABLE_RELATION_NAME, K::RELATION_NAME])
             .ok_or("this CREATE INDEX")?;
         let list = child(node, K::PARTITION_ITEM_LIST).ok_or("this CREATE INDEX")?;
-        if child(node, K::NULLS_NOT_DISTINCT).is_some() {
-            return Err("NULLS NOT DISTINCT".into());
-        }
         Ok(CreateIndex {
             name: child(node, K::INDEX).and_then(|index| path(&index).last().cloned()),
             unique: has(node, K::UNIQUE_KW),
@@ -213,14 +295,30 @@ pub(super) fn create_index(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
             if_not_exists: child(node, K::IF_NOT_EXISTS).is_some(),
             table: relation(tree, &table),
             keys: children(&list, K::PARTITION_ITEM)
-                .filter_map(|item| child_expr(tree, &item))
+                .filter_map(|item| expr_with_text(tree, &item))
                 .collect(),
-            filter: filter(tree, node),
+            included: included(tree, node)?,
+            nulls_not_distinct: child(node, K::NULLS_NOT_DISTINCT).is_some(),
+            filter: child(node, K::WHERE_CLAUSE).and_then(|clause| expr_with_text(tree, &clause)),
         })
     };
     lower().map_or_else(Command::Unsupported, |create| {
         Command::CreateIndex(Box::new(create))
     })
+}
+
+/// The columns of INCLUDE.
+fn included(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Vec<Name>, Lacking> {
+    let clause = child(node, K::INDEX_INCLUDE_CLAUSE);
+    let list = clause.and_then(|clause| child(&clause, K::PARTITION_ITEM_LIST));
+    let Some(list) = list else {
+        return Ok(Vec::new());
+    };
+    let column = |item: SyntaxNode| match child_expr(tree, &item) {
+        Some(Expr::Column(names, _)) if names.len() == 1 => Ok(names[0].clone()),
+        _ => Err("expressions in INCLUDE".into()),
+    };
+    children(&list, K::PARTITION_ITEM).map(column).collect()
 }
 
 /// Lowers DROP TABLE and its kin.
@@ -248,6 +346,40 @@ pub(super) fn drop(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     }
 }
 
+/// Lowers LOCK TABLE.
+pub(super) fn lock(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
+    let mode = child(node, K::LOCK_MODE_CLAUSE).and_then(|clause| clause.first_child());
+    Command::Lock {
+        tables: child(node, K::RELATION_LIST).map_or(Vec::new(), |list| {
+            list.children()
+                .map(|table| relation(tree, &table))
+                .collect()
+        }),
+        mode: match mode.map(|mode| mode.kind()) {
+            Some(K::ACCESS_SHARE) => LockMode::AccessShare,
+            Some(K::ROW_SHARE) => LockMode::RowShare,
+            Some(K::ROW_EXCLUSIVE) => LockMode::RowExclusive,
+            Some(K::SHARE_UPDATE_EXCLUSIVE) => LockMode::ShareUpdateExclusive,
+            Some(K::SHARE) => LockMode::Share,
+            Some(K::SHARE_ROW_EXCLUSIVE) => LockMode::ShareRowExclusive,
+            Some(K::EXCLUSIVE) => LockMode::Exclusive,
+            _ => LockMode::AccessExclusive,
+        },
+        nowait: child(node, K::NOWAIT).is_some(),
+    }
+}
+
+/// Lowers SET CONSTRAINTS.
+pub(super) fn set_constraints(node: &SyntaxNode) -> Command {
+    let names: Vec<_> = children(node, K::CONSTRAINT_NAME_REF)
+        .map(|name| path(&name))
+        .collect();
+    Command::SetConstraints {
+        names: (!names.is_empty()).then_some(names),
+        deferred: child(node, K::DEFERRED).is_some(),
+    }
+}
+
 /// Lowers TRUNCATE.
 pub(super) fn truncate(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     Command::Truncate {
@@ -257,5 +389,6 @@ pub(super) fn truncate(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
                 .collect()
         }),
         restart_identity: child(node, K::RESTART_IDENTITY).is_some(),
+        cascade: child(node, K::CASCADE).is_some(),
     }
 }

@@ -114,8 +114,10 @@ fn what_is_lacking_is_named() {
         ("create type x as enum ('a')", "CREATE TYPE"),
         ("refresh materialized view a", "REFRESH MATERIALIZED VIEW"),
         ("copy t from stdin", "COPY"),
-        ("create table t (a int references b (c))", "foreign keys"),
-        ("set constraints all deferred", "SET CONSTRAINTS"),
+        (
+            "create table t (a int, exclude using gist (a with =))",
+            "exclusion constraints",
+        ),
         ("vacuum", "VACUUM"),
     ] {
         let script = parse_script(sql).unwrap();

@@ -124,6 +124,17 @@ impl<'a> Binder<'a> {
         bound
     }
 
+    /// Binds a condition over the columns of one table, as a partial index needs it.
+    pub(crate) fn condition_over(
+        &mut self,
+        table: &Arc<Table>,
+        expr: &Expr,
+        clause: &'static str,
+    ) -> Result<Scalar, PgError> {
+        let bound = self.over_table(Some(table), expr)?;
+        self.demand(bound, Type::Bool, clause)
+    }
+
     /// Checks the expression of a DEFAULT.
     pub(crate) fn check_default(
         &mut self,
