@@ -4,7 +4,7 @@
 //! by `LOCK_WAIT` when somebody waits after it, since a real server is given that time to find a
 //! deadlock, and by what `sleep` says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::BytesMut;
 use fake_pg::engine::{CommitPoint, Engine, Pid, Signal, Timestamp};
@@ -36,6 +36,8 @@ pub struct Fake {
     failure: Option<SqlState>,
     /// Who waited when the last step was over.
     waited: Vec<String>,
+    /// Chance, where several sessions can go on: otherwise by name.
+    chance: Option<u64>,
 }
 
 struct Client {
@@ -49,6 +51,10 @@ struct Client {
     closed: bool,
     /// The client is gone and hears nothing.
     deaf: bool,
+    /// Messages on their way, when others may go first.
+    messages: VecDeque<BytesMut>,
+    /// The client sends nothing after them.
+    departs: bool,
 }
 
 impl Fake {
@@ -79,7 +85,31 @@ impl Fake {
             options,
             failure: None,
             waited: Vec::new(),
+            chance: None,
         }
+    }
+
+    /// The same, but where several sessions can go on, chance decides who does, message by message.
+    /// A real server's scheduler does the same.
+    pub fn by_chance(settings: &[(String, String)], seed: u64) -> Fake {
+        Fake {
+            chance: Some(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            ..Fake::new(settings)
+        }
+    }
+
+    /// Who goes on next.
+    fn next(&mut self) -> Option<String> {
+        let mut woken = self.clients.iter().filter(|(_, client)| client.woken);
+        let Some(chance) = &mut self.chance else {
+            return woken.next().map(|(name, _)| name.clone());
+        };
+        let woken: Vec<&String> = woken.map(|(name, _)| name).collect();
+        *chance ^= *chance << 13;
+        *chance ^= *chance >> 7;
+        *chance ^= *chance << 17;
+        let pick = *chance as usize % woken.len().max(1);
+        woken.get(pick).map(|name| name.to_string())
     }
 
     fn client(&mut self, session: &str) -> Result<&mut Client, String> {
@@ -89,7 +119,10 @@ impl Fake {
 
     /// Advances all sessions until each needs something that is not there.
     fn run(&mut self) {
-        while let Some(client) = self.clients.values_mut().find(|client| client.woken) {
+        while let Some(name) = self.next() {
+            let Some(client) = self.clients.get_mut(&name) else {
+                return;
+            };
             client.woken = false;
             while !client.closed {
                 (client.waits, client.deadline) = (false, None);
@@ -103,6 +136,7 @@ impl Fake {
                     Next::Commit(..) => client.session.resume(CommitAction::GoOn),
                     Next::Read => {
                         client.deadline = client.session.deadline();
+                        client.woken = client.hand_over();
                         break;
                     }
                     Next::Wait(wait) => {
@@ -179,6 +213,8 @@ impl Host for Fake {
             woken: true,
             closed: false,
             deaf: false,
+            messages: VecDeque::new(),
+            departs: false,
         };
         let mut login = login.clone();
         let asked = login.parameter("options").unwrap_or("");
@@ -206,8 +242,13 @@ impl Host for Fake {
     }
 
     fn send(&mut self, session: &str, mut bytes: BytesMut) -> Result<(), String> {
+        let chance = self.chance.is_some();
         let client = self.client(session)?;
-        client.session.receive(&mut bytes);
+        if chance && client.session.is_let_in() {
+            client.messages.extend(messages(bytes));
+        } else {
+            client.session.receive(&mut bytes);
+        }
         client.woken = true;
         Ok(())
     }
@@ -249,8 +290,12 @@ impl Host for Fake {
                 self.client(session)?.woken = true;
             }
             Op::Fin => {
-                self.client(session)?.session.eof();
-                self.client(session)?.woken = true;
+                let client = self.client(session)?;
+                match client.messages.is_empty() {
+                    true => client.session.eof(),
+                    false => client.departs = true,
+                }
+                client.woken = true;
             }
             Op::Rst => {
                 let client = self.client(session)?;
@@ -296,7 +341,34 @@ impl Host for Fake {
     }
 }
 
+/// The messages in bytes; what is none is left at the end.
+fn messages(mut bytes: BytesMut) -> VecDeque<BytesMut> {
+    let mut messages = VecDeque::new();
+    while let Some(&[_, a, b, c, d]) = bytes.first_chunk() {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize + 1;
+        if length < 5 || length > bytes.len() {
+            break;
+        }
+        messages.push_back(bytes.split_to(length));
+    }
+    messages.extend((!bytes.is_empty()).then_some(bytes));
+    messages
+}
+
 impl Client {
+    /// Hands over the next message. False if there is nothing to hand over.
+    fn hand_over(&mut self) -> bool {
+        if let Some(mut message) = self.messages.pop_front() {
+            self.session.receive(&mut message);
+            return true;
+        }
+        let departs = std::mem::take(&mut self.departs);
+        if departs {
+            self.session.eof();
+        }
+        departs
+    }
+
     /// The connection is gone, and what was not read with it.
     fn hang_up(&mut self) {
         (self.closed, self.waits, self.deadline) = (true, false, None);

@@ -82,5 +82,6 @@ pub mod server;
 pub mod real;
 pub mod divergences;
 pub mod check;
+pub mod tables;
 pub mod program;
 pub mod random;

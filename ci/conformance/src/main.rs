@@ -1,5 +1,6 @@
 //! The command line: check, record, verify, list.
 
+use std::fs;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -10,6 +11,7 @@ use conformance::program::FEATURES;
 use conformance::random::{Plan, compare as compare_programs};
 use conformance::real::Real;
 use conformance::script::{self, Script};
+use conformance::tables::{page, tables};
 
 /// Holds fake-pg to transcripts recorded from a real PostgreSQL 15.
 #[derive(Parser)]
@@ -56,6 +58,8 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         features: Vec<String>,
     },
+    /// Writes docs/fidelity.md.
+    Tables,
     /// Counts scripts, steps and divergences, and prints the last.
     List,
 }
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
                 features: &features,
             })
         }
+        Command::Tables => write_tables(),
         Command::List => list(),
     };
     match done {
@@ -145,6 +150,19 @@ fn summary(
         results.len()
     ));
     Err(text)
+}
+
+fn write_tables() -> Result<String, String> {
+    let tables = tables(&found("")?, &Divergences::load()?);
+    let page = page();
+    fs::write(&page, tables.text()).map_err(|error| format!("{}: {error}", page.display()))?;
+    for gap in &tables.gaps {
+        println!("missing: {gap}");
+    }
+    Ok(format!(
+        "docs/fidelity.md written, {} gaps",
+        tables.gaps.len()
+    ))
 }
 
 fn random(plan: &Plan<'_>) -> Result<String, String> {

@@ -98,7 +98,7 @@ pub fn programs(features: &[&str]) -> BoxedStrategy<Program> {
         begin,
         stubborn,
     });
-    let programs = (2..=4_usize, vec(intent, 6..=36));
+    let programs = (2..=4_usize, vec(intent, 10..=60));
     programs
         .prop_map(|(sessions, intents)| Program { sessions, intents })
         .boxed()
@@ -109,7 +109,7 @@ fn act(features: &[&str]) -> BoxedStrategy<Act> {
     let statement = statement(features);
     let mut acts: Vec<(u32, BoxedStrategy<Act>)> = vec![
         (
-            10,
+            5,
             statement
                 .clone()
                 .prop_map(|sql| Act::Work(format!("Q {sql}")))
@@ -122,7 +122,7 @@ fn act(features: &[&str]) -> BoxedStrategy<Act> {
                 .boxed(),
         ),
         (
-            13,
+            16,
             statement
                 .clone()
                 .prop_map(|sql| Act::Inside(format!("Q {sql}")))
@@ -141,6 +141,10 @@ fn act(features: &[&str]) -> BoxedStrategy<Act> {
                 .boxed(),
         ),
     ];
+    // Rows that everybody wants.
+    let hot = (1..=3_i32, 1..9_i32)
+        .prop_map(|(id, n)| format!("Q update t set v = v + {n} where id = {id}"));
+    acts.push((8, hot.prop_map(Act::Inside).boxed()));
     if on("savepoints") {
         let marks = [
             "Q savepoint s",
@@ -257,27 +261,21 @@ fn act(features: &[&str]) -> BoxedStrategy<Act> {
 
 fn begin(levels: bool, serializable: bool) -> BoxedStrategy<String> {
     let mut begins = vec![
-        "Q begin",
-        "Q begin",
-        "Q start transaction",
-        "Q begin read only",
+        (12, "Q begin"),
+        (2, "Q start transaction"),
+        (1, "Q begin read only"),
     ];
     if levels {
-        begins.extend([
-            "Q begin isolation level repeatable read",
-            "Q begin isolation level repeatable read",
-            "Q begin isolation level repeatable read, read only",
-        ]);
+        begins.push((7, "Q begin isolation level repeatable read"));
+        begins.push((1, "Q begin isolation level repeatable read, read only"));
     }
     if serializable {
-        begins.extend([
-            "Q begin isolation level serializable",
-            "Q begin isolation level serializable",
-            "Q begin isolation level serializable",
-            "Q begin isolation level serializable, read only",
-        ]);
+        begins.push((9, "Q begin isolation level serializable"));
+        begins.push((1, "Q begin isolation level serializable, read only"));
     }
-    select(begins).prop_map(String::from).boxed()
+    let begins = begins.into_iter();
+    let begins = begins.map(|(weight, sql)| (weight, Just(sql.to_string())));
+    proptest::strategy::Union::new_weighted(begins.collect()).boxed()
 }
 
 fn row() -> impl Strategy<Value = i32> + Clone {
@@ -306,8 +304,8 @@ fn condition() -> BoxedStrategy<String> {
 fn statement(features: &[&str]) -> BoxedStrategy<String> {
     let on = |feature: &str| features.contains(&feature);
     let set = prop_oneof![
-        3 => (-5..20_i32).prop_map(|n| format!("v = v + {n}")),
-        1 => (0..50_i32).prop_map(|n| format!("v = {n}")),
+        9 => (-5..20_i32).prop_map(|n| format!("v = v + {n}")),
+        3 => (0..50_i32).prop_map(|n| format!("v = {n}")),
         1 => row().prop_map(|n| format!("id = id + {n}")),
         1 => Just("v = v / (v - 20)".to_string()),
     ];

@@ -3,6 +3,7 @@
 use conformance::check::check;
 use conformance::divergences::Divergences;
 use conformance::script;
+use conformance::tables::unfounded;
 
 #[test]
 fn fake_pg_answers_as_recorded() {
@@ -27,6 +28,13 @@ fn no_trap_is_a_known_divergence() {
             script.name
         );
     }
+}
+
+#[test]
+fn a_mark_promises_what_its_script_shows() {
+    let scripts = script::load("").unwrap();
+    let wrong: Vec<String> = scripts.iter().flat_map(unfounded).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
