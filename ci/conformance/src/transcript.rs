@@ -171,13 +171,15 @@ impl Transcript {
     fn fields(&mut self, mut fields: ErrorFields<'_>) -> String {
         let mut told = BTreeMap::new();
         while let Ok(Some(field)) = fields.next() {
-            told.insert(field.type_(), plain(field.value_bytes()));
+            let value = String::from_utf8_lossy(field.value_bytes()).into_owned();
+            told.insert(field.type_(), value);
         }
         let get = |field: u8| told.get(&field).map_or("?", String::as_str);
-        let mut text = format!("{} {} {}", get(b'V'), get(b'C'), self.prose(get(b'M')));
+        let message = plain(self.prose(get(b'M')).as_bytes());
+        let mut text = format!("{} {} {message}", get(b'V'), get(b'C'));
         for field in *b"DHstcdn" {
             if let Some(value) = told.get(&field) {
-                let value = self.prose(value);
+                let value = plain(self.prose(value).as_bytes());
                 write!(text, " [{} {value}]", char::from(field)).expect("strings take all");
             }
         }
@@ -212,7 +214,7 @@ impl Transcript {
     fn prose(&mut self, text: &str) -> String {
         self.numbers(text, |this, number, before| {
             let word = before
-                .rsplit([' ', '(', '"'])
+                .rsplit([' ', '\n', '(', '"'])
                 .find(|word| !word.is_empty())?;
             match word {
                 "virtual" => None,
