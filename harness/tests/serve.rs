@@ -191,6 +191,8 @@ fn a_commit_can_fail_be_cancelled_or_cut_at_a_byte() {
             ("deferred: cancel", Some("57014"), false),
             ("received: terminate", Some("57P01"), false),
             ("flushed: terminate", None, true),
+            ("received: rst", None, false),
+            ("deferred: rst", None, true),
             ("request+3: rst", None, false),
             ("reply+0: fin", None, true),
             ("reply+7: rst", None, true),

@@ -98,6 +98,8 @@ Faults, by SQL on any connection that commits by itself:
   select midcommit.assert_fired();                  fails if a fault has not struck
   select midcommit.disarm();  select midcommit.reset();
 
+At received a cut loses the COMMIT; from deferred on the server finishes it all the same.
+
 Points:  received deferred interrupts-held inserted flushed clog replicated visible unlocked notified
          completed ready, and request+N, reply+N: after so many bytes
 Actions: rst, fin, silence, delay 700ms, pause, crash, sqlstate 40001, cancel, terminate

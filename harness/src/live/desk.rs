@@ -350,10 +350,13 @@ impl State {
         self.last_fault
     }
 
-    /// Forgets what is armed and what was seen; numbers go on.
+    /// Forgets what is armed and what was seen, and counts from 1 again. What is under way is none of
+    /// what comes.
     pub(super) fn forget(&mut self) {
         self.faults.clear();
         self.commits.clear();
+        self.open.clear();
+        (self.last_fault, self.last_commit) = (0, 0);
     }
 
     /// Takes a session among those that wait.

@@ -53,7 +53,9 @@ impl CommitHook for Hook {
             _ => {}
         }
         let action = self.desk.reached(pid, Point::Step(point));
-        action.map_or(CommitAction::GoOn, |action| self.act(action, pid, engine))
+        action.map_or(CommitAction::GoOn, |action| {
+            self.act(action, pid, point, engine)
+        })
     }
 
     fn holds(&self, pid: Pid) -> bool {
@@ -72,13 +74,24 @@ impl Hook {
         }
     }
 
-    fn act(&self, action: Action, pid: Pid, engine: &mut Engine) -> CommitAction {
+    fn act(
+        &self,
+        action: Action,
+        pid: Pid,
+        point: CommitPoint,
+        engine: &mut Engine,
+    ) -> CommitAction {
         match action {
             Action::Cut(cut) => {
                 if let Some(link) = self.desk.link(pid) {
                     link.cut(cut);
                 }
-                CommitAction::GoOn
+                // Here the request is lost with the connection, as in front of a real server; from
+                // the next point on the server has it, and finishes it.
+                match point {
+                    CommitPoint::Received => CommitAction::Terminate,
+                    _ => CommitAction::GoOn,
+                }
             }
             Action::Delay(time) => CommitAction::Dwell(time),
             Action::Pause => {
