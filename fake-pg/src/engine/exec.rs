@@ -200,6 +200,14 @@ impl<'a> Exec<'a> {
         }
     }
 
+    /// Leaves a statement that must wait, for its next execution.
+    pub fn suspend(self) {
+        if let Some(snapshot) = &self.journal.snapshot {
+            let (pid, xmin) = (self.tx.pid, snapshot.xmin());
+            self.engine.vacuum.hold_statement(pid, xmin);
+        }
+    }
+
     /// Ends a statement that succeeded: what it did is seen by the next (`CommandCounterIncrement`).
     pub fn finish(mut self) {
         self.engine.stop_waiting(self.tx.pid);

@@ -2,7 +2,9 @@
 //!
 //! A version never moves and never changes but for its `xmax`, `cmax`, `next` and lockers. All
 //! versions of a row form a chain along `next`. Who has locked a row is written in it, as in
-//! PostgreSQL's multixacts; what that means is `row_lock`'s business. Index entries name every version: who looks a key up asks `mvcc` which of them it sees.
+//! PostgreSQL's multixacts; what that means is `row_lock`'s business. Index entries name every
+//! version: who looks a key up asks `mvcc` which of them it sees. The places of versions that
+//! `vacuum` has removed are used again, the lowest first.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +38,26 @@ pub struct Tuple {
     pub lockers: Vec<(Xid, LockStrength)>,
     /// Its values.
     pub row: Row,
+}
+
+impl Tuple {
+    /// What stands in a place where no version is.
+    fn nothing() -> Tuple {
+        Tuple {
+            xmin: Xid::NEVER,
+            cmin: CommandId(0),
+            xmax: Xid::NONE,
+            cmax: CommandId(0),
+            next: Tid(0),
+            taken: LockStrength::Update,
+            lockers: Vec::new(),
+            row: Row::default(),
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.xmin == Xid::NEVER
+    }
 }
 
 /// A key of an index. One column, the common case, costs no allocation.
@@ -96,19 +118,31 @@ struct UniqueIndex {
 }
 
 /// The versions of one table.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Heap {
     tuples: Vec<Tuple>,
     /// The unique indexes by slot. One that is dropped leaves its slot empty.
     unique: Vec<Option<UniqueIndex>>,
+    /// The places below the end where no version is, the lowest last.
+    free: Vec<Tid>,
+    /// How many versions have been superseded and not been removed, more or less.
+    superseded: u32,
+    /// When there are so many, it is time to look which of them can be removed.
+    prune_at: u32,
     /// Whether a crash empties it.
     pub(super) unlogged: bool,
 }
+
+/// So many superseded versions are not worth a look.
+const PRUNE_MIN: u32 = 250;
 
 impl Heap {
     pub(super) const EMPTY: Heap = Heap {
         tuples: Vec::new(),
         unique: Vec::new(),
+        free: Vec::new(),
+        superseded: 0,
+        prune_at: PRUNE_MIN,
         unlogged: false,
     };
 
@@ -116,7 +150,7 @@ impl Heap {
     pub(super) fn new(indexes: &[Arc<Index>], unlogged: bool) -> Self {
         let mut heap = Heap {
             unlogged,
-            ..Heap::default()
+            ..Heap::EMPTY
         };
         for index in indexes {
             heap.add_index(index);
@@ -124,7 +158,7 @@ impl Heap {
         heap
     }
 
-    /// How many versions there are; tids are below this.
+    /// How many places there are; tids are below this.
     pub fn len(&self) -> u32 {
         self.tuples.len() as u32
     }
@@ -139,9 +173,10 @@ impl Heap {
         &self.tuples[tid.0 as usize]
     }
 
-    /// All versions in the order they were written.
+    /// All versions in the order of their places, in which most were written.
     pub fn tuples(&self) -> impl Iterator<Item = (Tid, &Tuple)> {
-        (0..).map(Tid).zip(&self.tuples)
+        let places = (0..).map(Tid).zip(&self.tuples);
+        places.filter(|(_, tuple)| !tuple.is_nothing())
     }
 
     /// The versions with this key in the n-th unique index, the newest first: that is where the
@@ -186,8 +221,9 @@ impl Heap {
     }
 
     fn append(&mut self, xmin: Xid, cmin: CommandId, row: Row) -> Tid {
-        let tid = Tid(self.len());
-        self.tuples.push(Tuple {
+        let reused = self.free.pop();
+        let tid = reused.unwrap_or(Tid(self.len()));
+        let tuple = Tuple {
             xmin,
             cmin,
             xmax: Xid::NONE,
@@ -196,18 +232,85 @@ impl Heap {
             taken: LockStrength::Update,
             lockers: Vec::new(),
             row,
-        });
+        };
+        match reused {
+            Some(tid) => self.tuples[tid.0 as usize] = tuple,
+            None => self.tuples.push(tuple),
+        }
         tid
     }
 
     fn supersede(&mut self, tid: Tid, xmax: Xid, cmax: CommandId, next: Tid, taken: LockStrength) {
         let tuple = &mut self.tuples[tid.0 as usize];
         (tuple.xmax, tuple.cmax, tuple.next, tuple.taken) = (xmax, cmax, next, taken);
+        self.superseded = self.superseded.saturating_add(1);
+    }
+
+    /// Whether it has become worth a look which versions can be removed; asked for once, until
+    /// that has been done.
+    pub(super) fn asks_to_be_pruned(&mut self) -> bool {
+        let due = self.superseded >= self.prune_at;
+        if due {
+            self.prune_at = u32::MAX;
+        }
+        due
+    }
+
+    /// Removes the versions that are dead, and says which those were; what transactions that have
+    /// been rolled back wrote in the others is wiped out.
+    pub(super) fn prune(
+        &mut self,
+        is_dead: impl Fn(&Tuple) -> bool,
+        was_aborted: impl Fn(Xid) -> bool,
+        is_running: impl Fn(Xid) -> bool,
+    ) -> Vec<Tid> {
+        let mut dead = Vec::new();
+        self.superseded = 0;
+        for (place, tuple) in self.tuples.iter_mut().enumerate() {
+            if tuple.is_nothing() {
+                continue;
+            }
+            if is_dead(tuple) {
+                dead.push(Tid(place as u32));
+                continue;
+            }
+            tuple.lockers.retain(|(xid, _)| is_running(*xid));
+            if tuple.xmax != Xid::NONE && was_aborted(tuple.xmax) {
+                (tuple.xmax, tuple.next) = (Xid::NONE, Tid(place as u32));
+            }
+            self.superseded += u32::from(tuple.xmax != Xid::NONE);
+        }
+        self.remove(&dead);
+        let live = self.len() - self.free.len() as u32;
+        self.prune_at = self.superseded + PRUNE_MIN.max(live / 5);
+        dead
+    }
+
+    /// Removes these versions: nobody sees them any more.
+    pub(super) fn remove(&mut self, dead: &[Tid]) {
+        for &tid in dead {
+            let tuple = std::mem::replace(&mut self.tuples[tid.0 as usize], Tuple::nothing());
+            for unique in self.unique.iter_mut().flatten() {
+                if let Some(key) = Key::of(&unique.definition, &tuple.row) {
+                    unique.entries.remove(&(key, tid));
+                }
+            }
+        }
+        self.free.extend(dead);
+        self.free.sort_unstable_by(|a, b| b.cmp(a));
+        // What is free at the end is no place at all.
+        let end = self.tuples.iter().rposition(|tuple| !tuple.is_nothing());
+        let end = end.map_or(0, |last| last + 1);
+        if end < self.tuples.len() {
+            self.tuples.truncate(end);
+            self.free.retain(|tid| (tid.0 as usize) < end);
+        }
     }
 
     /// Names a version in the n-th unique index. That the key is free is the caller's business.
     pub(super) fn index_one(&mut self, index: usize, tid: Tid) {
         if let Some(unique) = &mut self.unique[index]
+            && !self.tuples[tid.0 as usize].is_nothing()
             && let Some(key) = Key::of(&unique.definition, &self.tuples[tid.0 as usize].row)
         {
             unique.entries.insert((key, tid));
@@ -253,7 +356,7 @@ impl Heap {
 
     /// All versions, to be changed where they are. Indexes over them are stale then.
     pub(super) fn tuples_mut(&mut self) -> impl Iterator<Item = &mut Tuple> {
-        self.tuples.iter_mut()
+        self.tuples.iter_mut().filter(|tuple| !tuple.is_nothing())
     }
 
     /// Has these indexes and no others, made anew.

@@ -119,6 +119,8 @@ impl Xid {
     pub const NONE: Xid = Xid(0);
     /// The writer of what everybody sees (`FrozenTransactionId`).
     pub const FROZEN: Xid = Xid(2);
+    /// The writer of what is not there: nobody ever sees it.
+    pub const NEVER: Xid = Xid(u64::MAX);
 }
 
 /// A position in the WAL: how many records precede it since the first.

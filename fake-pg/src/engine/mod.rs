@@ -35,7 +35,7 @@
 //!
 //! In reading order: `ids`, `config`, `namespace`, `catalog`, `constraint`, `heap`, `mvcc`, `wal`,
 //! `lock`, `xact`, `exec`, `row_lock`, `modify`, `trigger`, `ddl`, `sequence`, `ssi`, `commit_point`,
-//! `commit`, `prepared`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
+//! `commit`, `prepared`, `vacuum`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
 
 mod activity;
 mod catalog;
@@ -63,6 +63,7 @@ mod script;
 mod sequence;
 mod ssi;
 mod trigger;
+mod vacuum;
 mod wal;
 mod xact;
 
@@ -107,6 +108,7 @@ use prepared::PreparedTable;
 use recover::Image;
 use sequence::Currvals;
 use ssi::Ssi;
+use vacuum::Vacuum;
 use wal::Wal;
 
 /// The first xid that a fresh server gives: `initdb` has used up those below, more or less.
@@ -141,6 +143,7 @@ pub struct Engine {
     /// The sessions whose COMMIT waits for a replica.
     replication_waiters: Vec<Pid>,
     config: Config,
+    vacuum: Vacuum,
     sabotage: Option<Sabotage>,
     /// Whose row locks [`Sabotage::UnlockBeforeVisible`] no longer heeds.
     let_go: Vec<Xid>,
@@ -181,6 +184,7 @@ impl Engine {
             prepared: PreparedTable::default(),
             replication_waiters: Vec::new(),
             config: Config::default(),
+            vacuum: Vacuum::default(),
             sabotage: None,
             let_go: Vec::new(),
         }
@@ -255,7 +259,7 @@ impl Engine {
         if matches!(xid.0, 1 | 2) {
             return Ok(Some(XactStatus::Committed));
         }
-        let known = xid >= self.base.next_xid;
+        let known = xid >= self.clog.first();
         Ok(known.then(|| mvcc::status(&self.running, &self.clog, xid)))
     }
 
@@ -276,6 +280,7 @@ impl Engine {
     }
 
     fn stop_waiting(&mut self, pid: Pid) {
+        self.vacuum.release_statement(pid);
         self.locks.stop_waiting(pid, &mut self.wakeups);
     }
 }

@@ -113,12 +113,16 @@ impl Exec<'_> {
                 let (xid, command) = (exec.tx.xid(exec.engine), exec.command);
                 let heap = exec.heap_mut(table)?;
                 heap.delete(tid, xid, command);
-                if !heap.unlogged {
+                let (logged, due) = (!heap.unlogged, heap.asks_to_be_pruned());
+                if logged {
                     exec.engine.wal.insert(Record::Delete {
                         xid,
                         node: table.node,
                         tid,
                     });
+                }
+                if due {
+                    exec.engine.vacuum.note(table.node);
                 }
                 Ok(Effect::Done)
             })?;
@@ -162,8 +166,12 @@ impl Exec<'_> {
                     Record::Insert { xid, node, row },
                 ),
             };
-            if !heap.unlogged {
+            let (logged, due) = (!heap.unlogged, heap.asks_to_be_pruned());
+            if logged {
                 exec.engine.wal.insert(record);
+            }
+            if due {
+                exec.engine.vacuum.note(node);
             }
             Ok(Effect::Placed(tid))
         })?;

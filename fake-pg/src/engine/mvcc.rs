@@ -37,6 +37,18 @@ impl Clog {
         }
     }
 
+    /// The first xid whose fate is written here.
+    pub(super) fn first(&self) -> Xid {
+        self.first
+    }
+
+    /// Forgets the fates before that xid: nothing is left of those that were rolled back.
+    pub(super) fn truncate(&mut self, before: Xid) {
+        let old = before.0.saturating_sub(self.first.0) as usize;
+        self.fates.drain(..old.min(self.fates.len()));
+        self.first = self.first.max(before);
+    }
+
     pub(super) fn set(&mut self, xid: Xid, fate: XactStatus) {
         let place = (xid.0 - self.first.0) as usize;
         if self.fates.len() <= place {

@@ -26,6 +26,8 @@ pub(super) struct Image {
     pub(super) heaps: BTreeMap<FileNode, Arc<Heap>>,
     pub(super) sequences: BTreeMap<FileNode, SequenceState>,
     pub(super) prepared: PreparedTable,
+    /// The fates of transactions; none if all that are older have committed.
+    pub(super) clog: Option<Clog>,
     pub(super) next_xid: Xid,
     pub(super) next_oid: u32,
 }
@@ -74,6 +76,7 @@ impl Engine {
         self.currvals = Currvals::default();
         self.wakeups.clear();
         self.replication_waiters.clear();
+        self.vacuum.forget_sessions();
         self.prepared.let_all_go();
         for state in self.sequences.values_mut() {
             *state = state.checkpointed();
@@ -129,6 +132,7 @@ impl Engine {
                 .map(|(node, state)| (*node, state.checkpointed()))
                 .collect(),
             prepared: self.prepared.clone(),
+            clog: None,
             next_xid: self.next_xid,
             next_oid: self.next_oid,
         });
@@ -181,7 +185,8 @@ impl Engine {
         self.sequences = base.sequences.clone();
         self.next_xid = base.next_xid;
         self.next_oid = base.next_oid;
-        self.clog = Clog::starting_at(base.next_xid);
+        let fresh = || Clog::starting_at(base.next_xid);
+        self.clog = base.clog.clone().unwrap_or_else(fresh);
         self.running = Running::new();
         self.locks = LockTable::default();
         self.ssi = Ssi::default();
@@ -191,6 +196,7 @@ impl Engine {
         self.notifications = Notifications::default();
         self.prepared = base.prepared.clone();
         self.replication_waiters.clear();
+        self.vacuum.forget_sessions();
         self.read_config();
         for heap in self.heaps.values_mut().filter(|heap| heap.unlogged) {
             *heap = Arc::new(heap.vacuumed(|_| false));
@@ -246,6 +252,11 @@ impl Engine {
                 mapping,
                 ..
             } => self.replay_remap(*from, *to, indexes, mapping.as_ref()),
+            Record::Prune { node, dead } => {
+                if let Some(heap) = self.replayed_heap(*node) {
+                    heap.remove(dead);
+                }
+            }
             Record::Sequence { node, state } => {
                 self.sequences.insert(*node, *state);
                 self.next_oid = self.next_oid.max(node.0 + 1);
@@ -442,6 +453,9 @@ mod tests {
             "update",
             "delete",
             "unique",
+            "vacuum",
+            "vacuum",
+            "checkpoint",
             "truncate",
             "savepoint s",
             "rollback-to s",
@@ -477,6 +491,7 @@ mod tests {
                     "insert" | "insert-or-skip" | "append" => format!("{who} {deed} {key} {value}"),
                     "update" => format!("{who} update {key} {other} {value}"),
                     "delete" => format!("{who} delete {key}"),
+                    "checkpoint" => deed.into(),
                     deed => format!("{who} {deed}"),
                 };
                 if world.run(&command) == "waits" {

@@ -129,6 +129,10 @@ impl World {
         let who = words.next().expect("a script line begins with a session");
         let words: Vec<&str> = words.collect();
         let mut said = vec![match who {
+            "checkpoint" => {
+                self.engine.checkpoint();
+                String::new()
+            }
             "crash" => self.restart(|engine| engine.crash()),
             "promote-without" => {
                 let number = CommitNumber(words[0].parse().expect("a number"));
@@ -322,8 +326,10 @@ impl World {
         let mut execute = || {
             let mut exec = Exec::new(&mut self.engine, &mut tx, &mut journal, now);
             let result = statement(&mut exec);
-            if result.is_ok() {
-                exec.finish();
+            match result {
+                Ok(_) => exec.finish(),
+                Err(Halt::Wait(_)) => exec.suspend(),
+                Err(Halt::Error(_)) => {}
             }
             result
         };
@@ -457,6 +463,7 @@ fn statement(
                 let found = exec.lookup(&table, 0, &Key::One(Datum::Int4(number(0) as i32)));
                 Ok(found.map_or("none".into(), |(_, row)| show(row)))
             }
+            "vacuum" => exec.vacuum(&table, false).map(|()| "vacuumed".into()),
             "truncate" => exec.truncate(&table).map(|()| "truncated".into()),
             "drop" => exec.drop_table(&table).map(|()| "dropped".into()),
             "unique" => {

@@ -44,6 +44,11 @@ pub(super) enum Record {
         tid: Tid,
         strength: LockStrength,
     },
+    /// Dead versions were removed, and their places are free.
+    Prune {
+        node: FileNode,
+        dead: Arc<[Tid]>,
+    },
     CreateHeap {
         xid: Xid,
         node: FileNode,
@@ -102,7 +107,7 @@ impl Record {
             Record::Commit(commit) => commit.xids.last().copied().unwrap_or_default(),
             Record::Prepare(state) => state.xids.last().copied().unwrap_or_default(),
             Record::Abort { xids } => xids.last().copied().unwrap_or_default(),
-            Record::Sequence { .. } | Record::Message => Xid::NONE,
+            Record::Prune { .. } | Record::Sequence { .. } | Record::Message => Xid::NONE,
         }
     }
 }
@@ -120,6 +125,11 @@ impl Wal {
     pub(super) fn insert(&mut self, record: Record) -> Lsn {
         self.records.push(record);
         self.inserted()
+    }
+
+    /// Where what has not been recycled begins.
+    pub(super) fn start(&self) -> Lsn {
+        self.start
     }
 
     pub(super) fn inserted(&self) -> Lsn {

@@ -361,6 +361,10 @@ impl Engine {
     /// ROLLBACK, or the end of a session in a transaction.
     pub fn abort(&mut self, mut tx: Transaction) {
         self.undo(&mut tx, 0);
+        if tx.snapshot.is_some() {
+            self.vacuum.release_transaction(tx.pid);
+        }
+        self.tidy_up();
     }
 
     /// Ends an implicit transaction without effects: no record, no number. A serializable one may

@@ -78,6 +78,7 @@ impl Session {
             safe.and_then(|()| sql::execute(&running.prepared, &running.params, &mut context));
         if let Err(Halt::Wait(Wait { on, deadline })) = result {
             running.has_waited = true;
+            context.exec.suspend();
             let pid = self.pid;
             if let Some(activity) = engine.activity_mut(pid) {
                 activity.waiting = Some(on);

@@ -188,6 +188,17 @@ pub enum Command {
         /// Its new value.
         value: Option<String>,
     },
+    /// VACUUM, or ANALYZE without it.
+    Vacuum {
+        /// VACUUM.
+        vacuums: bool,
+        /// VACUUM FULL.
+        full: bool,
+        /// The tables; none is all.
+        tables: Vec<Relation>,
+    },
+    /// CHECKPOINT.
+    Checkpoint,
     /// DISCARD ALL and its parts.
     Discard(Discard),
     /// DEALLOCATE; `None` is ALL.
@@ -202,6 +213,7 @@ impl Command {
         match self {
             Command::CreateDatabase(_) => Some("CREATE DATABASE"),
             Command::DropDatabase { .. } => Some("DROP DATABASE"),
+            Command::Vacuum { vacuums: true, .. } => Some("VACUUM"),
             Command::CreateIndex(create) if create.concurrently => {
                 Some("CREATE INDEX CONCURRENTLY")
             }

@@ -77,6 +77,7 @@ const COMPUTED: &[(&str, Compute)] = &[
     ("pg_index", constraints::pg_index),
     ("pg_indexes", constraints::pg_indexes),
     ("pg_namespace", classes::pg_namespace),
+    ("pg_prepared_xacts", cluster::pg_prepared_xacts),
     ("pg_roles", cluster::pg_roles),
     ("pg_sequence", classes::pg_sequence),
     ("pg_sequences", classes::pg_sequences),

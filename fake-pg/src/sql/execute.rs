@@ -8,6 +8,7 @@
 mod aggregate;
 mod constraint;
 mod ddl;
+mod maintain;
 mod drop;
 mod eval;
 mod followed;

@@ -10,6 +10,7 @@ mod ddl;
 mod dml;
 mod expr;
 mod operand;
+mod maintain;
 mod query;
 mod schema;
 mod tree;
@@ -109,6 +110,8 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::ALTER_SCHEMA => schema::alter_schema(node),
         K::CREATE_DATABASE => schema::create_database(node),
         K::DROP_DATABASE => schema::drop_database(node),
+        K::VACUUM | K::ANALYZE => maintain::vacuum(tree, node),
+        K::CHECKPOINT => Command::Checkpoint,
         K::TRUNCATE => ddl::truncate(tree, node),
         K::LOCK => ddl::lock(tree, node),
         K::SET_CONSTRAINTS => ddl::set_constraints(node),

@@ -22,8 +22,9 @@ use crate::error::PgError;
 pub type Chain = Tid;
 
 impl Engine {
-    /// Takes the snapshot of a transaction that keeps it, if it is serializable and has none.
+    /// Takes note of the snapshot that a transaction is about to keep.
     pub(in crate::engine) fn follow(&mut self, tx: &mut Transaction, snapshot: &Snapshot) {
+        self.vacuum.hold_transaction(tx.pid, snapshot.xmin());
         if tx.options.isolation == Isolation::Serializable && tx.sxact.is_none() {
             tx.sxact = self.ssi.begin(tx.pid, tx.options.read_only, snapshot);
         }

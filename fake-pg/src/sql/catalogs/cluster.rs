@@ -43,6 +43,19 @@ pub(super) fn pg_database(facts: &Facts<'_>, rows: &mut Rows<'_>) {
     }
 }
 
+pub(super) fn pg_prepared_xacts(facts: &Facts<'_>, rows: &mut Rows<'_>) {
+    rows.fill(&["transaction", "gid", "prepared", "owner", "database"]);
+    for prepared in facts.exec.engine.prepared_transactions() {
+        rows.push([
+            Datum::Int8(prepared.xid().0 as i64),
+            Datum::text(&*prepared.gid),
+            Datum::Timestamptz(prepared.prepared),
+            name(&prepared.preparer.user),
+            name(&prepared.preparer.database),
+        ]);
+    }
+}
+
 /// The session's role and the one that `initdb` makes.
 fn roles(facts: &Facts<'_>) -> Vec<(i64, String)> {
     let mut roles = vec![(SUPERUSER, "postgres".to_string())];

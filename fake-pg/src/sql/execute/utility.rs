@@ -1,6 +1,6 @@
 //! Statements that are run from their tree: DDL, SET, SHOW.
 
-use super::{constraint, ddl, drop, schema};
+use super::{constraint, ddl, drop, maintain, schema};
 use crate::engine::{Exec, Halt};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Command;
@@ -49,6 +49,18 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
         Command::DropDatabase { name, if_exists } => {
             schema::drop_database(name, *if_exists, context)?;
             "DROP DATABASE"
+        }
+        Command::Vacuum {
+            vacuums,
+            full,
+            tables,
+        } => {
+            maintain::vacuum(*vacuums, *full, tables, context)?;
+            if *vacuums { "VACUUM" } else { "ANALYZE" }
+        }
+        Command::Checkpoint => {
+            context.exec.checkpoint()?;
+            "CHECKPOINT"
         }
         Command::Truncate {
             tables,

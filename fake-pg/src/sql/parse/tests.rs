@@ -118,7 +118,7 @@ fn what_is_lacking_is_named() {
             "create table t (a int, exclude using gist (a with =))",
             "exclusion constraints",
         ),
-        ("vacuum", "VACUUM"),
+        ("vacuum verbose", "VACUUM VERBOSE"),
     ] {
         let script = parse_script(sql).unwrap();
         assert_eq!(
