@@ -85,6 +85,8 @@ pub struct Column {
     pub default: Option<Arc<str>>,
     /// GENERATED … AS IDENTITY.
     pub identity: Option<Identity>,
+    /// ALTER TABLE … DROP COLUMN: it keeps its place and is NULL in new rows, and nobody sees it.
+    pub dropped: bool,
 }
 
 /// Whether an identity column takes values from users.

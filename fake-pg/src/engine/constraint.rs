@@ -159,7 +159,7 @@ impl Index {
 impl ForeignKey {
     /// Whether it is the same constraint, perhaps changed.
     pub fn is_same(&self, other: &ForeignKey) -> bool {
-        (self.table, &self.name) == (other.table, &other.name)
+        self.id == other.id
     }
 }
 

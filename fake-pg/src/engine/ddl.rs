@@ -140,6 +140,24 @@ impl Exec<'_> {
         Ok(sequence.expect("just created").clone())
     }
 
+    /// ALTER SEQUENCE that changes where it stands: the old state stays until the commit.
+    pub fn restart_sequence(
+        &mut self,
+        mut sequence: Sequence,
+        state: SequenceState,
+    ) -> Result<(), Halt> {
+        self.once(|exec| {
+            exec.tx.xid(exec.engine);
+            sequence.node = FileNode(exec.engine.new_relation().0);
+            let node = sequence.node;
+            exec.engine.sequences.insert(node, state);
+            exec.engine.wal.insert(Record::Sequence { node, state });
+            exec.tx
+                .change_catalog(CatalogChange::ReplaceSequence(Arc::new(sequence)));
+            Ok(())
+        })
+    }
+
     /// Changes of the catalog that move no storage: schemas, databases, views, definitions of
     /// sequences.
     pub fn change_catalog(&mut self, change: CatalogChange) -> Result<(), Halt> {
@@ -264,13 +282,19 @@ impl Engine {
             CatalogChange::AddForeignKey(_)
             | CatalogChange::ReplaceForeignKey(_)
             | CatalogChange::DropForeignKey(_)
-            | CatalogChange::ReplaceSequence(_)
             | CatalogChange::CreateView(_)
             | CatalogChange::DropView(_)
             | CatalogChange::CreateSchema(..)
             | CatalogChange::DropSchema(..)
             | CatalogChange::CreateDatabase(_)
             | CatalogChange::DropDatabase(_) => {}
+            CatalogChange::ReplaceSequence(sequence) => {
+                let before = self.catalog.with(&tx.ddl);
+                let before = before.sequence_by_id(sequence.id).map(|old| old.node);
+                if before != Some(sequence.node) {
+                    self.sequences.remove(&sequence.node);
+                }
+            }
         }
     }
 
@@ -326,12 +350,17 @@ impl Engine {
             | CatalogChange::ReplaceForeignKey(_)
             | CatalogChange::DropForeignKey(_)
             | CatalogChange::CreateSequence(_)
-            | CatalogChange::ReplaceSequence(_)
             | CatalogChange::CreateView(_)
             | CatalogChange::DropView(_)
             | CatalogChange::CreateSchema(..)
             | CatalogChange::DropSchema(..)
             | CatalogChange::CreateDatabase(_) => {}
+            CatalogChange::ReplaceSequence(sequence) => {
+                let old = self.catalog.sequence_by_id(sequence.id).map(|old| old.node);
+                if let Some(old) = old.filter(|&old| old != sequence.node) {
+                    self.sequences.remove(&old);
+                }
+            }
         }
     }
 }

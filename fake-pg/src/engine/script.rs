@@ -26,6 +26,7 @@ pub(super) fn column(name: &str, ty: Type) -> Column {
         not_null: false,
         default: None,
         identity: None,
+        dropped: false,
     }
 }
 

@@ -14,11 +14,13 @@ mod query;
 mod expr;
 mod dml;
 mod ddl;
+mod alter;
 
 use std::sync::Arc;
 
 use crate::engine::LockMode;
 
+pub use alter::{Alter, AlterAction, AlterSequence};
 pub use ddl::{
     ColumnDef, ConstraintKind, ConstraintTiming, CreateIndex, CreateSequence, CreateTable,
     ForeignKey, Identity, Reaction, SequenceOptions, TableConstraint, UniqueKey,
@@ -132,6 +134,10 @@ pub enum Command {
         /// IF EXISTS.
         if_exists: bool,
     },
+    /// ALTER TABLE and its kin.
+    Alter(Box<Alter>),
+    /// ALTER SEQUENCE.
+    AlterSequence(Box<AlterSequence>),
     /// TRUNCATE.
     Truncate {
         /// The tables.
@@ -254,6 +260,17 @@ pub enum DropObject {
 }
 
 impl DropObject {
+    /// The tag of its ALTER.
+    pub fn alter_tag(self) -> &'static str {
+        match self {
+            DropObject::Table => "ALTER TABLE",
+            DropObject::Index => "ALTER INDEX",
+            DropObject::Sequence => "ALTER SEQUENCE",
+            DropObject::View => "ALTER VIEW",
+            DropObject::Schema => "ALTER SCHEMA",
+        }
+    }
+
     /// The tag of its DROP.
     pub fn tag(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod constraint;
+mod alter;
 mod ddl;
 mod maintain;
 mod drop;
@@ -18,6 +19,7 @@ mod modify;
 mod scan;
 mod schema;
 mod select;
+mod sequence;
 mod utility;
 
 use std::sync::Arc;
@@ -145,6 +147,8 @@ fn refuse_writing(
         (_, Command::CreateTable(_)) => Some("CREATE TABLE"),
         (_, Command::CreateIndex(_)) => Some("CREATE INDEX"),
         (_, Command::CreateSequence(_)) => Some("CREATE SEQUENCE"),
+        (_, Command::Alter(alter)) => Some(alter.object.alter_tag()),
+        (_, Command::AlterSequence(_)) => Some("ALTER SEQUENCE"),
         (_, Command::CreateSchema { .. }) => Some("CREATE SCHEMA"),
         (_, Command::RenameSchema { .. }) => Some("ALTER SCHEMA"),
         (_, Command::CreateDatabase(_)) => Some("CREATE DATABASE"),
@@ -167,6 +171,18 @@ fn verb(action: &Action) -> &'static str {
         Action::Insert { .. } => "INSERT",
         Action::Update { .. } => "UPDATE",
         Action::Delete { .. } => "DELETE",
+    }
+}
+
+impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
+    /// To compute an expression outside of any statement.
+    fn alone(context: &'r mut Context<'c>) -> Self {
+        Run {
+            context,
+            params: &[],
+            ctes: Vec::new(),
+            subqueries: Vec::new(),
+        }
     }
 }
 

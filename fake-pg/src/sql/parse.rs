@@ -6,6 +6,7 @@
 //! fails. Syntax errors are reported as PostgreSQL does: `42601`, at the token
 //! where the grammar stops.
 
+mod alter;
 mod ddl;
 mod dml;
 mod expr;
@@ -22,6 +23,7 @@ use squawk_syntax::ast::AstNode;
 use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
 
 use super::ast::{Command, Expr, QueryBody, Statement, Target};
+use super::quote::quote_name;
 use crate::error::PgError;
 use tree::Tree;
 
@@ -88,6 +90,29 @@ pub(crate) fn expression(text: &str) -> Result<Expr, PgError> {
     Err(PgError::syntax_error_near(text))
 }
 
+/// An expression of the catalog with a column under another name.
+pub(crate) fn rename_column(text: &str, from: &str, to: &str) -> String {
+    let prefix = "select ";
+    let parsed = SourceFile::parse(&format!("{prefix}{text}")).tree();
+    let mut renamed = text.to_string();
+    let named = parsed
+        .syntax()
+        .descendants()
+        .filter(|node| node.kind() == SyntaxKind::NAME_REF && *tree::name(node) == *from);
+    let mut places: Vec<_> = named.map(|node| node.text_range()).collect();
+    places.sort_by_key(|range| std::cmp::Reverse(range.start()));
+    for range in places {
+        let (start, end) = (usize::from(range.start()), usize::from(range.end()));
+        if let (Some(start), Some(end)) = (
+            start.checked_sub(prefix.len()),
+            end.checked_sub(prefix.len()),
+        ) {
+            renamed.replace_range(start..end, &quote_name(to));
+        }
+    }
+    renamed
+}
+
 /// Lowers one statement.
 fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     use SyntaxKind as K;
@@ -106,6 +131,8 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::DROP_TABLE | K::DROP_INDEX | K::DROP_SEQUENCE | K::DROP_VIEW | K::DROP_SCHEMA => {
             ddl::drop(tree, node)
         }
+        K::ALTER_TABLE | K::ALTER_INDEX | K::ALTER_VIEW => alter::alter(tree, node),
+        K::ALTER_SEQUENCE => alter::alter_sequence(tree, node),
         K::CREATE_SCHEMA => schema::create_schema(node),
         K::ALTER_SCHEMA => schema::alter_schema(node),
         K::CREATE_DATABASE => schema::create_database(node),

@@ -211,6 +211,7 @@ struct Attribute<'a> {
     default: bool,
     identity: &'static str,
     generated: &'static str,
+    dropped: bool,
 }
 
 /// By value, alignment and storage of a type of that length, and its collation.
@@ -256,6 +257,7 @@ pub(super) fn pg_attribute(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         "attgenerated",
         "attislocal",
         "attcollation",
+        "attisdropped",
     ]);
     let mut push = |attribute: Attribute<'_>| {
         let (by_value, align, storage, collation) = physics(attribute.ty, attribute.length);
@@ -278,6 +280,7 @@ pub(super) fn pg_attribute(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             Datum::text(attribute.generated),
             Datum::Bool(true),
             oid(collation),
+            Datum::Bool(attribute.dropped),
         ]);
     };
     let plain = |relation: u32, name: &'static str, ty: Type, number: i16| Attribute {
@@ -292,6 +295,7 @@ pub(super) fn pg_attribute(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         default: false,
         identity: "",
         generated: "",
+        dropped: false,
     };
     for relation in super::all() {
         for ((column, ty, _), number) in relation.columns.iter().zip(1..) {
@@ -346,7 +350,8 @@ fn of_column(relation: u32, place: usize, column: &Column) -> Attribute<'_> {
     Attribute {
         relation,
         name: &column.name,
-        ty: column.ty.oid(),
+        ty: if column.dropped { 0 } else { column.ty.oid() },
+        dropped: column.dropped,
         length: column.ty.len(),
         number: place as i16 + 1,
         typmod: column.typmod,

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::classes::tables_of;
-use super::definition::index_definition;
+use super::definition::{columns_of, index_definition};
 use super::{Facts, Rows, name, oid};
-use crate::engine::{Index, Table};
+use crate::engine::{Deferral, Index, Reaction, Table};
 use crate::types::{Datum, Type};
 
 /// The OID of an index's constraint.
@@ -116,64 +116,150 @@ pub(super) fn pg_constraint(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         "conname",
         "connamespace",
         "contype",
+        "condeferrable",
+        "condeferred",
         "convalidated",
         "conrelid",
         "conindid",
+        "confrelid",
         "confupdtype",
         "confdeltype",
         "confmatchtype",
         "conislocal",
         "connoinherit",
         "conkey",
+        "confkey",
         "conbin",
     ]);
     for (space, table) in tables_of(facts) {
-        let mut push = |id: i64, called: &Arc<str>, kind: &str, index: i64, key, expression| {
-            let no_action = || Datum::text(" ");
-            rows.push([
-                oid(id),
-                name(called),
-                oid(space.id),
-                Datum::text(kind),
-                Datum::Bool(true),
-                oid(table.id.0),
-                oid(index),
-                no_action(),
-                no_action(),
-                no_action(),
-                Datum::Bool(true),
-                Datum::Bool(kind != "c"),
-                key,
-                expression,
-            ]);
+        let row = |id: i64, called: &Arc<str>, kind: &str, deferral: Deferral| Constraint {
+            id,
+            name: called.clone(),
+            namespace: space.id,
+            kind: kind.into(),
+            deferral,
+            table: table.id.0,
+            ..Constraint::default()
         };
         for index in table.indexes.iter().filter(|index| index.constraint) {
             let kind = if index.primary { "p" } else { "u" };
-            let key = numbers(&index.columns);
-            push(
-                oid_of_key(index),
-                &index.name,
-                kind,
-                index.id.0.into(),
-                key,
-                Datum::Null,
+            rows.push(
+                Constraint {
+                    index: index.id.0,
+                    key: Some(numbers(&index.columns)),
+                    ..row(oid_of_key(index), &index.name, kind, index.deferral)
+                }
+                .row(),
             );
         }
         for (place, check) in table.checks.iter().enumerate() {
-            let key = numbers(&super::definition::columns_of(
-                facts,
-                table,
-                &check.expression,
-            ));
-            let expression = Datum::Text(check.expression.clone());
-            push(
-                oid_of_check(table, place),
-                &check.name,
-                "c",
-                0,
-                key,
-                expression,
+            let columns = columns_of(facts, table, &check.expression);
+            rows.push(
+                Constraint {
+                    key: Some(numbers(&columns)),
+                    expression: Some(check.expression.clone()),
+                    ..row(
+                        oid_of_check(table, place),
+                        &check.name,
+                        "c",
+                        Deferral::Never,
+                    )
+                }
+                .row(),
             );
         }
+        for key in &table.foreign_keys {
+            let parent = facts.catalog().table_by_id(key.referenced);
+            let indexes = parent.into_iter().flat_map(|parent| &parent.indexes);
+            let index = indexes.into_iter().find(|index| index.name == key.index);
+            rows.push(
+                Constraint {
+                    index: index.map_or(0, |index| index.id.0),
+                    key: Some(numbers(&key.columns)),
+                    not_validated: !key.validated,
+                    foreign: Some(Foreign {
+                        table: key.referenced.0,
+                        key: numbers(&key.keys),
+                        actions: [&key.on_update, &key.on_delete].map(action),
+                        full: key.full,
+                    }),
+                    ..row(key.id.0.into(), &key.name, "f", key.deferral)
+                }
+                .row(),
+            );
+        }
+    }
+}
+
+/// A row of `pg_constraint`.
+#[derive(Default)]
+struct Constraint {
+    id: i64,
+    name: Arc<str>,
+    namespace: u32,
+    kind: Arc<str>,
+    deferral: Deferral,
+    not_validated: bool,
+    table: u32,
+    index: u32,
+    key: Option<Datum>,
+    expression: Option<Arc<str>>,
+    foreign: Option<Foreign>,
+}
+
+/// What only foreign keys have.
+struct Foreign {
+    table: u32,
+    key: Datum,
+    actions: [&'static str; 2],
+    full: bool,
+}
+
+/// `confupdtype`, `confdeltype`.
+fn action(reaction: &Reaction) -> &'static str {
+    match reaction {
+        Reaction::NoAction => "a",
+        Reaction::Restrict => "r",
+        Reaction::Cascade => "c",
+        Reaction::SetNull(_) => "n",
+        Reaction::SetDefault(_) => "d",
+    }
+}
+
+impl Constraint {
+    fn row(self) -> [Datum; 18] {
+        let none = Foreign {
+            table: 0,
+            key: Datum::Null,
+            actions: [" ", " "],
+            full: false,
+        };
+        let is_foreign = self.foreign.is_some();
+        let foreign = self.foreign.unwrap_or(none);
+        let matching = match (is_foreign, foreign.full) {
+            (false, _) => " ",
+            (true, true) => "f",
+            (true, false) => "s",
+        };
+        [
+            oid(self.id),
+            name(&self.name),
+            oid(self.namespace),
+            Datum::Text(self.kind.clone()),
+            Datum::Bool(self.deferral != Deferral::Never),
+            Datum::Bool(self.deferral == Deferral::Deferred),
+            Datum::Bool(!self.not_validated),
+            oid(self.table),
+            oid(self.index),
+            oid(foreign.table),
+            Datum::text(foreign.actions[0]),
+            Datum::text(foreign.actions[1]),
+            Datum::text(matching),
+            Datum::Bool(true),
+            Datum::Bool(&*self.kind != "c"),
+            self.key.unwrap_or(Datum::Null),
+            foreign.key,
+            self.expression.map_or(Datum::Null, Datum::Text),
+        ]
     }
 }

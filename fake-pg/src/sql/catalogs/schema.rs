@@ -2,7 +2,7 @@
 
 use super::classes::{namespaces, sequences_of, tables_of, views_of};
 use super::{Facts, Rows, name};
-use crate::engine::{Column, Identity};
+use crate::engine::{Column, Deferral, Identity};
 use crate::types::{Datum, Type};
 
 fn yes_or_no(yes: bool) -> Datum {
@@ -143,7 +143,8 @@ pub(super) fn columns(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         ]);
     };
     for (space, table) in tables_of(facts) {
-        for (place, column) in table.columns.iter().enumerate() {
+        let columns = table.columns.iter().enumerate();
+        for (place, column) in columns.filter(|(_, column)| !column.dropped) {
             push(&space.name, &table.name, place, column, true);
         }
     }
@@ -161,6 +162,7 @@ pub(super) fn columns(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 not_null: false,
                 default: None,
                 identity: None,
+                dropped: false,
             };
             push(
                 &relation.schema,
@@ -188,7 +190,7 @@ pub(super) fn table_constraints(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         "nulls_distinct",
     ]);
     for (space, table) in tables_of(facts) {
-        let mut push = |constraint: &str, kind: &str| {
+        let mut push = |constraint: &str, kind: &str, deferral: Deferral| {
             rows.push([
                 Datum::text(facts.database),
                 name(&space.name),
@@ -197,8 +199,8 @@ pub(super) fn table_constraints(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 name(&space.name),
                 name(&table.name),
                 Datum::text(kind),
-                yes_or_no(false),
-                yes_or_no(false),
+                yes_or_no(deferral != Deferral::Never),
+                yes_or_no(deferral == Deferral::Deferred),
                 yes_or_no(true),
                 match kind {
                     "UNIQUE" => yes_or_no(true),
@@ -207,17 +209,18 @@ pub(super) fn table_constraints(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             ]);
         };
         for index in table.indexes.iter().filter(|index| index.constraint) {
-            push(
-                &index.name,
-                if index.primary {
-                    "PRIMARY KEY"
-                } else {
-                    "UNIQUE"
-                },
-            );
+            let kind = if index.primary {
+                "PRIMARY KEY"
+            } else {
+                "UNIQUE"
+            };
+            push(&index.name, kind, index.deferral);
         }
         for check in &table.checks {
-            push(&check.name, "CHECK");
+            push(&check.name, "CHECK", Deferral::Never);
+        }
+        for key in &table.foreign_keys {
+            push(&key.name, "FOREIGN KEY", key.deferral);
         }
         for (place, column) in table.columns.iter().enumerate() {
             if column.not_null {
@@ -225,6 +228,7 @@ pub(super) fn table_constraints(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 push(
                     &format!("{}_{}_{number}_not_null", space.id, table.id),
                     "CHECK",
+                    Deferral::Never,
                 );
             }
         }

@@ -171,7 +171,7 @@ fn skip_existing(exec: &mut Exec<'_>, name: &str) {
 }
 
 /// A column, and the sequence it draws from.
-fn column(
+pub(super) fn column(
     definition: &ast::ColumnDef,
     table: &str,
     schema: &str,
@@ -204,6 +204,7 @@ fn column(
                 true => Identity::Always,
                 false => Identity::ByDefault,
             }),
+        dropped: false,
     };
     if serial.is_none() && definition.identity.is_none() {
         return Ok((column, None));
@@ -240,7 +241,7 @@ fn column(
     Ok((column, Some(sequence)))
 }
 
-fn apply(options: &SequenceOptions, sequence: &mut Sequence) -> Result<(), PgError> {
+pub(super) fn apply(options: &SequenceOptions, sequence: &mut Sequence) -> Result<(), PgError> {
     let invalid = |message: String| PgError::new(SqlState::INVALID_PARAMETER_VALUE, message);
     if let Some(increment) = options.increment {
         if increment == 0 {
@@ -288,7 +289,7 @@ fn check_default(binder: &mut Binder<'_>, default: &Expr, column: &Column) -> Re
     binder.check_default(default, to, &column.name)
 }
 
-fn constraints(
+pub(super) fn constraints(
     create: &CreateTable,
     table: &mut Table,
     names: &mut Names,

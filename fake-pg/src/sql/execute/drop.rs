@@ -70,7 +70,7 @@ impl Object {
 }
 
 /// A relation's name as messages show it: with its schema if it is not visible.
-fn shown(catalog: &Catalog, path: &SearchPath, schema: &str, name: &str) -> String {
+pub(super) fn shown(catalog: &Catalog, path: &SearchPath, schema: &str, name: &str) -> String {
     match catalog.is_visible(path, schema, name) {
         true => quote_name(name).into_owned(),
         false => format!("{}.{}", quote_name(schema), quote_name(name)),
@@ -135,7 +135,12 @@ fn referring(catalog: &Catalog, keys: &[Arc<ForeignKey>], own: TableId) -> Vec<O
 }
 
 /// Whether a default calls for values of a sequence.
-fn draws_on(catalog: &Catalog, table: &Table, default: &str, sequence: &Sequence) -> bool {
+pub(super) fn draws_on(
+    catalog: &Catalog,
+    table: &Table,
+    default: &str,
+    sequence: &Sequence,
+) -> bool {
     if table.database != sequence.database {
         return false;
     }

@@ -254,17 +254,20 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
 /// A row as errors show it; long values are cut (`ExecBuildSlotValueDescription`).
 fn describe(table: &Table, row: &[Datum]) -> String {
     const LENGTH_MAX: usize = 64;
-    let shown = table.columns.iter().zip(row).map(|(_, value)| {
-        let mut text = value.to_string();
-        if text.len() > LENGTH_MAX {
-            let mut end = LENGTH_MAX;
-            while !text.is_char_boundary(end) {
-                end -= 1;
+    let columns = table.columns.iter().zip(row);
+    let shown = columns
+        .filter(|(column, _)| !column.dropped)
+        .map(|(_, value)| {
+            let mut text = value.to_string();
+            if text.len() > LENGTH_MAX {
+                let mut end = LENGTH_MAX;
+                while !text.is_char_boundary(end) {
+                    end -= 1;
+                }
+                text.truncate(end);
+                text.push_str("...");
             }
-            text.truncate(end);
-            text.push_str("...");
-        }
-        text
-    });
+            text
+        });
     shown.collect::<Vec<_>>().join(", ")
 }

@@ -31,6 +31,14 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             drop::drop(*object, *if_exists, *cascade, names, context)?;
             object.tag()
         }
+        Command::Alter(alter) => {
+            super::alter::alter(alter, context)?;
+            alter.object.alter_tag()
+        }
+        Command::AlterSequence(alter) => {
+            super::sequence::alter(alter, context)?;
+            "ALTER SEQUENCE"
+        }
         Command::CreateSchema {
             name,
             if_not_exists,

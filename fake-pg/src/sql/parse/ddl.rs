@@ -58,6 +58,23 @@ pub(super) fn create_table(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     })
 }
 
+/// A column of ALTER TABLE, and the constraints written with it.
+pub(super) fn column_with_constraints(
+    tree: &Tree<'_>,
+    node: &SyntaxNode,
+) -> Result<(ColumnDef, Vec<TableConstraint>), Lacking> {
+    let mut alone = CreateTable {
+        table: relation(tree, node),
+        if_not_exists: false,
+        unlogged: false,
+        columns: Vec::new(),
+        constraints: Vec::new(),
+    };
+    column(tree, node, &mut alone)?;
+    let column = alone.columns.pop().ok_or("this column")?;
+    Ok((column, alone.constraints))
+}
+
 fn column(tree: &Tree<'_>, node: &SyntaxNode, create: &mut CreateTable) -> Result<(), Lacking> {
     let ty = node
         .children()
@@ -73,7 +90,7 @@ fn column(tree: &Tree<'_>, node: &SyntaxNode, create: &mut CreateTable) -> Resul
     };
     for clause in node.children() {
         match clause.kind() {
-            K::COLUMN_NAME => {}
+            K::COLUMN_NAME | K::IF_NOT_EXISTS => {}
             _ if is_type(&clause) => {}
             K::NOT_NULL_CONSTRAINT => column.not_null = true,
             K::NULL_CONSTRAINT => {}
@@ -256,7 +273,10 @@ pub(super) fn create_sequence(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     })
 }
 
-fn sequence_options(tree: &Tree<'_>, node: &SyntaxNode) -> Result<SequenceOptions, Lacking> {
+pub(super) fn sequence_options(
+    tree: &Tree<'_>,
+    node: &SyntaxNode,
+) -> Result<SequenceOptions, Lacking> {
     let mut options = SequenceOptions::default();
     let number = |node: &SyntaxNode| match child_expr(tree, node) {
         Some(Expr::Integer(number)) => Ok(Some(number)),

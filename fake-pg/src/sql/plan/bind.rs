@@ -135,6 +135,23 @@ impl<'a> Binder<'a> {
         self.demand(bound, Type::Bool, clause)
     }
 
+    /// A default as a value of its column.
+    pub(crate) fn default_expr(&mut self, expr: &Expr, to: Typed) -> Result<Scalar, PgError> {
+        let (scalar, from) = self.over_table(None, expr)?;
+        let cast = self.assignable(scalar, from, to)?;
+        Ok(cast.unwrap_or(Scalar::Const(crate::types::Datum::Null)))
+    }
+
+    /// An expression cast as an assignment casts it; `None` if there is no such cast.
+    pub(crate) fn assignable(
+        &mut self,
+        scalar: Scalar,
+        from: Typed,
+        to: Typed,
+    ) -> Result<Option<Scalar>, PgError> {
+        self.coerce(scalar, from, to, Context::Assignment)
+    }
+
     /// Checks the expression of a DEFAULT.
     pub(crate) fn check_default(
         &mut self,

@@ -181,6 +181,7 @@ impl Binder<'_> {
             },
             origin: (relation.id.0, attnum),
             merged: false,
+            dropped: false,
         });
         let columns: Vec<ScopeColumn> = columns.collect();
         let width = columns.len();
@@ -254,6 +255,7 @@ impl Binder<'_> {
             typed: ty.into(),
             origin: (0, 0),
             merged: false,
+            dropped: false,
         });
         let columns = columns.collect();
         let own = Alias {
@@ -301,6 +303,7 @@ impl Binder<'_> {
             typed,
             origin: (0, 0),
             merged: false,
+            dropped: false,
         };
         let only = match alias {
             Some(alias) if alias.columns.is_empty() => alias.name.clone(),

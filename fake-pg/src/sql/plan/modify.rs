@@ -490,7 +490,11 @@ fn cannot_insert(table: &Table, column: usize) -> PgError {
 /// The columns INSERT names, or all.
 fn insert_targets(table: &Table, columns: &[(Name, u32)]) -> Result<Vec<usize>, PgError> {
     if columns.is_empty() {
-        return Ok((0..table.columns.len()).collect());
+        let columns = table.columns.iter().enumerate();
+        return Ok(columns
+            .filter(|(_, column)| !column.dropped)
+            .map(|(place, _)| place)
+            .collect());
     }
     let mut targets = Vec::with_capacity(columns.len());
     for (name, at) in columns {

@@ -33,6 +33,8 @@ pub(super) struct ScopeColumn {
     pub(super) origin: (u32, i16),
     /// Merged into another column by USING.
     pub(super) merged: bool,
+    /// Gone from its table: nobody sees it.
+    pub(super) dropped: bool,
 }
 
 /// The names one query can use.
@@ -130,6 +132,7 @@ pub(super) fn table_columns(table: &Table) -> Vec<ScopeColumn> {
             },
             origin: (table.id.0, attnum),
             merged: false,
+            dropped: column.dropped,
         })
         .collect()
 }
@@ -146,6 +149,7 @@ pub(super) fn result_columns(columns: &[Column]) -> Vec<ScopeColumn> {
             },
             origin: (column.table, column.attnum),
             merged: false,
+            dropped: false,
         })
         .collect()
 }
@@ -174,7 +178,10 @@ impl Binder<'_> {
                     None => {}
                 }
                 for (index, column) in relation.columns.iter().enumerate() {
-                    if column.name != *name || qualifier.is_none() && column.merged {
+                    if column.name != *name
+                        || column.dropped
+                        || qualifier.is_none() && column.merged
+                    {
                         continue;
                     }
                     if found.is_some() {

@@ -87,7 +87,7 @@ impl Binder<'_> {
             }
             found = true;
             for (index, column) in relation.columns.iter().enumerate() {
-                if qualifier.is_none() && column.merged {
+                if column.dropped || qualifier.is_none() && column.merged {
                     continue;
                 }
                 scalars.push(Scalar::Column(relation.offset + index));
