@@ -21,6 +21,8 @@ impl SqlState {
     pub const NUMERIC_VALUE_OUT_OF_RANGE: Self = Self(*b"22003");
     pub const INVALID_DATETIME_FORMAT: Self = Self(*b"22007");
     pub const DATETIME_FIELD_OVERFLOW: Self = Self(*b"22008");
+    pub const INVALID_TIME_ZONE_DISPLACEMENT: Self = Self(*b"22009");
+    pub const INTERVAL_FIELD_OVERFLOW: Self = Self(*b"22015");
     pub const DIVISION_BY_ZERO: Self = Self(*b"22012");
     pub const SEQUENCE_GENERATOR_LIMIT_EXCEEDED: Self = Self(*b"2200H");
     pub const INVALID_ARGUMENT_FOR_LOGARITHM: Self = Self(*b"2201E");

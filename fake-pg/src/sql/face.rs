@@ -75,7 +75,7 @@ impl Context<'_> {
     pub(crate) fn env(&self) -> Env {
         Env {
             now: self.exec.tx.started,
-            zone: Zone,
+            zone: Zone::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod calls;
 mod embedded;
+mod fields;
 mod backends;
 mod introspection;
 mod json;
@@ -17,6 +18,7 @@ mod times;
 
 pub(crate) use embedded::EmbeddedCall;
 pub(crate) use signatures::{Operator, Proc, cast, operators, procs};
+pub(crate) use times::scale as scale_interval;
 
 use super::ast::Call;
 use super::face::Context;
@@ -177,7 +179,13 @@ const TABLES: &[&[Function]] = &[
 /// What is built besides, by signature; the rest is as `pg_proc` says.
 pub(crate) type Built = &'static [(&'static str, Body)];
 
-const BUILT: &[Built] = &[math::BUILT, strings::BUILT, times::BUILT, json::BUILT];
+const BUILT: &[Built] = &[
+    math::BUILT,
+    strings::BUILT,
+    times::BUILT,
+    fields::BUILT,
+    json::BUILT,
+];
 
 /// Aggregates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,9 +272,18 @@ fn construct(
         }
         "current_role" | "user" => return named(binder, "current_user").map(Some),
         "current_catalog" => return named(binder, "current_database").map(Some),
-        "current_date" | "current_time" | "localtime" | "localtimestamp" => {
-            return Err(PgError::feature_not_supported(name.to_uppercase()));
+        "current_date" | "localtimestamp" | "localtime" => {
+            let (now, from) = named(binder, "now")?;
+            let to = match name {
+                "current_date" => Type::Date,
+                "localtime" => Type::Time,
+                _ => Type::Timestamp,
+            };
+            return Ok(binder
+                .cast_explicitly(now, from, to)?
+                .map(|cast| (cast, to.into())));
         }
+        "current_time" => return Err(PgError::feature_not_supported("CURRENT_TIME")),
         _ => return Ok(None),
     }))
 }

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::numeric::Numeric;
-use super::{Datum, Interval, Type, json};
+use super::{Datum, Interval, Type, datetime, json};
 use crate::engine::Timestamp;
 use crate::error::{PgError, SqlState};
 
@@ -139,6 +139,15 @@ fn receive(ty: Type, rest: &mut &[u8]) -> Result<Datum, PgError> {
         Type::Text | Type::Varchar | Type::Name | Type::Unknown => Datum::text(utf8(all(rest))?),
         Type::Bytea => Datum::Bytea(all(rest).into()),
         Type::Timestamptz => Datum::Timestamptz(timestamp(i64::from_be_bytes(take(rest)?))?),
+        Type::Timestamp => Datum::Timestamp(timestamp(i64::from_be_bytes(take(rest)?))?),
+        Type::Date => Datum::Date(match i32::from_be_bytes(take(rest)?) {
+            infinite @ (i32::MAX | i32::MIN) => infinite,
+            days => datetime::checked_date(i64::from(days) + i64::from(EPOCH_DAYS))?,
+        }),
+        Type::Time => match i64::from_be_bytes(take(rest)?) {
+            micros @ 0..=datetime::DAY => Datum::Time(micros),
+            _ => return Err(datetime::out_of_range("time")),
+        },
         Type::Interval => Datum::Interval(Interval {
             micros: i64::from_be_bytes(take(rest)?),
             days: i32::from_be_bytes(take(rest)?),
@@ -173,15 +182,8 @@ fn receive(ty: Type, rest: &mut &[u8]) -> Result<Datum, PgError> {
 }
 
 fn timestamp(micros: i64) -> Result<Timestamp, PgError> {
-    let infinite = |name| {
-        Err(PgError::feature_not_supported(format_args!(
-            "the timestamp '{name}'"
-        )))
-    };
-    match micros {
-        i64::MAX => return infinite("infinity"),
-        i64::MIN => return infinite("-infinity"),
-        _ => {}
+    if matches!(micros, i64::MAX | i64::MIN) {
+        return Ok(Timestamp(micros));
     }
     let valid = TIMESTAMPS.contains(&micros).then_some(micros);
     let ours = valid.and_then(|micros| micros.checked_add(EPOCH));

@@ -25,7 +25,9 @@ impl fmt::Display for Datum {
                 f.write_str("\\x")?;
                 bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
-            Datum::Timestamptz(at) => at.fmt(f),
+            Datum::Timestamptz(at) => {
+                datetime::write_timestamptz(f, *at, datetime::Zone::default())
+            }
             Datum::Timestamp(at) => datetime::write_timestamp(f, *at),
             Datum::Date(days) => datetime::write_date(f, *days),
             Datum::Time(micros) => datetime::write_time(f, *micros),

@@ -7,10 +7,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::datetime;
 use super::json;
 use super::numeric::Numeric;
-use super::{Datum, Env, Interval, Type};
-use crate::engine::{Timestamp, days_from_civil};
+use super::{Datum, Env, Type};
 use crate::error::{PgError, SqlState};
 
 /// Reads a value of `ty` from its text, as the type's input function.
@@ -33,8 +33,10 @@ pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
         // NAMEDATALEN is 64, its last byte is the terminator.
         Type::Name => Datum::text(truncate(text, 63)),
         Type::Bytea => Datum::Bytea(bytea(text)?),
-        Type::Timestamptz => Datum::Timestamptz(timestamptz(text)?),
-        Type::Interval => Datum::Interval(interval(text)?),
+        Type::Timestamptz | Type::Timestamp | Type::Date | Type::Time => {
+            datetime::read(ty, text, env)?
+        }
+        Type::Interval => Datum::Interval(datetime::read_interval(text)?),
         Type::Uuid => Datum::Uuid(uuid(text).ok_or_else(invalid)?),
         Type::Json => {
             json::validate(text)?;
@@ -61,8 +63,13 @@ pub fn write(datum: &Datum, out: &mut String) {
 }
 
 /// The same as a session shows it, in its time zone.
-pub fn write_in(datum: &Datum, out: &mut String, _env: Env) {
-    write(datum, out);
+pub fn write_in(datum: &Datum, out: &mut String, env: Env) {
+    match datum {
+        Datum::Timestamptz(at) => {
+            let _ = datetime::write_timestamptz(out, *at, env.zone);
+        }
+        other => write(other, out),
+    }
 }
 
 fn truncate(text: &str, bytes: usize) -> &str {
@@ -239,244 +246,6 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
         digits += 1;
     }
     (digits == 32).then_some(bytes)
-}
-
-/// ISO 8601 dates and times; no offset means UTC, which is the only time zone here.
-fn timestamptz(text: &str) -> Result<Timestamp, PgError> {
-    let invalid = || {
-        PgError::new(
-            SqlState::INVALID_DATETIME_FORMAT,
-            format!("invalid input syntax for type timestamp with time zone: \"{text}\""),
-        )
-    };
-    let out_of_range = || {
-        PgError::new(
-            SqlState::DATETIME_FIELD_OVERFLOW,
-            format!("date/time field value out of range: \"{text}\""),
-        )
-    };
-    let trimmed = text.trim_matches(is_space);
-    match trimmed.to_ascii_lowercase().as_str() {
-        "epoch" => return Ok(Timestamp(0)),
-        "infinity" | "-infinity" | "now" | "today" | "tomorrow" | "yesterday" => {
-            return Err(PgError::feature_not_supported(format_args!(
-                "the timestamp '{trimmed}'"
-            )));
-        }
-        _ => {}
-    }
-    let mut scan = Scan(trimmed);
-    let year = scan.number(4..=6).ok_or_else(invalid)?;
-    scan.expect('-').ok_or_else(invalid)?;
-    let month = scan.number(1..=2).ok_or_else(invalid)?;
-    scan.expect('-').ok_or_else(invalid)?;
-    let day = scan.number(1..=2).ok_or_else(invalid)?;
-    let (mut hour, mut minute, mut micros) = (0, 0, 0);
-    let mut offset = 0;
-    if scan.expect('T').or_else(|| scan.expect('t')).is_some() || scan.spaces() {
-        if scan.0.starts_with(|c: char| c.is_ascii_digit()) {
-            hour = scan.number(1..=2).ok_or_else(invalid)?;
-            scan.expect(':').ok_or_else(invalid)?;
-            minute = scan.number(1..=2).ok_or_else(invalid)?;
-            if scan.expect(':').is_some() {
-                micros = scan.number(1..=2).ok_or_else(invalid)? * 1_000_000;
-                if scan.expect('.').is_some() {
-                    micros += scan.fraction().ok_or_else(invalid)?;
-                }
-            }
-            scan.spaces();
-        }
-        offset = scan.offset().ok_or_else(invalid)?;
-    }
-    if !scan.0.is_empty() {
-        return Err(invalid());
-    }
-    let month_days = match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
-    };
-    let of_day = (hour * 3600 + minute * 60) * 1_000_000 + micros;
-    if year == 0
-        || !(1..=12).contains(&month)
-        || !(1..=month_days).contains(&day)
-        || minute > 59
-        || micros > 60_000_000
-        || of_day > 86_400_000_000
-        || offset.abs() > 16 * 3600
-    {
-        return Err(out_of_range());
-    }
-    let days = days_from_civil(year, month as u32, day as u32);
-    Ok(Timestamp(
-        days * 86_400_000_000 + of_day - offset * 1_000_000,
-    ))
-}
-
-/// A cursor over text.
-struct Scan<'a>(&'a str);
-
-impl Scan<'_> {
-    fn expect(&mut self, wanted: char) -> Option<()> {
-        self.0 = self.0.strip_prefix(wanted)?;
-        Some(())
-    }
-
-    fn spaces(&mut self) -> bool {
-        let trimmed = self.0.trim_start_matches(is_space);
-        let any = trimmed.len() < self.0.len();
-        self.0 = trimmed;
-        any
-    }
-
-    fn number(&mut self, digits: std::ops::RangeInclusive<usize>) -> Option<i64> {
-        let end = self
-            .0
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(self.0.len());
-        if !digits.contains(&end) {
-            return None;
-        }
-        let (number, rest) = self.0.split_at(end);
-        self.0 = rest;
-        number.parse().ok()
-    }
-
-    /// Digits after a point, as microseconds, rounded.
-    fn fraction(&mut self) -> Option<i64> {
-        let end = self
-            .0
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(self.0.len());
-        let (digits, rest) = self.0.split_at(end);
-        self.0 = rest;
-        let value: f64 = format!("0.{digits}0").parse().ok()?;
-        Some((value * 1e6).round() as i64)
-    }
-
-    /// `Z`, `UTC`, `+02`, `-0530`, `+05:30`; nothing is UTC.
-    fn offset(&mut self) -> Option<i64> {
-        let lower = self.0.to_ascii_lowercase();
-        for zone in ["utc", "gmt", "zulu", "z"] {
-            if lower == zone {
-                self.0 = "";
-                return Some(0);
-            }
-        }
-        let sign = match self.0.chars().next() {
-            None => return Some(0),
-            Some('+') => 1,
-            Some('-') => -1,
-            Some(_) => return None,
-        };
-        self.0 = &self.0[1..];
-        let seconds = if let Some(digits) = self.number(4..=4) {
-            digits / 100 * 3600 + digits % 100 * 60
-        } else {
-            let mut seconds = self.number(1..=2)? * 3600;
-            if self.expect(':').is_some() {
-                seconds += self.number(2..=2)? * 60;
-            }
-            seconds
-        };
-        Some(sign * seconds)
-    }
-}
-
-/// `1 day 02:03:04.5`, `-5 minutes`, `1.5 hours`, `2 weeks ago`.
-fn interval(text: &str) -> Result<Interval, PgError> {
-    let invalid = || {
-        PgError::new(
-            SqlState::INVALID_DATETIME_FORMAT,
-            format!("invalid input syntax for type interval: \"{text}\""),
-        )
-    };
-    let mut interval = Interval::default();
-    let mut rest = text.trim_matches(is_space);
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    let mut ago = false;
-    while !rest.is_empty() {
-        if rest.eq_ignore_ascii_case("ago") {
-            ago = true;
-            break;
-        }
-        let end = rest
-            .find(|c: char| !(c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | ':')))
-            .unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(end);
-        if number.is_empty() {
-            return Err(invalid());
-        }
-        if number.contains(':') {
-            interval.micros += clock(number).ok_or_else(invalid)?;
-            rest = tail.trim_start_matches(is_space);
-            continue;
-        }
-        let amount: f64 = number.parse().map_err(|_| invalid())?;
-        let tail = tail.trim_start_matches(is_space);
-        let end = tail
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(end);
-        add_unit(&mut interval, amount, unit).ok_or_else(invalid)?;
-        rest = tail.trim_start_matches(is_space);
-    }
-    if ago {
-        interval.months = -interval.months;
-        interval.days = -interval.days;
-        interval.micros = -interval.micros;
-    }
-    Ok(interval)
-}
-
-fn add_unit(interval: &mut Interval, amount: f64, unit: &str) -> Option<()> {
-    let micros = |seconds: f64| (amount * seconds * 1e6).round() as i64;
-    match unit.to_ascii_lowercase().as_str() {
-        "us" | "usec" | "usecs" | "microsecond" | "microseconds" => {
-            interval.micros += micros(1e-6);
-        }
-        "ms" | "msec" | "msecs" | "millisecond" | "milliseconds" => {
-            interval.micros += micros(1e-3);
-        }
-        "" | "s" | "sec" | "secs" | "second" | "seconds" => interval.micros += micros(1.0),
-        "m" | "min" | "mins" | "minute" | "minutes" => interval.micros += micros(60.0),
-        "h" | "hr" | "hrs" | "hour" | "hours" => interval.micros += micros(3600.0),
-        "d" | "day" | "days" => add_days(interval, amount),
-        "w" | "week" | "weeks" => add_days(interval, amount * 7.0),
-        "mon" | "mons" | "month" | "months" => {
-            interval.months += amount.trunc() as i32;
-            add_days(interval, amount.fract() * 30.0);
-        }
-        "y" | "yr" | "yrs" | "year" | "years" => {
-            interval.months += (amount * 12.0).round() as i32;
-        }
-        _ => return None,
-    }
-    Some(())
-}
-
-fn add_days(interval: &mut Interval, days: f64) {
-    interval.days += days.trunc() as i32;
-    interval.micros += (days.fract() * 86_400e6).round() as i64;
-}
-
-/// `[-]hours:minutes[:seconds]`.
-fn clock(text: &str) -> Option<i64> {
-    let (sign, text) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let mut parts = text.split(':');
-    let hours: i64 = parts.next()?.parse().ok()?;
-    let minutes: i64 = parts.next()?.parse().ok()?;
-    let seconds: f64 = parts.next().map_or(Some(0.0), |part| part.parse().ok())?;
-    if parts.next().is_some() || minutes > 59 || !(0.0..60.0).contains(&seconds) {
-        return None;
-    }
-    Some(sign * ((hours * 3600 + minutes * 60) * 1_000_000 + (seconds * 1e6).round() as i64))
 }
 
 /// `{1,2,NULL,"a b"}`, one dimension.

@@ -7,7 +7,7 @@ use super::select::compare_values;
 use super::{Frame, Run, Values};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
-use crate::sql::functions::Aggregate;
+use crate::sql::functions::{Aggregate, scale_interval};
 use crate::sql::plan::{AggregatePlan, SelectPlan};
 use crate::types::numeric::Numeric;
 use crate::types::{Datum, Interval};
@@ -173,7 +173,10 @@ fn average(sum: Datum, count: i64) -> Result<Datum, Halt> {
         Datum::Float8(sum) => Datum::Float8(sum / count as f64),
         Datum::Float4(sum) => Datum::Float8(f64::from(sum) / count as f64),
         Datum::Numeric(sum) => sum.div(&count.into())?.into(),
-        Datum::Interval(_) => return Err(PgError::feature_not_supported("avg of intervals").into()),
+        Datum::Interval(sum) => {
+            let part = |part: f64| part / count as f64;
+            Datum::Interval(scale_interval(sum, part)?)
+        }
         other => Numeric::from(other.as_i64().unwrap_or(0))
             .div(&count.into())?
             .into(),

@@ -5,6 +5,7 @@ use super::{Arg, Built, Function, Returns, strict, variadic};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
+use crate::types::datetime::is_infinite;
 use crate::types::json::{Json, parse};
 use crate::types::{Datum, Type};
 
@@ -106,10 +107,11 @@ fn from_datum(datum: &Datum) -> Result<Json, Halt> {
         Datum::Float4(value) if value.is_finite() => Json::Number(datum.to_string()),
         Datum::Numeric(value) if value.is_finite() => Json::Number(datum.to_string()),
         Datum::Json(_) => value(datum)?,
-        Datum::Timestamptz(_) => {
+        Datum::Timestamptz(at) if !is_infinite(*at) => {
             // ISO 8601, with the colon that DateStyle ISO leaves out.
             Json::String(datum.to_string().replacen(' ', "T", 1) + ":00")
         }
+        Datum::Timestamp(_) => Json::String(datum.to_string().replacen(' ', "T", 1)),
         Datum::Array(items) => {
             let items: Result<Vec<Json>, Halt> = items.iter().map(from_datum).collect();
             Json::Array(items?)

@@ -1,27 +1,24 @@
-//! Times and intervals. The time zone is UTC, where a day has 24 hours.
+//! Dates, times and intervals: arithmetic, and what makes them.
+//!
+//! A time stamp with time zone is moved to the session's zone, changed there, and moved back. What
+//! takes them apart is `fields`'.
 
-use super::{Arg, Built, Function, Returns, strict};
+use super::{Built, Function, Returns, strict};
 use crate::engine::{Halt, Timestamp, civil_from_days, days_from_civil};
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
+use crate::types::datetime::{self, DAY, Zone, checked, is_infinite, midnight, out_of_range};
 use crate::types::{Datum, Interval, Type};
 
-use Arg::Is;
-
-const DAY: i64 = 86_400_000_000;
+type Answer = Result<Datum, Halt>;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    strict(
-        "now",
-        &[],
-        Returns::Is(Type::Timestamptz),
-        transaction_timestamp,
-    ),
+    strict("now", &[], Returns::Is(Type::Timestamptz), now),
     strict(
         "transaction_timestamp",
         &[],
         Returns::Is(Type::Timestamptz),
-        transaction_timestamp,
+        now,
     ),
     strict(
         "statement_timestamp",
@@ -35,125 +32,290 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Returns::Is(Type::Timestamptz),
         clock_timestamp,
     ),
-    strict(
-        "date_trunc",
-        &[Is(Type::Text), Is(Type::Timestamptz)],
-        Returns::Is(Type::Timestamptz),
-        date_trunc,
-    ),
-    strict(
-        "to_timestamp",
-        &[Is(Type::Float8)],
-        Returns::Is(Type::Timestamptz),
-        |_, args| {
-            Ok(Datum::Timestamptz(Timestamp(
-                (super::math::float(&args[0]) * 1e6).round() as i64,
-            )))
-        },
-    ),
 ];
 
 pub(super) const BUILT: Built = &[
     ("timestamptz_pl_interval(timestamptz,interval)", plus),
+    ("timestamp_pl_interval(timestamp,interval)", plus),
+    ("date_pl_interval(date,interval)", plus),
     (
         "interval_pl_timestamptz(interval,timestamptz)",
         plus_reversed,
     ),
+    ("interval_pl_timestamp(interval,timestamp)", plus_reversed),
+    ("interval_pl_date(interval,date)", plus_reversed),
     ("timestamptz_mi_interval(timestamptz,interval)", minus),
+    ("timestamp_mi_interval(timestamp,interval)", minus),
+    ("date_mi_interval(date,interval)", minus),
     ("timestamptz_mi(timestamptz,timestamptz)", difference),
+    ("timestamp_mi(timestamp,timestamp)", difference),
+    ("date_mi(date,date)", days_between),
+    ("date_pli(date,int4)", date_plus),
+    ("integer_pl_date(int4,date)", plus_date),
+    ("date_mii(date,int4)", date_minus),
+    ("datetime_pl(date,time)", date_and_time),
+    ("timedate_pl(time,date)", time_and_date),
+    ("timestamp(date,time)", date_and_time),
+    ("time_pl_interval(time,interval)", time_plus),
+    ("interval_pl_time(interval,time)", plus_time),
+    ("time_mi_interval(time,interval)", time_minus),
+    ("time_mi_time(time,time)", time_difference),
     ("interval_pl(interval,interval)", interval_plus),
     ("interval_mi(interval,interval)", interval_minus),
     ("interval_mul(interval,float8)", interval_times),
     ("mul_d_interval(float8,interval)", times_interval),
     ("interval_div(interval,float8)", interval_over),
     ("interval_um(interval)", interval_negate),
+    ("justify_hours(interval)", justify_hours),
+    ("justify_days(interval)", justify_days),
+    ("justify_interval(interval)", justify_interval),
+    ("age(timestamp,timestamp)", age),
+    ("age(timestamptz,timestamptz)", age),
+    ("age(timestamp)", age_today),
+    ("age(timestamptz)", age_today),
+    ("isfinite(date)", is_finite),
+    ("isfinite(timestamp)", is_finite),
+    ("isfinite(timestamptz)", is_finite),
+    ("isfinite(interval)", is_finite),
+    ("make_date(int4,int4,int4)", make_date),
+    (
+        "make_interval(int4,int4,int4,int4,int4,int4,float8)",
+        make_interval,
+    ),
+    (
+        "make_timestamp(int4,int4,int4,int4,int4,float8)",
+        make_timestamp,
+    ),
+    (
+        "make_timestamptz(int4,int4,int4,int4,int4,float8)",
+        make_timestamptz,
+    ),
+    ("make_time(int4,int4,float8)", make_time),
+    ("to_timestamp(float8)", to_timestamp),
+    ("timezone(text,timestamp)", at_zone),
+    ("timezone(text,timestamptz)", at_zone),
+    ("timezone(interval,timestamp)", at_zone),
+    ("timezone(interval,timestamptz)", at_zone),
+    (
+        "overlaps(timestamp,timestamp,timestamp,timestamp)",
+        overlaps,
+    ),
+    ("overlaps(timestamp,timestamp,timestamp,interval)", overlaps),
+    ("overlaps(timestamp,interval,timestamp,timestamp)", overlaps),
+    ("overlaps(timestamp,interval,timestamp,interval)", overlaps),
+    (
+        "overlaps(timestamptz,timestamptz,timestamptz,timestamptz)",
+        overlaps,
+    ),
+    (
+        "overlaps(timestamptz,timestamptz,timestamptz,interval)",
+        overlaps,
+    ),
+    (
+        "overlaps(timestamptz,interval,timestamptz,timestamptz)",
+        overlaps,
+    ),
+    (
+        "overlaps(timestamptz,interval,timestamptz,interval)",
+        overlaps,
+    ),
+    ("date_bin(interval,timestamp,timestamp)", date_bin),
+    ("date_bin(interval,timestamptz,timestamptz)", date_bin),
+    ("generate_series(timestamp,timestamp,interval)", series),
+    ("generate_series(timestamptz,timestamptz,interval)", series),
 ];
 
-fn transaction_timestamp(context: &mut Context<'_>, _: &[Datum]) -> Result<Datum, Halt> {
+fn now(context: &mut Context<'_>, _: &[Datum]) -> Answer {
     Ok(Datum::Timestamptz(context.exec.tx.started))
 }
 
-fn clock_timestamp(context: &mut Context<'_>, _: &[Datum]) -> Result<Datum, Halt> {
+fn clock_timestamp(context: &mut Context<'_>, _: &[Datum]) -> Answer {
     context.exec.datum(|exec| Ok(Datum::Timestamptz(exec.now)))
 }
 
-fn out_of_range() -> Halt {
-    PgError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range").into()
+fn overflow() -> Halt {
+    out_of_range("timestamp").into()
 }
 
-fn interval_out_of_range() -> Halt {
-    PgError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range").into()
+fn interval_overflow() -> Halt {
+    out_of_range("interval").into()
 }
 
-fn time(datum: &Datum) -> Timestamp {
+/// What a clock shows at that moment, in the zone if it has one.
+pub(super) fn local(datum: &Datum, zone: Zone) -> Timestamp {
     match datum {
-        Datum::Timestamptz(at) => *at,
+        Datum::Timestamptz(at) => zone.local(*at),
+        Datum::Timestamp(at) => *at,
+        Datum::Date(days) => midnight(*days),
         _ => Timestamp(0),
     }
 }
 
-fn interval(datum: &Datum) -> Interval {
+/// The moment of the same type when the clock shows that.
+pub(super) fn like(datum: &Datum, local: Timestamp, zone: Zone) -> Datum {
+    match datum {
+        Datum::Timestamptz(_) => Datum::Timestamptz(zone.instant(local)),
+        _ => Datum::Timestamp(local),
+    }
+}
+
+pub(super) fn interval(datum: &Datum) -> Interval {
     match datum {
         Datum::Interval(interval) => *interval,
         _ => Interval::default(),
     }
 }
 
-/// Months first, then days, then time (`timestamptz_pl_interval`).
-fn shift(at: Timestamp, by: Interval) -> Option<Timestamp> {
+/// Months first, then days, then time (`timestamp_pl_interval`).
+fn shift(at: Timestamp, by: Interval) -> Result<Timestamp, Halt> {
+    if is_infinite(at) {
+        return Ok(at);
+    }
     let mut micros = at.0;
     if by.months != 0 {
         let (days, of_day) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
         let (year, month, day) = civil_from_days(days);
         let months = year * 12 + i64::from(month) - 1 + i64::from(by.months);
         let (year, month) = (months.div_euclid(12), months.rem_euclid(12) as u32 + 1);
-        let next = if month == 12 {
-            days_from_civil(year + 1, 1, 1)
-        } else {
-            days_from_civil(year, month + 1, 1)
-        };
-        let last = (next - days_from_civil(year, month, 1)) as u32;
-        micros = days_from_civil(year, month, day.min(last))
-            .checked_mul(DAY)?
-            .checked_add(of_day)?;
+        let last = datetime::month_days(year, month);
+        let days = days_from_civil(year, month, day.min(last)).checked_mul(DAY);
+        let moved = days.and_then(|days| days.checked_add(of_day));
+        micros = moved.ok_or_else(overflow)?;
     }
-    let days = i64::from(by.days).checked_mul(DAY)?;
-    Some(Timestamp(micros.checked_add(days)?.checked_add(by.micros)?))
+    let days = i64::from(by.days).checked_mul(DAY);
+    let moved = days
+        .and_then(|days| micros.checked_add(days))
+        .and_then(|micros| micros.checked_add(by.micros));
+    Ok(checked(moved)?)
 }
 
-fn opposite(interval: Interval) -> Option<Interval> {
-    Some(Interval {
-        months: interval.months.checked_neg()?,
-        days: interval.days.checked_neg()?,
-        micros: interval.micros.checked_neg()?,
-    })
+fn opposite(interval: Interval) -> Result<Interval, Halt> {
+    let negated = || {
+        Some(Interval {
+            months: interval.months.checked_neg()?,
+            days: interval.days.checked_neg()?,
+            micros: interval.micros.checked_neg()?,
+        })
+    };
+    negated().ok_or_else(interval_overflow)
 }
 
-pub(super) fn plus(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    let shifted = shift(time(&args[0]), interval(&args[1]));
-    shifted.map(Datum::Timestamptz).ok_or_else(out_of_range)
+fn moved(context: &Context<'_>, at: &Datum, by: Interval) -> Answer {
+    let zone = context.env().zone;
+    Ok(like(at, shift(local(at, zone), by)?, zone))
 }
 
-pub(super) fn plus_reversed(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    let shifted = shift(time(&args[1]), interval(&args[0]));
-    shifted.map(Datum::Timestamptz).ok_or_else(out_of_range)
+fn plus(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    moved(context, &args[0], interval(&args[1]))
 }
 
-pub(super) fn minus(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    let shifted = opposite(interval(&args[1])).and_then(|by| shift(time(&args[0]), by));
-    shifted.map(Datum::Timestamptz).ok_or_else(out_of_range)
+fn plus_reversed(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    moved(context, &args[1], interval(&args[0]))
+}
+
+fn minus(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    moved(context, &args[0], opposite(interval(&args[1]))?)
 }
 
 /// Days and a rest (`timestamp_mi` with `interval_justify_hours`).
-pub(super) fn difference(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    let micros = time(&args[0])
-        .0
-        .checked_sub(time(&args[1]).0)
-        .ok_or_else(interval_out_of_range)?;
+fn difference(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let (a, b) = (local(&args[0], Zone(0)), local(&args[1], Zone(0)));
+    if is_infinite(a) || is_infinite(b) {
+        return Err(PgError::new(
+            SqlState::DATETIME_FIELD_OVERFLOW,
+            "cannot subtract infinite timestamps",
+        )
+        .into());
+    }
+    let micros = a.0.checked_sub(b.0).ok_or_else(interval_overflow)?;
     Ok(Datum::Interval(Interval {
         months: 0,
         days: (micros / DAY) as i32,
         micros: micros % DAY,
+    }))
+}
+
+fn days(datum: &Datum) -> i32 {
+    match datum {
+        Datum::Date(days) => *days,
+        _ => 0,
+    }
+}
+
+fn is_infinite_date(days: i32) -> bool {
+    matches!(days, i32::MAX | i32::MIN)
+}
+
+fn days_between(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let (a, b) = (days(&args[0]), days(&args[1]));
+    if is_infinite_date(a) || is_infinite_date(b) {
+        return Err(PgError::new(
+            SqlState::DATETIME_FIELD_OVERFLOW,
+            "cannot subtract infinite dates",
+        )
+        .into());
+    }
+    Ok(Datum::Int4(a - b))
+}
+
+fn shift_date(date: &Datum, by: i64) -> Answer {
+    let days = days(date);
+    if is_infinite_date(days) {
+        return Ok(date.clone());
+    }
+    Ok(Datum::Date(datetime::checked_date(i64::from(days) + by)?))
+}
+
+fn date_plus(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    shift_date(&args[0], args[1].as_i64().unwrap_or(0))
+}
+
+fn plus_date(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    shift_date(&args[1], args[0].as_i64().unwrap_or(0))
+}
+
+fn date_minus(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    shift_date(&args[0], -args[1].as_i64().unwrap_or(0))
+}
+
+fn time(datum: &Datum) -> i64 {
+    match datum {
+        Datum::Time(micros) => *micros,
+        _ => 0,
+    }
+}
+
+fn date_and_time(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let at = midnight(days(&args[0]));
+    Ok(Datum::Timestamp(match is_infinite(at) {
+        true => at,
+        false => checked(at.0.checked_add(time(&args[1])))?,
+    }))
+}
+
+fn time_and_date(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    date_and_time(context, &[args[1].clone(), args[0].clone()])
+}
+
+fn time_plus(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let micros = time(&args[0]).wrapping_add(interval(&args[1]).micros % DAY);
+    Ok(Datum::Time(micros.rem_euclid(DAY)))
+}
+
+fn plus_time(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let micros = time(&args[1]).wrapping_add(interval(&args[0]).micros % DAY);
+    Ok(Datum::Time(micros.rem_euclid(DAY)))
+}
+
+fn time_minus(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let micros = time(&args[0]).wrapping_sub(interval(&args[1]).micros % DAY);
+    Ok(Datum::Time(micros.rem_euclid(DAY)))
+}
+
+fn time_difference(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Interval(Interval {
+        micros: time(&args[0]) - time(&args[1]),
+        ..Interval::default()
     }))
 }
 
@@ -165,84 +327,456 @@ fn sum(a: Interval, b: Interval) -> Option<Interval> {
     })
 }
 
-pub(super) fn interval_plus(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
+fn interval_plus(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     let sum = sum(interval(&args[0]), interval(&args[1]));
-    sum.map(Datum::Interval).ok_or_else(interval_out_of_range)
+    sum.map(Datum::Interval).ok_or_else(interval_overflow)
 }
 
-pub(super) fn interval_minus(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    let difference = opposite(interval(&args[1])).and_then(|b| sum(interval(&args[0]), b));
-    difference
+fn interval_minus(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let (a, b) = (interval(&args[0]), interval(&args[1]));
+    let difference = || {
+        Some(Interval {
+            months: a.months.checked_sub(b.months)?,
+            days: a.days.checked_sub(b.days)?,
+            micros: a.micros.checked_sub(b.micros)?,
+        })
+    };
+    difference()
         .map(Datum::Interval)
-        .ok_or_else(interval_out_of_range)
+        .ok_or_else(interval_overflow)
 }
 
-pub(super) fn interval_negate(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    opposite(interval(&args[0]))
-        .map(Datum::Interval)
-        .ok_or_else(interval_out_of_range)
+fn interval_negate(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    opposite(interval(&args[0])).map(Datum::Interval)
 }
 
-/// Fractions of months spill into days, those of days into time (`interval_mul`).
-fn scale(interval: Interval, factor: f64) -> Result<Datum, Halt> {
-    let months = f64::from(interval.months) * factor;
-    let days = f64::from(interval.days) * factor;
-    let round = |value: f64| (value * 1e6).round() / 1e6;
-    let month_days = round(months.fract() * 30.0);
-    let seconds = round((days.fract() + month_days.fract()) * 86_400.0);
-    let micros = interval.micros as f64 * factor + seconds * 1e6;
-    let whole_days = days.trunc() + month_days.trunc();
+/// Fractions of months spill into days, those of days into time (`interval_mul`, `interval_div`).
+pub(crate) fn scale(interval: Interval, by: impl Fn(f64) -> f64) -> Result<Interval, PgError> {
+    // TSROUND.
+    let round = |value: f64| (value * 1e6).round_ties_even() / 1e6;
     let limit = f64::from(i32::MAX);
-    if !(months.abs() <= limit && whole_days.abs() <= limit && micros.abs() < 9.2e18) {
-        return Err(interval_out_of_range());
+    let overflow = || out_of_range("interval");
+    let (months, days) = (by(interval.months.into()), by(interval.days.into()));
+    if !(months.abs() <= limit && days.abs() <= limit) {
+        return Err(overflow());
     }
-    Ok(Datum::Interval(Interval {
+    let month_rest = round((months - months.trunc()) * 30.0);
+    let mut whole_days = days.trunc() as i32;
+    let mut seconds = round((days - days.trunc() + month_rest - month_rest.trunc()) * 86_400.0);
+    if seconds.abs() >= 86_400.0 {
+        let extra = (seconds / 86_400.0).trunc();
+        whole_days = whole_days.checked_add(extra as i32).ok_or_else(overflow)?;
+        seconds -= extra * 86_400.0;
+    }
+    whole_days = whole_days
+        .checked_add(month_rest.trunc() as i32)
+        .ok_or_else(overflow)?;
+    let micros = (by(interval.micros as f64) + seconds * 1e6).round_ties_even();
+    if micros.is_nan() || micros.abs() >= 9.223_372_036_854_775e18 {
+        return Err(overflow());
+    }
+    Ok(Interval {
         months: months.trunc() as i32,
-        days: whole_days as i32,
-        micros: micros.round_ties_even() as i64,
+        days: whole_days,
+        micros: micros as i64,
+    })
+}
+
+fn interval_times(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let factor = super::math::float(&args[1]);
+    let scaled = scale(interval(&args[0]), |part| part * factor)?;
+    Ok(Datum::Interval(scaled))
+}
+
+fn times_interval(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    interval_times(context, &[args[1].clone(), args[0].clone()])
+}
+
+fn interval_over(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    match super::math::float(&args[1]) {
+        0.0 => Err(PgError::division_by_zero().into()),
+        divisor => {
+            let scaled = scale(interval(&args[0]), |part| part / divisor)?;
+            Ok(Datum::Interval(scaled))
+        }
+    }
+}
+
+/// Whole days of 24 hours go over into days.
+fn carry_hours(interval: Interval) -> Option<Interval> {
+    let mut days = interval.days.checked_add((interval.micros / DAY) as i32)?;
+    let mut micros = interval.micros % DAY;
+    if days > 0 && micros < 0 {
+        (days, micros) = (days - 1, micros + DAY);
+    } else if days < 0 && micros > 0 {
+        (days, micros) = (days + 1, micros - DAY);
+    }
+    Some(Interval {
+        days,
+        micros,
+        ..interval
+    })
+}
+
+/// Whole months of 30 days go over into months.
+fn carry_days(interval: Interval) -> Option<Interval> {
+    let mut months = interval.months.checked_add(interval.days / 30)?;
+    let mut days = interval.days % 30;
+    if months > 0 && days < 0 {
+        (months, days) = (months - 1, days + 30);
+    } else if months < 0 && days > 0 {
+        (months, days) = (months + 1, days - 30);
+    }
+    Some(Interval {
+        months,
+        days,
+        ..interval
+    })
+}
+
+fn justify_hours(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let justified = carry_hours(interval(&args[0]));
+    justified.map(Datum::Interval).ok_or_else(interval_overflow)
+}
+
+fn justify_days(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let justified = carry_days(interval(&args[0]));
+    justified.map(Datum::Interval).ok_or_else(interval_overflow)
+}
+
+fn justify_interval(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let whole = interval(&args[0]);
+    let justified = || {
+        let days = whole.days.checked_add((whole.micros / DAY) as i32)?;
+        let mut micros = whole.micros % DAY;
+        let mut months = whole.months.checked_add(days / 30)?;
+        let mut days = days % 30;
+        if months > 0 && (days < 0 || days == 0 && micros < 0) {
+            (months, days) = (months - 1, days + 30);
+        } else if months < 0 && (days > 0 || days == 0 && micros > 0) {
+            (months, days) = (months + 1, days - 30);
+        }
+        if days > 0 && micros < 0 {
+            (days, micros) = (days - 1, micros + DAY);
+        } else if days < 0 && micros > 0 {
+            (days, micros) = (days + 1, micros - DAY);
+        }
+        Some(Interval {
+            months,
+            days,
+            micros,
+        })
+    };
+    justified()
+        .map(Datum::Interval)
+        .ok_or_else(interval_overflow)
+}
+
+/// Years, months, days and time between two moments as people count them (`timestamp_age`).
+fn between(later: Timestamp, earlier: Timestamp) -> Interval {
+    if later < earlier {
+        let turned = between(earlier, later);
+        return Interval {
+            months: -turned.months,
+            days: -turned.days,
+            micros: -turned.micros,
+        };
+    }
+    let parts = |at: Timestamp| {
+        let (year, month, day) = civil_from_days(at.0.div_euclid(DAY));
+        (
+            year * 12 + i64::from(month) - 1,
+            i64::from(day),
+            at.0.rem_euclid(DAY),
+        )
+    };
+    let ((m1, d1, t1), (m2, d2, t2)) = (parts(later), parts(earlier));
+    let (mut months, mut days, mut micros) = (m1 - m2, d1 - d2, t1 - t2);
+    if micros < 0 {
+        micros += DAY;
+        days -= 1;
+    }
+    while days < 0 {
+        // The days of the earlier one's month.
+        days += i64::from(datetime::month_days(
+            m2.div_euclid(12),
+            m2.rem_euclid(12) as u32 + 1,
+        ));
+        months -= 1;
+    }
+    Interval {
+        months: months as i32,
+        days: days as i32,
+        micros,
+    }
+}
+
+fn age(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let zone = context.env().zone;
+    let (a, b) = (local(&args[0], zone), local(&args[1], zone));
+    if is_infinite(a) || is_infinite(b) {
+        return Err(overflow());
+    }
+    Ok(Datum::Interval(between(a, b)))
+}
+
+fn age_today(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let zone = context.env().zone;
+    let today = zone.local(context.env().now).0.div_euclid(DAY) * DAY;
+    let at = local(&args[0], zone);
+    if is_infinite(at) {
+        return Err(overflow());
+    }
+    Ok(Datum::Interval(between(Timestamp(today), at)))
+}
+
+fn is_finite(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Bool(match &args[0] {
+        Datum::Date(days) => !is_infinite_date(*days),
+        Datum::Interval(_) => true,
+        other => !is_infinite(local(other, Zone(0))),
     }))
 }
 
-pub(super) fn interval_times(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    scale(interval(&args[0]), super::math::float(&args[1]))
+fn int(datum: &Datum) -> i64 {
+    datum.as_i64().unwrap_or(0)
 }
 
-pub(super) fn times_interval(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    scale(interval(&args[1]), super::math::float(&args[0]))
+fn field_overflow(message: String) -> Halt {
+    PgError::new(SqlState::DATETIME_FIELD_OVERFLOW, message).into()
 }
 
-pub(super) fn interval_over(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    match super::math::float(&args[1]) {
-        0.0 => Err(PgError::division_by_zero().into()),
-        divisor => scale(interval(&args[0]), 1.0 / divisor),
+/// A day of the calendar; years before 1 are negative.
+fn day_of(year: i64, month: i64, day: i64) -> Option<i64> {
+    let counted = match year {
+        0 => return None,
+        ..0 => year + 1,
+        _ => year,
+    };
+    let valid = (1..=12).contains(&month)
+        && (1..=i64::from(datetime::month_days(counted, month as u32))).contains(&day);
+    valid.then(|| days_from_civil(counted, month as u32, day as u32))
+}
+
+fn make_date(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let (year, month, day) = (int(&args[0]), int(&args[1]), int(&args[2]));
+    let shown = format!("{year}-{month:02}-{day:02}");
+    let days = day_of(year, month, day)
+        .ok_or_else(|| field_overflow(format!("date field value out of range: {shown}")))?;
+    let date = datetime::checked_date(days)
+        .map_err(|_| field_overflow(format!("date out of range: {shown}")))?;
+    Ok(Datum::Date(date))
+}
+
+fn clock(hour: i64, minute: i64, seconds: f64) -> Option<i64> {
+    let micros = (seconds * 1e6).round_ties_even();
+    let valid =
+        (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60e6).contains(&micros);
+    let time = (hour * 3600 + minute * 60) * 1_000_000 + micros as i64;
+    (valid && time <= DAY).then_some(time)
+}
+
+fn make_time(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let (hour, minute) = (int(&args[0]), int(&args[1]));
+    let seconds = super::math::float(&args[2]);
+    let time = clock(hour, minute, seconds).ok_or_else(|| {
+        field_overflow(format!(
+            "time field value out of range: {hour}:{minute:02}:{seconds:02}"
+        ))
+    })?;
+    Ok(Datum::Time(time))
+}
+
+fn composed(args: &[Datum]) -> Result<Timestamp, Halt> {
+    let (year, month, day) = (int(&args[0]), int(&args[1]), int(&args[2]));
+    let (hour, minute, seconds) = (int(&args[3]), int(&args[4]), super::math::float(&args[5]));
+    let days = day_of(year, month, day).ok_or_else(|| {
+        field_overflow(format!(
+            "date field value out of range: {year}-{month:02}-{day:02}"
+        ))
+    })?;
+    let time = clock(hour, minute, seconds).ok_or_else(|| {
+        field_overflow(format!(
+            "time field value out of range: {hour}:{minute:02}:{seconds:02}"
+        ))
+    })?;
+    Ok(checked(
+        days.checked_mul(DAY).and_then(|at| at.checked_add(time)),
+    )?)
+}
+
+fn make_timestamp(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Timestamp(composed(args)?))
+}
+
+fn make_timestamptz(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    Ok(Datum::Timestamptz(
+        context.env().zone.instant(composed(args)?),
+    ))
+}
+
+fn make_interval(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let part = |place: usize| int(&args[place]);
+    let seconds = super::math::float(&args[6]);
+    if !seconds.is_finite() {
+        return Err(interval_overflow());
+    }
+    let micros = i128::from(part(4)) * 3_600_000_000
+        + i128::from(part(5)) * 60_000_000
+        + (seconds * 1e6).round_ties_even() as i128;
+    let made = datetime::whole_interval(part(0) * 12 + part(1), part(2) * 7 + part(3), micros);
+    made.map(Datum::Interval).ok_or_else(interval_overflow)
+}
+
+fn to_timestamp(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let seconds = super::math::float(&args[0]);
+    if seconds.is_nan() {
+        return Err(field_overflow("timestamp cannot be NaN".into()));
+    }
+    if seconds.is_infinite() {
+        let end = if seconds > 0.0 { i64::MAX } else { i64::MIN };
+        return Ok(Datum::Timestamptz(Timestamp(end)));
+    }
+    // It counts from 2000 while it rounds.
+    let since = (seconds - 946_684_800.0) * 1e6;
+    let micros = since.round_ties_even();
+    if micros.abs() >= 9.2e18 {
+        return Err(field_overflow(format!(
+            "timestamp out of range: \"{}\"",
+            Datum::Float8(seconds)
+        )));
+    }
+    let at = (micros as i64).checked_add(946_684_800_000_000);
+    Ok(Datum::Timestamptz(checked(at)?))
+}
+
+fn zone_of(datum: &Datum) -> Result<Zone, Halt> {
+    if let Datum::Interval(interval) = datum {
+        if interval.months != 0 || interval.days != 0 {
+            let shown = datum.to_string();
+            let message = format!("interval time zone \"{shown}\" must not include months or days");
+            return Err(PgError::new(SqlState::INVALID_PARAMETER_VALUE, message).into());
+        }
+        return Ok(Zone((interval.micros / 1_000_000) as i32));
+    }
+    let name = datum.as_str().unwrap_or("");
+    Zone::named(name).ok_or_else(|| {
+        let known = name.contains('/') || name.len() <= 5;
+        match known {
+            true => PgError::feature_not_supported(format_args!("the time zone {name}")).into(),
+            false => PgError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("time zone \"{name}\" not recognized"),
+            )
+            .into(),
+        }
+    })
+}
+
+/// AT TIME ZONE.
+fn at_zone(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let zone = zone_of(&args[0])?;
+    Ok(match &args[1] {
+        Datum::Timestamptz(at) => Datum::Timestamp(zone.local(*at)),
+        other => Datum::Timestamptz(zone.instant(local(other, zone))),
+    })
+}
+
+/// `overlaps_timestamp`: NULL counts as the same moment as the other end.
+fn overlaps(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let zone = context.env().zone;
+    let span =
+        |start: &Datum, end: &Datum| -> Result<(Option<Timestamp>, Option<Timestamp>), Halt> {
+            let moment = |datum: &Datum| (!datum.is_null()).then(|| local(datum, zone));
+            let from = moment(start);
+            let to = match (end, from) {
+                (Datum::Interval(by), Some(from)) => Some(shift(from, *by)?),
+                (Datum::Interval(_), None) => None,
+                (end, _) => moment(end),
+            };
+            Ok(match (from, to) {
+                (Some(from), Some(to)) if from > to => (Some(to), Some(from)),
+                (None, to) => (to, None),
+                both => both,
+            })
+        };
+    let (start_a, end_a) = span(&args[0], &args[1])?;
+    let (start_b, end_b) = span(&args[2], &args[3])?;
+    let (Some(start_a), Some(start_b)) = (start_a, start_b) else {
+        return Ok(Datum::Null);
+    };
+    let known = |value: bool| Ok(Datum::Bool(value));
+    match start_a.cmp(&start_b) {
+        std::cmp::Ordering::Greater => match end_b {
+            None => Ok(Datum::Null),
+            Some(end_b) if start_a < end_b => known(true),
+            Some(_) => match end_a {
+                None => Ok(Datum::Null),
+                Some(_) => known(false),
+            },
+        },
+        std::cmp::Ordering::Less => match end_a {
+            None => Ok(Datum::Null),
+            Some(end_a) if start_b < end_a => known(true),
+            Some(_) => match end_b {
+                None => Ok(Datum::Null),
+                Some(_) => known(false),
+            },
+        },
+        std::cmp::Ordering::Equal => match end_a.and(end_b) {
+            None => Ok(Datum::Null),
+            Some(_) => known(true),
+        },
     }
 }
 
-fn date_trunc(_: &mut Context<'_>, args: &[Datum]) -> Result<Datum, Halt> {
-    let at = time(&args[1]);
-    let unit = args[0].as_str().unwrap_or("").to_lowercase();
-    let days = at.0.div_euclid(DAY);
-    let (year, month, _) = civil_from_days(days);
-    let floor = |size: i64| at.0.div_euclid(size) * size;
-    let truncated = match unit.trim_end_matches('s') {
-        "microsecond" => at.0,
-        "millisecond" => floor(1000),
-        "second" => floor(1_000_000),
-        "minute" => floor(60_000_000),
-        "hour" => floor(3_600_000_000),
-        "day" => floor(DAY),
-        // 1970-01-01 was a Thursday; weeks begin on Mondays.
-        "week" => (days - (days + 3).rem_euclid(7)) * DAY,
-        "month" => days_from_civil(year, month, 1) * DAY,
-        "quarter" => days_from_civil(year, (month - 1) / 3 * 3 + 1, 1) * DAY,
-        "year" => days_from_civil(year, 1, 1) * DAY,
-        _ => {
-            return Err(PgError::new(
-                SqlState::INVALID_PARAMETER_VALUE,
-                format!("unit \"{unit}\" not recognized for type timestamp with time zone"),
-            )
-            .into());
+fn date_bin(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let stride = interval(&args[0]);
+    let (at, origin) = (local(&args[1], Zone(0)), local(&args[2], Zone(0)));
+    if is_infinite(at) {
+        return Ok(args[1].clone());
+    }
+    if is_infinite(origin) {
+        return Err(field_overflow("origin out of range".into()));
+    }
+    if stride.months != 0 {
+        return Err(PgError::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "timestamps cannot be binned into intervals containing months or years",
+        )
+        .into());
+    }
+    let width = i64::from(stride.days)
+        .checked_mul(DAY)
+        .and_then(|days| days.checked_add(stride.micros))
+        .ok_or_else(interval_overflow)?;
+    if width <= 0 {
+        return Err(field_overflow("stride must be greater than zero".into()));
+    }
+    let since = at.0.checked_sub(origin.0).ok_or_else(interval_overflow)?;
+    let binned = checked(origin.0.checked_add(since.div_euclid(width) * width))?;
+    Ok(like(&args[1], binned, Zone(0)))
+}
+
+fn series(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let zone = context.env().zone;
+    let (from, to, step) = (
+        local(&args[0], zone),
+        local(&args[1], zone),
+        interval(&args[2]),
+    );
+    let direction = step.comparable();
+    if direction == 0 {
+        return Err(super::math::zero_step());
+    }
+    let mut items = Vec::new();
+    let mut at = from;
+    while if direction > 0 { at <= to } else { at >= to } {
+        if items.len() > 10_000_000 || is_infinite(at) {
+            return Err(PgError::feature_not_supported("a series of that length").into());
         }
-    };
-    Ok(Datum::Timestamptz(Timestamp(truncated)))
+        items.push(like(&args[0], at, zone));
+        at = shift(at, step)?;
+    }
+    Ok(Datum::Array(items.into()))
 }

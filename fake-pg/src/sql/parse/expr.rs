@@ -51,6 +51,7 @@ enum Infix {
     Like { insensitive: bool, negated: bool },
     Escape,
     AtTimeZone,
+    Overlaps,
     Operator(String),
     Unsupported(&'static str),
 }
@@ -61,9 +62,11 @@ impl Infix {
             Infix::Or => strength::OR,
             Infix::And => strength::AND,
             Infix::Is(_) | Infix::Distinct(_) => strength::IS,
-            Infix::Between { .. } | Infix::In(_) | Infix::Like { .. } | Infix::Unsupported(_) => {
-                strength::BETWEEN
-            }
+            Infix::Between { .. }
+            | Infix::In(_)
+            | Infix::Like { .. }
+            | Infix::Overlaps
+            | Infix::Unsupported(_) => strength::BETWEEN,
             // Taken by LIKE; never an operator of its own.
             Infix::Escape => 0,
             Infix::AtTimeZone => strength::TIME_ZONE,
@@ -90,6 +93,12 @@ impl Infix {
 pub(super) fn expr(tree: &Tree<'_>, node: &SyntaxNode) -> Expr {
     let mut links = Vec::new();
     flatten(tree, node, &mut links);
+    // Behind a cast the parser leaves BETWEEN as a sibling of its operand.
+    let mut next = node.next_sibling();
+    while let Some(headless) = next.filter(is_headless) {
+        flatten(tree, &headless, &mut links);
+        next = headless.next_sibling();
+    }
     if let [Link::Operand(node)] = links.as_slice() {
         return operand(tree, node);
     }
@@ -114,7 +123,15 @@ pub(super) fn child_exprs(tree: &Tree<'_>, node: &SyntaxNode) -> Vec<Expr> {
 
 /// Whether a node is an expression.
 pub(super) fn is_expr(node: &SyntaxNode) -> bool {
-    squawk_syntax::ast::Expr::can_cast(node.kind())
+    squawk_syntax::ast::Expr::can_cast(node.kind()) && !is_headless(node)
+}
+
+/// A BETWEEN without the operand before it.
+fn is_headless(node: &SyntaxNode) -> bool {
+    node.kind() == K::BETWEEN_EXPR
+        && node
+            .first_token()
+            .is_some_and(|token| matches!(token.kind(), K::BETWEEN_KW | K::NOT_KW))
 }
 
 fn flatten(tree: &Tree<'_>, node: &SyntaxNode, links: &mut Vec<Link>) {
@@ -183,7 +200,7 @@ fn flatten(tree: &Tree<'_>, node: &SyntaxNode, links: &mut Vec<Link>) {
             K::ESCAPE_KW => Link::Infix(Infix::Escape, at),
             K::AT_TIME_ZONE => Link::Infix(Infix::AtTimeZone, at),
             K::SIMILAR_TO | K::NOT_SIMILAR_TO => Link::Infix(Infix::Unsupported("SIMILAR TO"), at),
-            K::OVERLAPS_KW => Link::Infix(Infix::Unsupported("OVERLAPS"), at),
+            K::OVERLAPS_KW => Link::Infix(Infix::Overlaps, at),
             K::OPERATOR_CALL => {
                 let op = element.as_node().map_or(String::new(), operator_call);
                 if seen_operand {
@@ -358,6 +375,13 @@ impl Chain<'_, '_> {
                 let zone = self.parse(bound + 1);
                 call("timezone", vec![zone, left], at)
             }
+            Infix::Overlaps => match (left, self.parse(bound + 1)) {
+                (Expr::Row(mut left), Expr::Row(right)) if left.len() == 2 && right.len() == 2 => {
+                    left.extend(right);
+                    call("overlaps", left, at)
+                }
+                _ => Expr::Unsupported("this OVERLAPS".into()),
+            },
             Infix::Unsupported(what) => {
                 self.parse(bound + 1);
                 Expr::Unsupported(what.into())

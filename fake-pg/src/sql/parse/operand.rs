@@ -307,6 +307,11 @@ pub(super) fn type_name(tree: &Tree<'_>, node: &SyntaxNode) -> TypeName {
             .filter_map(|arg| arg.text().to_string().trim().parse().ok())
             .collect()
     });
+    if let K::TIMESTAMP_TYPE | K::TIME_TYPE | K::INTERVAL_TYPE = node.kind()
+        && let Some(precision) = child(node, K::LITERAL)
+    {
+        modifiers.extend(precision.text().to_string().parse::<i32>().ok());
+    }
     let mut name = match node.kind() {
         K::VARCHAR_TYPE => vec!["varchar".into()],
         K::CHARACTER_TYPE => {

@@ -222,7 +222,7 @@ impl Cast {
                 }
             }),
             Datum::Timestamptz(_) | Datum::Timestamp(_) | Datum::Time(_) | Datum::Interval(_) => {
-                datetime::fit(datum, self.typmod)
+                Ok(datetime::fit(datum, self.typmod))
             }
             other => Ok(other),
         }

@@ -48,6 +48,20 @@ impl Binder<'_> {
                 return Err(PgError::new(SqlState::INVALID_PARAMETER_VALUE, message));
             }
             (modifiers, Type::Numeric) => numeric::typmod(modifiers)?,
+            ([precision], Type::Timestamp | Type::Timestamptz | Type::Time | Type::Interval) => {
+                if *precision < 0 {
+                    let message =
+                        format!("{} precision must not be negative", shown.to_uppercase());
+                    return Err(PgError::new(SqlState::INVALID_PARAMETER_VALUE, message));
+                }
+                // A greater precision is a warning, and then this one.
+                let precision = (*precision).min(6);
+                match ty {
+                    // All fields of an interval.
+                    Type::Interval => 0x7fff << 16 | precision,
+                    _ => precision,
+                }
+            }
             _ => {
                 return Err(PgError::feature_not_supported(format_args!(
                     "a modifier of type {ty}"
