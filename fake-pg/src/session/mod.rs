@@ -60,6 +60,9 @@ pub enum Next {
 /// Room for the replies that most exchanges need.
 const OUTPUT_FIRST: usize = 1 << 10;
 
+/// How much may gather before it is written, whatever else has been asked for.
+const OUTPUT_MAX: usize = 1 << 20;
+
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
@@ -335,6 +338,11 @@ impl Session {
         if self.terminated {
             self.fatal(PgError::admin_shutdown());
             return None;
+        }
+        // Who asks for much in one go and does not read is answered no further.
+        if self.output.len() >= OUTPUT_MAX {
+            self.flush();
+            return Some(Next::Write);
         }
         let frame = match frontend::frame(&self.input) {
             Ok(Some(frame)) => frame,
