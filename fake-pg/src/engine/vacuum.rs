@@ -20,6 +20,9 @@ use super::recover::Image;
 use super::wal::Record;
 use super::{Engine, FileNode, Pid, Xid};
 
+/// So many entries of the commit log outlive a checkpoint that the server makes by itself.
+const COMMITS_KEPT: usize = 1000;
+
 /// The fates of so many transactions are remembered at least.
 const FATES_KEPT: u64 = 1 << 20;
 
@@ -123,8 +126,8 @@ impl Engine {
             }
         }
         let most = self.vacuum.checkpoint_every;
-        if most.is_some_and(|most| self.wal.records().len() >= most) {
-            self.checkpoint();
+        if most.is_some_and(|most| self.wal.records().len() >= most) && self.checkpoint() {
+            self.forget_commits(COMMITS_KEPT);
         }
     }
 
@@ -222,7 +225,7 @@ impl Engine {
     }
 
     /// Forgets all but the newest entries of the commit log. Those after the last checkpoint stay.
-    pub fn forget_commits(&mut self, kept: usize) {
+    fn forget_commits(&mut self, kept: usize) {
         let start = self.wal.start();
         let old = self.commits.len().saturating_sub(kept);
         let old = self.commits[..old].partition_point(|commit| commit.lsn <= start);

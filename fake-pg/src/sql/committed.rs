@@ -1,6 +1,6 @@
 //! The engine's own use of SQL: loading a schema, asking what is committed.
 
-use super::ast::StatementKind;
+use super::ast::{Command, StatementKind};
 use super::face::{self, Context};
 use super::settings::Settings;
 use crate::engine::{Engine, Exec, Halt, Journal, Pid, Timestamp, TxOptions};
@@ -12,7 +12,7 @@ const OWN: Pid = Pid(0);
 
 impl Engine {
     /// Runs a script as one transaction of the superuser, and makes what it leaves the state that
-    /// the server was installed with.
+    /// the server was installed with. ALTER SYSTEM SET in it counts at once.
     pub fn load(&mut self, sql: &str) -> Result<(), PgError> {
         self.run_committed(sql, true)?;
         self.checkpoint_as_installed();
@@ -57,6 +57,10 @@ impl Engine {
                     ));
                 }
                 StatementKind::Utility | StatementKind::Query => {}
+            }
+            if let (Command::AlterSystem { name, value }, true) = (&statement.command, writes) {
+                self.alter_system(name.as_deref(), value.as_deref())?;
+                continue;
             }
             let mut journal = Journal::default();
             let result = face::prepare(self, &tx, statement, &[]).map_err(Halt::Error);

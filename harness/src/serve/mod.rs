@@ -63,6 +63,9 @@ impl Default for Options {
     }
 }
 
+/// After so many records of the WAL it is recycled.
+const CHECKPOINT_EVERY: usize = 200_000;
+
 /// A server that listens, and has not accepted anybody yet.
 #[derive(Debug)]
 pub struct Server {
@@ -85,6 +88,8 @@ impl Server {
         if let Some(file) = &options.schema {
             schema::load(&mut engine, file)?;
         }
+        // Nobody fails over to an earlier commit here.
+        engine.checkpoint_every(Some(CHECKPOINT_EVERY));
         let desk = Arc::new(Desk::new(Sight::Server));
         engine.embed(desk.clone());
         let listener = bind(&options.listen, options.allow_remote).await?;
