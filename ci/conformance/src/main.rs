@@ -8,7 +8,7 @@ use conformance::check::{check, compare};
 use conformance::divergences::Divergences;
 use conformance::host::run;
 use conformance::program::FEATURES;
-use conformance::random::{Plan, compare as compare_programs};
+use conformance::random::{Plan, compare as compare_programs, show};
 use conformance::real::Real;
 use conformance::script::{self, Script};
 use conformance::tables::{page, tables};
@@ -54,6 +54,9 @@ enum Command {
         /// Stop after so many differences.
         #[arg(long, default_value_t = 5)]
         differences: usize,
+        /// Print the first as fake-pg runs it, and run nothing else.
+        #[arg(long)]
+        show: bool,
         /// Use these features only, with commas between them.
         #[arg(long, value_delimiter = ',')]
         features: Vec<String>,
@@ -76,19 +79,24 @@ fn main() -> ExitCode {
             seed,
             first,
             differences,
+            show: alone,
             features,
         } => {
             let features: Vec<&str> = match features.is_empty() {
                 true => FEATURES.to_vec(),
                 false => features.iter().map(String::as_str).collect(),
             };
-            random(&Plan {
+            let plan = Plan {
                 seed,
                 first,
                 programs,
                 differences,
                 features: &features,
-            })
+            };
+            match alone {
+                true => show(&plan),
+                false => random(&plan),
+            }
         }
         Command::Tables => write_tables(),
         Command::List => list(),

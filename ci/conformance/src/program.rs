@@ -27,6 +27,8 @@ pub struct Intent {
     pub act: Act,
     /// How it opens a block first, if it needs one.
     pub begin: String,
+    /// Opens one even for what could do without.
+    pub opens: bool,
     /// Does it even where it makes little sense.
     pub stubborn: bool,
 }
@@ -91,11 +93,14 @@ pub fn setup(features: &[&str]) -> Vec<String> {
 pub fn programs(features: &[&str]) -> BoxedStrategy<Program> {
     let on = |feature: &str| features.contains(&feature);
     let begin = begin(on("levels"), on("serializable"));
-    let intent = (0..4_usize, act(features), begin, prop::bool::weighted(0.1));
-    let intent = intent.prop_map(|(session, act, begin, stubborn)| Intent {
+    let opens = prop::bool::weighted(0.6);
+    let stubborn = prop::bool::weighted(0.08);
+    let intent = (0..4_usize, act(features), begin, opens, stubborn);
+    let intent = intent.prop_map(|(session, act, begin, opens, stubborn)| Intent {
         session,
         act,
         begin,
+        opens,
         stubborn,
     });
     let programs = (2..=4_usize, vec(intent, 10..=60));

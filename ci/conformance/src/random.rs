@@ -23,7 +23,7 @@ const REPEATS: usize = 2;
 /// In how many orders fake-pg is tried.
 const ORDERS: u64 = 60;
 /// How many smaller programs are tried.
-const SHRINKS: usize = 400;
+const SHRINKS: usize = 250;
 /// After so many programs the real server gets a new database: catalogs grow.
 const RENEWAL: usize = 200;
 
@@ -132,6 +132,13 @@ pub fn compare(
     Ok((mix, differences))
 }
 
+/// A program as a script, with fake-pg's replies.
+pub fn show(plan: &Plan<'_>) -> Result<String, String> {
+    let tree = programs(plan.features).new_tree(&mut runner(plan.seed, plan.first));
+    let tree = tree.map_err(|reason| reason.to_string())?;
+    Ok(imagine(&tree.current(), plan.features)?.0.text())
+}
+
 fn runner(seed: u64, number: usize) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -218,8 +225,9 @@ fn rehearse(script: &Script, real: &mut Real) -> Result<Vec<Vec<String>>, String
 }
 
 fn count(replies: &[String], seen: &mut BTreeMap<String, usize>) {
-    for word in replies.iter().flat_map(|line| line.split(" ; ")) {
-        let mut words = word.rsplit("> ").next().unwrap_or("").split(' ');
+    let words = replies.iter().filter_map(|line| line.split_once("> "));
+    for word in words.flat_map(|(_, words)| words.split(" ; ")) {
+        let mut words = word.split(' ');
         let what = match (words.next(), words.nth(1)) {
             (Some("E"), Some(code)) => code,
             (Some("(waits)"), _) => "(waits)",
@@ -324,6 +332,8 @@ fn ops(intent: &Intent, state: State) -> Option<String> {
         (Act::Begin(ops), State::New | State::Idle) => Some(ops.clone()),
         (Act::Begin(ops), _) => Some(ops.clone()).filter(|_| stubborn),
         (Act::Inside(ops), State::Block) => Some(ops.clone()),
+        (Act::Inside(_), State::New | State::Idle) if !stubborn => Some(intent.begin.clone()),
+        (Act::Work(_), State::New | State::Idle) if intent.opens => Some(intent.begin.clone()),
         (Act::Inside(_), State::Failed) if !stubborn => Some("Q rollback".into()),
         (Act::Inside(ops), _) => Some(ops.clone()).filter(|_| stubborn),
         (Act::Work(_), State::Failed) if !stubborn => Some("Q rollback".into()),

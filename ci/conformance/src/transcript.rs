@@ -221,9 +221,8 @@ impl Transcript {
                 "transaction" if before.ends_with("virtual transaction ") => None,
                 "transaction" | "ID" | "xid" => Some(this.alias("xid", number)),
                 "process" | "Process" | "PID" => Some(this.pid(number.parse().ok()?)),
-                "relation" | "database" | "OID" | "object" | "type" => {
-                    Some(this.oid(number.parse().ok()?))
-                }
+                "database" => Some(this.alias("database", number)),
+                "relation" | "OID" | "object" | "type" => Some(this.oid(number.parse().ok()?)),
                 _ => None,
             }
         })
