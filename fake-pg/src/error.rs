@@ -539,6 +539,14 @@ impl PgError {
         )
     }
 
+    /// 34000, as SQL says it.
+    pub fn no_such_cursor(name: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_CURSOR_NAME,
+            format!("cursor \"{name}\" does not exist"),
+        )
+    }
+
     /// 42P03.
     pub fn duplicate_portal(name: &str) -> Self {
         Self::new(

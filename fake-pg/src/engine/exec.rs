@@ -71,6 +71,8 @@ pub enum WaitOn {
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
     snapshot: Option<Snapshot>,
+    /// The command that took it: a cursor sees nothing of later ones.
+    command: Option<CommandId>,
     effects: Vec<Effect>,
     /// Its snapshot is its own, and not the transaction's.
     passing: bool,
@@ -186,7 +188,7 @@ impl<'a> Exec<'a> {
             journal.snapshot = Some(snapshot);
         }
         Exec {
-            command: tx.command,
+            command: *journal.command.get_or_insert(tx.command),
             engine,
             tx,
             journal,
@@ -219,6 +221,15 @@ impl<'a> Exec<'a> {
             notices: std::mem::take(&mut self.journal.notices),
             ..Journal::default()
         };
+    }
+
+    /// Leaves a cursor that is not at its end: its journal stays, for more of its rows.
+    pub fn keep(self) {
+        self.engine.stop_waiting(self.tx.pid);
+        if let Some(snapshot) = &self.journal.snapshot {
+            let (pid, xmin) = (self.tx.pid, snapshot.xmin());
+            self.engine.vacuum.hold_transaction(pid, xmin);
+        }
     }
 
     /// The tables and sequences this statement knows.
@@ -259,6 +270,24 @@ impl Exec<'_> {
             .lookup(index, key)
             .find(|&tid| view.sees(heap.tuple(tid)))?;
         Some((tid, &heap.tuple(tid).row))
+    }
+
+    /// The version of a row that this statement sees, this one or a newer one: WHERE CURRENT OF.
+    ///
+    /// Source: `TidNext` in `nodeTidscan.c`.
+    pub fn newest_row(&self, table: &Table, mut tid: Tid) -> Option<(Tid, &Row)> {
+        let (view, heap) = (self.view(), self.engine.heap(table.node));
+        while tid.0 < heap.len() {
+            let tuple = heap.tuple(tid);
+            if view.sees(tuple) {
+                return Some((tid, &tuple.row));
+            }
+            if tuple.next == tid {
+                break;
+            }
+            tid = tuple.next;
+        }
+        None
     }
 
     /// A version, seen or not: what [`Found::Moved`] points to.

@@ -42,10 +42,13 @@ pub(super) struct Vacuum {
 }
 
 impl Vacuum {
-    /// A transaction keeps its snapshot.
+    /// A transaction keeps its snapshot, or a cursor of it its own: the oldest counts.
     pub(super) fn hold_transaction(&mut self, pid: Pid, xmin: Xid) {
-        self.release_transaction(pid);
-        self.transactions.push((pid, xmin));
+        let held = |(holder, _): &&mut (Pid, Xid)| *holder == pid;
+        match self.transactions.iter_mut().find(held) {
+            Some((_, oldest)) => *oldest = xmin.min(*oldest),
+            None => self.transactions.push((pid, xmin)),
+        }
     }
 
     /// Its transaction is over.

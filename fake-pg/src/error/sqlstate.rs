@@ -78,6 +78,7 @@ impl SqlState {
     pub const DUPLICATE_TABLE: Self = Self(*b"42P07");
     pub const INVALID_OBJECT_DEFINITION: Self = Self(*b"42P17");
     pub const INVALID_FOREIGN_KEY: Self = Self(*b"42830");
+    pub const INVALID_CURSOR_DEFINITION: Self = Self(*b"42P11");
     pub const INVALID_COLUMN_REFERENCE: Self = Self(*b"42P10");
     pub const INVALID_TABLE_DEFINITION: Self = Self(*b"42P16");
     pub const INDETERMINATE_DATATYPE: Self = Self(*b"42P18");

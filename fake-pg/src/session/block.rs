@@ -193,6 +193,7 @@ impl Session {
                 engine.release(transaction, name)?;
                 let level = transaction.savepoints() + 1;
                 self.settings.release(level);
+                self.drop_portals_above(level - 1, true);
                 "RELEASE"
             }
             TransactionCommand::RollbackTo(name) => {
@@ -325,6 +326,9 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<Control, PgError> {
+        if let Block::Explicit(_) | Block::Implicit(_) = self.block {
+            self.hold_cursors(engine, now)?;
+        }
         match std::mem::take(&mut self.block) {
             Block::Explicit(transaction) => {
                 let chain = chain.then_some(transaction.options);
@@ -472,7 +476,7 @@ impl Session {
             let options = transaction.options;
             engine.abort(transaction);
             self.settings.rollback();
-            self.drop_portals();
+            self.drop_portals(false);
             if chain {
                 self.block = Block::Explicit(self.begin(options, engine, now));
             }
@@ -485,7 +489,9 @@ impl Session {
             return Err(PgError::only_in_transaction_block("ROLLBACK TO SAVEPOINT"));
         };
         engine.rollback_to(transaction, name)?;
-        self.settings.rollback_to(transaction.savepoints() + 1);
+        let level = transaction.savepoints();
+        self.settings.rollback_to(level + 1);
+        self.drop_portals_above(level, false);
         self.block = self.block.take().map_or(Block::None, Block::Explicit);
         Ok(())
     }
@@ -510,7 +516,7 @@ impl Session {
             Block::Implicit(transaction) => {
                 engine.abort(transaction);
                 self.settings.rollback();
-                self.drop_portals();
+                self.drop_portals(false);
                 Block::None
             }
             Block::Explicit(mut transaction) | Block::Failed(mut transaction) => {

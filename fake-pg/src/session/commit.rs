@@ -260,6 +260,7 @@ impl Session {
             settings: &mut self.settings,
             database: &self.database,
             user: &self.user,
+            fetch: Default::default(),
         };
         let result = sql::fire_deferred(&mut context);
         if result.is_ok() {
@@ -288,7 +289,7 @@ impl Session {
     /// The transaction has been rolled back instead.
     fn commit_failed(&mut self, error: PgError, then: &Then, engine: &mut Engine) {
         self.settings.rollback();
-        self.drop_portals();
+        self.drop_portals(false);
         self.fail_message(error, matches!(then, Then::Message), engine);
     }
 
@@ -296,7 +297,7 @@ impl Session {
     fn finish(&mut self, finish: Finish, engine: &mut Engine, now: Timestamp) {
         let Finish { chain, tag } = finish;
         self.settings.commit();
-        self.drop_portals();
+        self.drop_portals(true);
         if let Some(options) = chain {
             self.block = Block::Explicit(self.begin(options, engine, now));
         }

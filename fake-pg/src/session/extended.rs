@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::block::{Block, Company, Control, End, is_exit};
 use super::commit::Then;
+use super::portal::{Portal, PortalState, Rows, cannot_be_run};
 use super::reply::{Format, write_row, write_row_description, write_tag};
-use super::run::Running;
 use super::{Next, Session, Work};
 use crate::engine::{Engine, Halt, Timestamp};
 use crate::error::{PgError, SqlState};
@@ -22,10 +22,10 @@ use crate::wire::frontend::{Bind, Target};
 /// What Parse leaves behind.
 #[derive(Debug)]
 pub(super) struct PreparedStatement {
-    statement: Arc<Statement>,
-    hints: Vec<Option<Type>>,
+    pub(super) statement: Arc<Statement>,
+    pub(super) hints: Vec<Option<Type>>,
     /// `None` for transaction control, which is the session's own business.
-    prepared: Option<Arc<Prepared>>,
+    pub(super) prepared: Option<Arc<Prepared>>,
 }
 
 impl PreparedStatement {
@@ -45,33 +45,11 @@ impl PreparedStatement {
     }
 }
 
-/// What Bind leaves behind.
-#[derive(Debug)]
-pub(super) struct Portal {
-    statement: Arc<PreparedStatement>,
-    prepared: Option<Arc<Prepared>>,
-    formats: Vec<Format>,
-    state: PortalState,
-}
-
-#[derive(Debug)]
-enum PortalState {
-    Bound(Vec<Datum>),
-    /// It has run; these rows are still to be sent.
-    Rows {
-        rows: std::vec::IntoIter<Vec<Datum>>,
-        tag: CommandTag,
-    },
-    /// It can not be run again.
-    Done,
-}
-
 /// An Execute that has to wait.
 #[derive(Debug)]
 pub(super) struct Execution {
     portal: String,
     rows_max: u32,
-    running: Running,
 }
 
 impl Session {
@@ -128,8 +106,11 @@ impl Session {
         now: Timestamp,
     ) -> Result<Option<Arc<Prepared>>, PgError> {
         let command = &parsed.statement.command;
-        if matches!(command, Command::Empty | Command::Transaction(_)) || Self::is_own(command) {
+        if matches!(command, Command::Empty | Command::Transaction(_)) {
             return Ok(None);
+        }
+        if Self::is_own(command) {
+            return self.plan_own(&parsed.statement, &parsed.hints, engine, now);
         }
         let transaction = self.begin_implicit(engine, now)?;
         sql::prepare(engine, transaction, &parsed.statement, &parsed.hints).map(Some)
@@ -188,16 +169,10 @@ impl Session {
         }
         let columns = prepared.as_ref().and_then(|prepared| prepared.columns());
         let formats = result_formats(&bind.result_formats, columns.map_or(0, <[_]>::len))?;
-        let portal = Portal {
-            statement,
-            prepared,
-            formats,
-            state: PortalState::Bound(params),
-        };
-        match bind.portal {
-            "" => self.unnamed_portal = Some(portal),
-            name => drop(self.portals.insert(name.into(), portal)),
-        }
+        let level = self.level();
+        let mut portal = Portal::new(statement, prepared, params, formats, level);
+        self.start_portal(bind.portal, &mut portal, engine);
+        self.put_portal(bind.portal, portal);
         backend::bind_complete(&mut self.output);
         Ok(())
     }
@@ -208,12 +183,9 @@ impl Session {
         self.begin_command();
     }
 
-    fn portal(&mut self, name: &str) -> Result<&mut Portal, PgError> {
-        let found = match name {
-            "" => self.unnamed_portal.as_mut(),
-            name => self.portals.get_mut(name),
-        };
-        found.ok_or_else(|| PgError::no_such_portal(name))
+    fn known_portal(&mut self, name: &str) -> Result<&mut Portal, PgError> {
+        self.portal(name)
+            .ok_or_else(|| PgError::no_such_portal(name))
     }
 
     /// Describe.
@@ -238,7 +210,7 @@ impl Session {
                 (prepared, Vec::new())
             }
             Target::Portal => {
-                let portal = self.portal(name)?;
+                let portal = self.known_portal(name)?;
                 let (prepared, formats) = (portal.prepared.clone(), portal.formats.clone());
                 self.refuse_rows_if_failed(prepared.as_deref())?;
                 (prepared, formats)
@@ -286,7 +258,7 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<(), PgError> {
-        let portal = self.portal(name)?;
+        let portal = self.known_portal(name)?;
         let statement = Arc::clone(&portal.statement);
         self.now_active(&statement.statement.source, engine);
         if statement.is_empty() {
@@ -296,58 +268,102 @@ impl Session {
         if !statement.is_exit() {
             self.refuse_if_failed()?;
         }
-        let portal = self.portal(name)?;
-        let params = match std::mem::replace(&mut portal.state, PortalState::Done) {
-            PortalState::Bound(params) => params,
-            state @ PortalState::Rows { .. } => {
-                portal.state = state;
-                return self.send_rows(name, rows_max, engine);
-            }
-            PortalState::Done => {
-                return Err(PgError::new(
-                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                    format!("portal \"{name}\" cannot be run"),
-                ));
-            }
-        };
-        let prepared = portal.prepared.clone();
         self.begin_message();
+        let command = &statement.statement.command;
+        let portal = self.known_portal(name)?;
+        match portal.state {
+            PortalState::Done => return Err(cannot_be_run(name)),
+            PortalState::Open(_) => return self.run_later(name, rows_max),
+            PortalState::Bound(_) | PortalState::Bare => {}
+        }
+        if let Command::Transaction(command) = command {
+            portal.state = PortalState::Done;
+            self.begin_for_control(engine, now)?;
+            match self.control(command, self.company(), engine, now)? {
+                Control::Done(tag) => write_tag(&mut self.output, CommandTag::Plain(tag)),
+                Control::End(end) => self.commit(*end, Then::Message, engine, now),
+            }
+            self.end_command();
+            return Ok(());
+        }
         self.begin_for_control(engine, now)?;
-        let company = match self.queried {
+        if !Self::is_own(command) {
+            self.refuse_in_block(command, self.company())?;
+            self.demand_block(command, self.company())?;
+            self.find_current_of(name)?;
+        }
+        self.run_later(name, rows_max)
+    }
+
+    /// What surrounds the statement of an Execute.
+    fn company(&self) -> Company {
+        match self.queried {
             true => Company::Pipeline,
             false => Company::Alone,
+        }
+    }
+
+    fn run_later(&mut self, name: &str, rows_max: u32) -> Result<(), PgError> {
+        self.work = Work::Execute(Execution {
+            portal: name.into(),
+            rows_max,
+        });
+        Ok(())
+    }
+
+    fn find_current_of(&mut self, name: &str) -> Result<(), PgError> {
+        let Some(mut portal) = self.take_portal(name) else {
+            return Ok(());
         };
-        match (&statement.statement.command, prepared) {
-            (Command::Transaction(command), _) => {
-                match self.control(command, company, engine, now)? {
-                    Control::Done(tag) => {
-                        write_tag(&mut self.output, CommandTag::Plain(tag));
-                        self.end_command();
-                    }
-                    Control::End(end) => {
-                        self.commit(*end, Then::Message, engine, now);
-                        self.end_command();
-                    }
-                }
+        let found = match &mut portal.state {
+            PortalState::Bound(running) => self.find_current(running),
+            _ => Ok(()),
+        };
+        self.put_portal(name, portal);
+        found
+    }
+
+    /// Executes a command of the session's own.
+    fn execute_own(
+        &mut self,
+        name: &str,
+        rows_max: u32,
+        statement: &Arc<PreparedStatement>,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<(), Halt> {
+        self.interrupt()?;
+        self.interrupt_timed(now)?;
+        if let Command::Execute(execute) = &statement.statement.command {
+            let running = self.expand(execute, &statement.statement, engine, now)?;
+            let portal = self.known_portal(name)?;
+            portal.prepared = Some(running.prepared.clone());
+            portal.state = PortalState::Bound(Box::new(running));
+            self.find_current_of(name)?;
+            return Ok(self.run_later(name, rows_max)?);
+        }
+        let params = match self.portal(name).map(|portal| &mut portal.state) {
+            Some(PortalState::Bound(running)) => running.params.clone(),
+            _ => Vec::new(),
+        };
+        let (hints, company) = (&statement.hints, self.company());
+        let own = self.own(&statement.statement, params, hints, company, engine, now)?;
+        let Ok(portal) = self.known_portal(name) else {
+            self.timer = None;
+            write_tag(&mut self.output, own.outcome.tag);
+            return Ok(());
+        };
+        match own.shape {
+            None => {
+                portal.state = PortalState::Done;
+                self.timer = None;
+                write_tag(&mut self.output, own.outcome.tag);
                 Ok(())
             }
-            (command, None) => {
-                if let Some(tag) = self.own(command, company, engine)? {
-                    self.timer = None;
-                    write_tag(&mut self.output, tag);
-                }
-                Ok(())
-            }
-            (command, Some(prepared)) => {
-                self.refuse_in_block(command, company)?;
-                self.demand_block(command, company)?;
-                let running = Running::new(prepared, params);
-                self.work = Work::Execute(Box::new(Execution {
-                    portal: name.into(),
-                    rows_max,
-                    running,
-                }));
-                Ok(())
+            Some((prepared, _)) => {
+                portal.prepared = Some(prepared);
+                portal.state = PortalState::Open(Rows::of(own.outcome));
+                Ok(self.send_rows(name, rows_max, engine)?)
             }
         }
     }
@@ -355,62 +371,70 @@ impl Session {
     /// Goes on with an Execute. `None` goes on elsewhere.
     pub(super) fn run_portal(
         &mut self,
-        mut execution: Box<Execution>,
+        execution: Execution,
         engine: &mut Engine,
         now: Timestamp,
     ) -> Option<Next> {
-        let attempt = self.attempt(&mut execution.running, engine, now);
-        self.send_notices(&mut execution.running);
-        match attempt {
-            Ok(outcome) => {
-                let Execution {
-                    portal: name,
-                    rows_max,
-                    running,
-                } = *execution;
-                if running.prepared.columns().is_none() {
-                    self.timer = None;
-                    write_tag(&mut self.output, outcome.tag);
-                    return None;
+        let name = &*execution.portal;
+        let portal = self.portal(name)?;
+        let fresh = matches!(portal.state, PortalState::Bound(_) | PortalState::Bare);
+        let statement = portal.statement.clone();
+        // What EXECUTE runs has taken its place.
+        let runs = |portal: &Portal, statement: &Arc<Statement>| {
+            let prepared = portal.prepared.as_ref();
+            prepared.is_none_or(|prepared| Arc::ptr_eq(prepared.statement(), statement))
+        };
+        if fresh && Self::is_own(&statement.statement.command) && runs(portal, &statement.statement)
+        {
+            return match self.execute_own(name, execution.rows_max, &statement, engine, now) {
+                Ok(()) => None,
+                Err(Halt::Wait(wait)) => {
+                    self.work = Work::Execute(execution);
+                    Some(self.wait(wait))
                 }
-                if let Ok(portal) = self.portal(&name) {
-                    let (rows, tag) = (outcome.rows.into_iter(), outcome.tag);
-                    portal.state = PortalState::Rows { rows, tag };
-                }
-                let sent = self.send_rows(&name, rows_max, engine);
-                if let Err(error) = sent {
+                Err(Halt::Error(error)) => {
                     self.fail_message(error, true, engine);
+                    None
                 }
-                None
-            }
+            };
+        }
+        let mut portal = self.take_portal(name)?;
+        let at = portal.open().map_or(0, |rows| rows.at());
+        let limit = usize::try_from(execution.rows_max).unwrap_or(usize::MAX);
+        let need = (limit > 0).then(|| at.saturating_add(limit));
+        let reached = self.reach(name, &mut portal, need, engine, now);
+        self.send_portal_notices(&mut portal);
+        if let Err(Halt::Error(_)) = reached {
+            self.send_found(&portal, execution.rows_max);
+        }
+        self.put_portal(name, portal);
+        let done = match reached {
+            Ok(()) => self.send_rows(name, execution.rows_max, engine),
             Err(Halt::Wait(wait)) => {
                 self.work = Work::Execute(execution);
-                Some(self.wait(wait))
+                return Some(self.wait(wait));
             }
-            Err(Halt::Error(error)) => {
-                self.send_found(*execution);
-                self.fail_message(error, true, engine);
-                None
-            }
+            Err(Halt::Error(error)) => Err(error),
+        };
+        if let Err(error) = done {
+            self.fail_message(error, true, engine);
         }
+        None
     }
 
     /// Sends what a portal had found when it failed.
-    fn send_found(&mut self, execution: Execution) {
-        let Execution {
-            portal: name,
-            rows_max,
-            mut running,
-        } = execution;
-        let prepared = Arc::clone(&running.prepared);
-        let (found, columns) = (running.take_found(), prepared.columns().unwrap_or_default());
-        let formats = self.portal(&name).map(|portal| portal.formats.clone());
+    fn send_found(&mut self, portal: &Portal, rows_max: u32) {
+        let found = std::mem::take(&mut self.found);
+        let Some(prepared) = portal.prepared.as_ref().filter(|p| p.is_lazy()) else {
+            return;
+        };
+        let columns = prepared.columns().unwrap_or_default();
         let limit = match rows_max {
             0 => usize::MAX,
             rows_max => rows_max as usize,
         };
         for row in found.iter().take(limit) {
-            let formats = formats.as_deref().unwrap_or_default();
+            let formats = &portal.formats;
             // It failed already: a second error has no place in the protocol.
             if write_row(&mut self.output, &mut self.scratch, columns, row, formats).is_err() {
                 return;
@@ -433,37 +457,39 @@ impl Session {
         };
         let Some(Portal {
             formats,
-            prepared: Some(prepared),
-            state,
+            prepared,
+            state: state @ PortalState::Open(_),
             ..
         }) = portal
         else {
             return Ok(());
         };
-        let (PortalState::Rows { rows, tag }, Some(columns)) = (state, prepared.columns()) else {
+        let PortalState::Open(open) = state else {
             return Ok(());
         };
-        let limit = if rows_max == 0 {
-            usize::MAX
-        } else {
-            rows_max as usize
+        let columns = prepared.as_ref().and_then(|prepared| prepared.columns());
+        let Some(columns) = columns else {
+            let tag = open.tag;
+            *state = PortalState::Done;
+            self.timer = None;
+            self.interrupt_self(engine)?;
+            write_tag(&mut self.output, tag);
+            return Ok(());
         };
-        let mut sent = 0;
-        while sent < limit
-            && let Some(row) = rows.next()
-        {
-            write_row(output, scratch, columns, &row, formats)?;
-            sent += 1;
+        let limit = (rows_max > 0).then_some(rows_max as usize);
+        let range = open.forward(limit);
+        let (sent, tag) = (range.len(), open.tag);
+        for row in open.rows(range) {
+            write_row(output, scratch, columns, row, formats)?;
         }
-        // The real server stops at the limit without looking whether there is more.
-        let tag = with_count(*tag, sent as u64);
         self.interrupt_self(engine)?;
-        if sent == limit {
+        // The real server stops at the limit without looking whether there is more.
+        if limit == Some(sent) {
             // Its time-out goes on as well.
             backend::portal_suspended(&mut self.output);
         } else {
             self.timer = None;
-            write_tag(&mut self.output, tag);
+            write_tag(&mut self.output, with_count(tag, sent as u64));
         }
         Ok(())
     }
@@ -471,6 +497,11 @@ impl Session {
     /// Sync: the end of a pipeline.
     pub(super) fn sync(&mut self, engine: &mut Engine, now: Timestamp) {
         self.end_command();
+        if let Block::Implicit(_) = self.block
+            && let Err(error) = self.hold_cursors(engine, now)
+        {
+            return self.fail_message(error, false, engine);
+        }
         match std::mem::take(&mut self.block) {
             Block::Implicit(transaction) => {
                 self.commit(End::implicit(transaction, None), Then::Sync, engine, now);
@@ -500,6 +531,7 @@ fn with_count(tag: CommandTag, count: u64) -> CommandTag {
         CommandTag::Insert(_) => CommandTag::Insert(count),
         CommandTag::Update(_) => CommandTag::Update(count),
         CommandTag::Delete(_) => CommandTag::Delete(count),
+        CommandTag::Fetch(_) => CommandTag::Fetch(count),
         plain => plain,
     }
 }

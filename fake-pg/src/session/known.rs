@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use super::Session;
 use super::block::Company;
-use crate::engine::{Durability, Engine, Isolation, SearchPath, Timeouts, TxOptions};
+use super::cursor::Own;
+use crate::engine::{
+    Durability, Engine, Halt, Isolation, SearchPath, Timeouts, Timestamp, TxOptions,
+};
 use crate::error::{PgError, Severity};
-use crate::sql::CommandTag;
-use crate::sql::ast::{Command, Discard};
+use crate::sql::ast::{Command, Discard, Statement};
 use crate::sql::settings::Settings;
+use crate::types::{Datum, Type};
 
 /// Settings in the form they are used in.
 #[derive(Debug)]
@@ -89,16 +92,27 @@ impl Session {
         })
     }
 
-    /// Runs a command that is about the session itself. `None` is not one of them.
+    /// Runs a command that is about the session itself: `is_own` says which are. After
+    /// `Halt::Wait` it is run again.
     pub(super) fn own(
         &mut self,
-        command: &Command,
+        statement: &Arc<Statement>,
+        params: Vec<Datum>,
+        hints: &[Option<Type>],
         company: Company,
         engine: &mut Engine,
-    ) -> Result<Option<CommandTag>, PgError> {
-        let tag = match command {
+        now: Timestamp,
+    ) -> Result<Own, Halt> {
+        let tag = match &statement.command {
+            Command::Declare(declare) => {
+                return Ok(self.declare(declare, params, hints, company, engine, now)?);
+            }
+            Command::Fetch(fetch) => return self.fetch(fetch, engine, now),
+            Command::CloseCursor(name) => return Ok(self.close_cursor(name.as_deref())?),
+            Command::Prepare(prepare) => return Ok(self.prepare(prepare, engine, now)?),
             Command::Discard(Discard::All) => {
                 self.refuse_company("DISCARD ALL", company)?;
+                self.portals.clear();
                 self.statements.clear();
                 self.settings.reset_all();
                 engine.unlisten_all(self.pid);
@@ -126,22 +140,23 @@ impl Session {
                 engine.alter_system(name.as_deref(), value.as_deref())?;
                 "ALTER SYSTEM"
             }
-            _ => return Ok(None),
+            _ => "",
         };
-        Ok(Some(CommandTag::Plain(tag)))
+        Ok(Own::done(tag))
     }
 
     /// Whether `own` runs it.
     pub(super) fn is_own(command: &Command) -> bool {
         matches!(
             command,
-            Command::Discard(_) | Command::Deallocate(_) | Command::AlterSystem { .. }
+            Command::Discard(_)
+                | Command::Deallocate(_)
+                | Command::AlterSystem { .. }
+                | Command::Declare(_)
+                | Command::Fetch(_)
+                | Command::CloseCursor(_)
+                | Command::Prepare(_)
+                | Command::Execute(_)
         )
-    }
-
-    /// Portals go with their transaction.
-    pub(super) fn drop_portals(&mut self) {
-        self.unnamed_portal = None;
-        self.portals.clear();
     }
 }

@@ -5,14 +5,17 @@
 //! value, `Work`, so it can be left there for ever. Replies gather in `output`; they are written
 //! when the next thing to do is to wait for something.
 //!
-//! In reading order: `startup`, `simple`, `extended`, then what both protocols share: `run`
+//! In reading order: `startup`, `simple`, `extended`, then what both protocols share: `portal` and
+//! `cursor` are statements fetched piece by piece, `run`
 //! executes a statement, `block` is the transaction block, `commit` ends it, `reply` writes.
 
 mod block;
 mod commit;
+mod cursor;
 mod extended;
 mod hook;
 mod known;
+mod portal;
 mod reply;
 mod run;
 mod simple;
@@ -28,11 +31,13 @@ pub use hook::{CommitAction, CommitContext, CommitHook, Undisturbed};
 use crate::engine::{CommitPoint, Engine, Pid, SearchPath, Timestamp, Wait};
 use crate::error::{PgError, Severity, SqlState};
 use crate::sql::settings::Settings;
+use crate::types::Datum;
 use crate::wire::frontend::{self, BadFrame, Message};
 use block::Block;
 use commit::Commit;
-use extended::{Execution, Portal, PreparedStatement};
+use extended::{Execution, PreparedStatement};
 use known::Known;
+use portal::Portal;
 use simple::Script;
 
 /// What a session needs before it can go on.
@@ -111,6 +116,8 @@ pub struct Session {
     /// The settings as the client knows them.
     reported: Settings,
     known: Known,
+    /// The rows that a portal had found when it failed.
+    found: Vec<Vec<Datum>>,
     /// Room for the text of a value.
     scratch: String,
 }
@@ -125,7 +132,7 @@ enum Work {
     /// A script of the simple protocol.
     Script(Box<Script>),
     /// An Execute of the extended protocol.
-    Execute(Box<Execution>),
+    Execute(Execution),
     /// A COMMIT between two points.
     Commit(Box<Commit>),
     /// ReadyForQuery is to be written: the COMMITs before it are `ready` then.
@@ -170,6 +177,7 @@ impl Session {
             known: Known::of(&settings),
             reported: settings.clone(),
             settings,
+            found: Vec::new(),
             scratch: String::new(),
         }
     }

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use super::Session;
-use crate::engine::{Engine, Exec, Halt, Journal, Signal, Timestamp, Wait};
+use crate::engine::{Engine, Exec, Halt, Journal, Signal, Tid, Timestamp, Wait};
 use crate::error::{PgError, Severity};
-use crate::sql::{self, Context, Outcome, Prepared};
+use crate::sql::{self, Context, Fetch, Outcome, Prepared};
 use crate::types::Datum;
 
 /// A statement between two attempts.
@@ -17,7 +17,14 @@ use crate::types::Datum;
 pub(super) struct Running {
     pub(super) prepared: Arc<Prepared>,
     pub(super) params: Vec<Datum>,
-    journal: Journal,
+    pub(super) journal: Journal,
+    /// At most so many rows are wanted; none for all.
+    pub(super) most: Option<usize>,
+    /// It may be asked for more rows, and where they are stored.
+    pub(super) is_cursor: bool,
+    pub(super) places: Vec<Vec<Option<Tid>>>,
+    /// The row that WHERE CURRENT OF names.
+    pub(super) current: Option<Tid>,
     /// Whether it had to wait at least once.
     has_waited: bool,
 }
@@ -32,6 +39,10 @@ impl Running {
             prepared,
             params,
             journal,
+            most: None,
+            is_cursor: false,
+            places: Vec::new(),
+            current: None,
             has_waited: false,
         }
     }
@@ -73,6 +84,12 @@ impl Session {
             settings: &mut self.settings,
             database: &self.database,
             user: &self.user,
+            fetch: Fetch {
+                most: running.most,
+                wants_places: running.is_cursor,
+                places: Vec::new(),
+                current: running.current,
+            },
         };
         let result =
             safe.and_then(|()| sql::execute(&running.prepared, &running.params, &mut context));
@@ -87,7 +104,11 @@ impl Session {
             return Err(Halt::Wait(Wait { on, deadline }));
         }
         if result.is_ok() {
-            context.exec.finish();
+            running.places = std::mem::take(&mut context.fetch.places);
+            match running.is_cursor {
+                true => context.exec.keep(),
+                false => context.exec.finish(),
+            }
         }
         if running.has_waited
             && let Some(activity) = engine.activity_mut(self.pid)
@@ -114,6 +135,7 @@ impl Session {
             settings: &mut self.settings,
             database: &self.database,
             user: &self.user,
+            fetch: Fetch::default(),
         };
         prepared.fold(params, &mut context)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::block::{Block, Company, Control, End, is_exit};
 use super::commit::Then;
+use super::cursor::Own;
 use super::reply::{write_row, write_row_description, write_tag};
 use super::run::Running;
 use super::{Next, Session, Work};
@@ -97,6 +98,7 @@ impl Session {
                     self.commit(*end, Then::Script(script), engine, now);
                     return None;
                 }
+                Step::Done(_) if last && self.hold_failed(engine, now) => return None,
                 Step::Done(tag) => match std::mem::take(&mut self.block) {
                     Block::Implicit(transaction) if last => {
                         let end = End::implicit(transaction, Some(tag));
@@ -147,16 +149,26 @@ impl Session {
                 }
                 let transaction = self.begin_implicit(engine, now)?;
                 if Session::is_own(&statement.command) {
-                    let tag = self.own(&statement.command, company, engine)?;
-                    return Ok(tag.map_or(Step::Empty, Step::Done));
+                    if let Command::Execute(execute) = &statement.command {
+                        self.expand(execute, statement, engine, now)?
+                    } else {
+                        let own = self.own(statement, Vec::new(), &[], company, engine, now)?;
+                        self.send_own(&own)?;
+                        return Ok(Step::Done(own.outcome.tag));
+                    }
+                } else {
+                    let prepared = sql::prepare(engine, transaction, statement, &[])?;
+                    self.refuse_in_block(&statement.command, company)?;
+                    self.demand_block(&statement.command, company)?;
+                    self.fold(&prepared, &[], engine, now)?;
+                    let mut running = Running::new(prepared, Vec::new());
+                    self.find_current(&mut running)?;
+                    running
                 }
-                let prepared = sql::prepare(engine, transaction, statement, &[])?;
-                self.refuse_in_block(&statement.command, company)?;
-                self.demand_block(&statement.command, company)?;
-                self.fold(&prepared, &[], engine, now)?;
-                Running::new(prepared, Vec::new())
             }
         };
+        // What EXECUTE runs is another statement.
+        let statement = running.prepared.statement().clone();
         match self.attempt(&mut running, engine, now) {
             Ok(outcome) => {
                 self.send_result(&mut running, &outcome.rows, streams(&statement.command))?;
@@ -177,6 +189,33 @@ impl Session {
                 Err(Halt::Error(error))
             }
         }
+    }
+
+    /// Whether a cursor WITH HOLD could not be held, so that the transaction that ends now is lost.
+    fn hold_failed(&mut self, engine: &mut Engine, now: Timestamp) -> bool {
+        let Block::Implicit(_) = self.block else {
+            return false;
+        };
+        match self.hold_cursors(engine, now) {
+            Ok(()) => false,
+            Err(error) => {
+                self.fail_message(error, false, engine);
+                true
+            }
+        }
+    }
+
+    /// Writes the rows of a command of the session's own.
+    fn send_own(&mut self, own: &Own) -> Result<(), PgError> {
+        let Some((prepared, formats)) = &own.shape else {
+            return Ok(());
+        };
+        let columns = prepared.columns().unwrap_or_default();
+        write_row_description(&mut self.output, columns, formats);
+        for row in &own.outcome.rows {
+            write_row(&mut self.output, &mut self.scratch, columns, row, formats)?;
+        }
+        Ok(())
     }
 
     /// Writes the rows of a result, if it has any, and notices. A query announces its rows before

@@ -15,12 +15,14 @@ mod expr;
 mod dml;
 mod ddl;
 mod alter;
+mod cursor;
 
 use std::sync::Arc;
 
 use crate::engine::LockMode;
 
 pub use alter::{Alter, AlterAction, AlterSequence};
+pub use cursor::{Declare, Direction, Execute, Fetch, Prepare};
 pub use ddl::{
     ColumnDef, ConstraintKind, ConstraintTiming, CreateIndex, CreateSequence, CreateTable,
     ForeignKey, Identity, Reaction, SequenceOptions, TableConstraint, UniqueKey,
@@ -207,6 +209,16 @@ pub enum Command {
     Checkpoint,
     /// DISCARD ALL and its parts.
     Discard(Discard),
+    /// DECLARE.
+    Declare(Box<Declare>),
+    /// FETCH and MOVE.
+    Fetch(Fetch),
+    /// CLOSE; `None` is ALL.
+    CloseCursor(Option<Name>),
+    /// PREPARE.
+    Prepare(Box<Prepare>),
+    /// EXECUTE.
+    Execute(Box<Execute>),
     /// DEALLOCATE; `None` is ALL.
     Deallocate(Option<Name>),
     /// The construct, as it is named in the error.

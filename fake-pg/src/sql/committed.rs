@@ -70,6 +70,7 @@ impl Engine {
                     settings: &mut settings,
                     database: "postgres",
                     user: "postgres",
+                    fetch: face::Fetch::default(),
                 };
                 let outcome = face::execute(&prepared, &[], &mut context)?;
                 context.exec.finish();
@@ -96,6 +97,7 @@ impl Engine {
                 settings: &mut settings,
                 database: "postgres",
                 user: "postgres",
+                fetch: face::Fetch::default(),
             };
             let fired = face::fire_deferred(&mut context);
             if let Err(halt) = fired.map(|()| context.exec.finish()) {

@@ -86,7 +86,8 @@ pub(crate) fn run(
     };
     match plan {
         Plan::Query(query) => {
-            let rows = run.query(query, None, None)?;
+            let most = run.context.fetch.most;
+            let rows = run.query(query, None, most)?;
             run.finish_ctes(&query.ctes)?;
             Ok(Outcome {
                 tag: CommandTag::Select(rows.len() as u64),

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 pub use super::execute::fire_deferred;
 
-use super::ast::{Command, Statement};
+use super::ast::{Command, Expr, Statement, TypeName};
 use super::plan::{Binder, Plan, Scalar};
 use super::settings::Settings;
 use super::{cache, execute as executor, parse};
-use crate::engine::{Catalog, Engine, Exec, Halt, LockMode, Pid, SearchPath, Table, Transaction};
+use crate::engine::{
+    Catalog, Engine, Exec, Halt, LockMode, Pid, SearchPath, Table, TableId, Tid, Transaction,
+};
 use crate::error::{PgError, SqlState};
 use crate::types::datetime::Zone;
 use crate::types::{Datum, Env, Type};
@@ -45,6 +47,10 @@ pub enum CommandTag {
     Update(u64),
     /// `DELETE n`.
     Delete(u64),
+    /// `FETCH n`.
+    Fetch(u64),
+    /// `MOVE n`.
+    Move(u64),
     /// Anything without a count: `CREATE TABLE`.
     Plain(&'static str),
 }
@@ -68,6 +74,22 @@ pub struct Context<'a> {
     pub database: &'a str,
     /// `current_user`.
     pub user: &'a str,
+    /// How much of it is wanted.
+    pub fetch: Fetch,
+}
+
+/// How much of a query is wanted, and what is told besides its result.
+#[derive(Debug, Default)]
+pub struct Fetch {
+    /// At most so many rows, counted from the first; none for all. Nothing happens that rows after
+    /// them would need.
+    pub most: Option<usize>,
+    /// Whether to tell `places`.
+    pub wants_places: bool,
+    /// For each row of the result, where its parts are stored: what a cursor stands on.
+    pub places: Vec<Vec<Option<Tid>>>,
+    /// The row that WHERE CURRENT OF names.
+    pub current: Option<Tid>,
 }
 
 impl Context<'_> {
@@ -100,6 +122,45 @@ pub fn prepare(
     hints: &[Option<Type>],
 ) -> Result<Arc<Prepared>, PgError> {
     prepare_for(&tx.fresh_catalog(engine), tx.path(), statement, hints)
+}
+
+/// The arguments of EXECUTE as a statement whose one row they are.
+pub fn prepare_arguments(
+    engine: &Engine,
+    tx: &Transaction,
+    execute: &Arc<Statement>,
+    args: &[Expr],
+    types: &[Type],
+) -> Result<Prepared, PgError> {
+    let catalog = tx.fresh_catalog(engine);
+    let mut binder = Binder::new(&catalog, tx.path(), vec![None; execute.params]);
+    let plan = binder.arguments(args, types)?;
+    Ok(Prepared {
+        statement: execute.clone(),
+        hints: Vec::new(),
+        version: catalog.version(),
+        path: tx.path().clone(),
+        params: binder.params()?,
+        slots: binder.slots(),
+        locks: binder.locks(),
+        columns: None,
+        constants: Vec::new(),
+        plan: Plan::Query(plan),
+    })
+}
+
+/// The types that PREPARE names.
+pub fn resolve_types(
+    engine: &Engine,
+    tx: &Transaction,
+    names: &[TypeName],
+) -> Result<Vec<Option<Type>>, PgError> {
+    let catalog = tx.fresh_catalog(engine);
+    let binder = Binder::new(&catalog, tx.path(), Vec::new());
+    names
+        .iter()
+        .map(|name| binder.type_name(name).map(|typed| Some(typed.ty)))
+        .collect()
 }
 
 fn prepare_for(
@@ -195,6 +256,69 @@ impl Prepared {
     pub fn params(&self) -> &[Type] {
         &self.params
     }
+    /// A command of the session's own, which has parameters and a result without being planned.
+    pub fn of_session(
+        statement: &Arc<Statement>,
+        params: Vec<Type>,
+        columns: Option<Vec<Column>>,
+    ) -> Prepared {
+        Prepared {
+            statement: statement.clone(),
+            hints: Vec::new(),
+            version: 0,
+            path: SearchPath::standard().clone(),
+            params,
+            locks: Vec::new(),
+            slots: (0, 0),
+            columns,
+            constants: Vec::new(),
+            plan: Plan::Utility,
+        }
+    }
+
+    /// Whether it is a query that changes nothing by itself: its rows are made when they are fetched.
+    pub fn is_lazy(&self) -> bool {
+        matches!(&self.plan, Plan::Query(query) if !query.modifies())
+    }
+
+    /// Whether a cursor over it can go backward without having been asked to (`ExecSupportsBackwardScan`).
+    pub fn scrolls(&self) -> bool {
+        matches!(&self.plan, Plan::Query(query) if query.scrolls())
+    }
+
+    /// Whether it locks rows.
+    pub fn locks_rows(&self) -> bool {
+        matches!(&self.plan, Plan::Query(query) if query.locks_rows())
+    }
+
+    /// Which of a row's places is the one in this table, if the query is simple enough for UPDATE
+    /// WHERE CURRENT OF.
+    pub fn place_of(&self, table: TableId) -> Option<usize> {
+        match &self.plan {
+            Plan::Query(query) => query.place_of(table),
+            _ => None,
+        }
+    }
+
+    /// The table that UPDATE or DELETE changes.
+    pub fn target(&self) -> Option<&Arc<Table>> {
+        match &self.plan {
+            Plan::Modify(modify) => Some(&modify.table),
+            _ => None,
+        }
+    }
+
+    /// Whether the tables it was planned for are still what they were.
+    pub fn still_holds(&self, catalog: &Catalog) -> bool {
+        self.version == catalog.version()
+            || self.locks.iter().all(|(table, _)| {
+                let now = catalog.table_by_id(table.id);
+                now.is_some_and(|now| {
+                    now.node == table.node && now.columns.len() == table.columns.len()
+                })
+            })
+    }
+
     /// The columns of its result, or `None` if it has none (NoData).
     pub fn columns(&self) -> Option<&[Column]> {
         self.columns.as_deref()
@@ -227,7 +351,7 @@ pub(super) fn execute_within(
         | CommandTag::Insert(rows)
         | CommandTag::Update(rows)
         | CommandTag::Delete(rows) => rows,
-        CommandTag::Plain(_) => 0,
+        CommandTag::Fetch(_) | CommandTag::Move(_) | CommandTag::Plain(_) => 0,
     })
 }
 
@@ -252,6 +376,14 @@ fn execute_unfired(
     context: &mut Context<'_>,
 ) -> Result<Outcome, Halt> {
     let statement = &prepared.statement;
+    // A cursor goes on with the plan it began with.
+    if context.fetch.wants_places {
+        if !prepared.still_holds(context.exec.catalog()) {
+            let what = "cursors over tables that have been changed since";
+            return Err(PgError::feature_not_supported(what).into());
+        }
+        return prepared.run(params, context);
+    }
     // DDL that waited has changed the schema itself: its tree needs no plan.
     if context.exec.catalog().version() == prepared.version
         || matches!(prepared.plan, Plan::Utility)
@@ -287,6 +419,8 @@ impl std::fmt::Display for CommandTag {
             CommandTag::Insert(rows) => write!(f, "INSERT 0 {rows}"),
             CommandTag::Update(rows) => write!(f, "UPDATE {rows}"),
             CommandTag::Delete(rows) => write!(f, "DELETE {rows}"),
+            CommandTag::Fetch(rows) => write!(f, "FETCH {rows}"),
+            CommandTag::Move(rows) => write!(f, "MOVE {rows}"),
             CommandTag::Plain(tag) => f.write_str(tag),
         }
     }

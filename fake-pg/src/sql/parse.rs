@@ -7,6 +7,7 @@
 //! where the grammar stops.
 
 mod alter;
+mod cursor;
 mod ddl;
 mod dml;
 mod expr;
@@ -142,6 +143,11 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::TRUNCATE => ddl::truncate(tree, node),
         K::LOCK => ddl::lock(tree, node),
         K::SET_CONSTRAINTS => ddl::set_constraints(node),
+        K::DECLARE => cursor::declare(tree, node),
+        K::FETCH | K::MOVE => cursor::fetch(node),
+        K::CLOSE => cursor::close(node),
+        K::PREPARE => cursor::prepare(tree, node),
+        K::EXECUTE => cursor::execute(tree, node),
         _ => utility::command(tree, node),
     }
 }

@@ -26,6 +26,7 @@ pub(crate) mod resolve;
 mod coerce;
 mod cast;
 mod type_name;
+mod cursor;
 
 use std::sync::Arc;
 
@@ -271,6 +272,8 @@ pub(crate) struct ScanPlan {
     pub(crate) place: usize,
     /// A unique index of which every column is known beforehand.
     pub(crate) lookup: Option<Lookup>,
+    /// Only the row that WHERE CURRENT OF names.
+    pub(crate) current: bool,
     pub(crate) filter: Vec<Scalar>,
     /// For the choice of a path, where it matters.
     pub(crate) wanted: Wanted,

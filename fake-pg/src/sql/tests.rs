@@ -59,6 +59,7 @@ impl Client {
             settings: &mut self.settings,
             database: "postgres",
             user: "postgres",
+            fetch: face::Fetch::default(),
         };
         let outcome = face::execute(&prepared, &[], &mut context);
         if outcome.is_ok() {

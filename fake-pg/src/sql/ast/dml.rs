@@ -73,6 +73,8 @@ pub struct Update {
     pub from: Vec<FromItem>,
     /// WHERE.
     pub filter: Option<Expr>,
+    /// WHERE CURRENT OF: the cursor.
+    pub current_of: Option<Name>,
     /// RETURNING.
     pub returning: Vec<Target>,
 }
@@ -90,6 +92,8 @@ pub struct Delete {
     pub using: Vec<FromItem>,
     /// WHERE.
     pub filter: Option<Expr>,
+    /// WHERE CURRENT OF: the cursor.
+    pub current_of: Option<Name>,
     /// RETURNING.
     pub returning: Vec<Target>,
 }

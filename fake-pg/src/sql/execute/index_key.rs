@@ -147,6 +147,7 @@ impl KeyProgram for Program {
                 settings: &mut settings,
                 database: "",
                 user: "",
+                fetch: Default::default(),
             };
             let mut run = Run {
                 context: &mut context,

@@ -129,6 +129,16 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             joined.place(scan.offset, row);
             return self.scanned(scan, tid, joined, outer, next);
         }
+        if scan.current {
+            let current = self.context.fetch.current;
+            let exec = &self.context.exec;
+            let found = current.and_then(|tid| exec.newest_row(&scan.table, tid));
+            let Some((tid, row)) = found else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            joined.place(scan.offset, row);
+            return self.scanned(scan, tid, joined, outer, next);
+        }
         let mut from = Tid(0);
         while let Some((tid, row)) = self.context.exec.next_row(&scan.table, from) {
             joined.place(scan.offset, row);
@@ -229,6 +239,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             settings,
             database,
             user,
+            ..
         } = &mut *self.context;
         let rows = exec.rows(|exec| {
             relation.rows(&Facts {

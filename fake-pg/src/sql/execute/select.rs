@@ -50,8 +50,8 @@ impl<'p> Run<'p, '_, '_> {
                 let done = self.select(select, outer, most, &mut found);
                 done.map(|()| std::mem::take(&mut found))
             }
-            Body::Values(values) => self.values(values, outer),
-            Body::SetOperation(set) => self.set_operation(set, outer),
+            Body::Values(values) => self.values(values, outer, most),
+            Body::SetOperation(set) => self.set_operation(set, outer, most),
         };
         if result.is_err() {
             // The outermost query is the last to say what it had found.
@@ -64,9 +64,16 @@ impl<'p> Run<'p, '_, '_> {
         &mut self,
         values: &'p ValuesPlan,
         outer: Option<&Frame<'_>>,
+        most: Option<usize>,
     ) -> Result<Vec<Values>, Halt> {
+        let Tail {
+            order,
+            limit,
+            offset,
+        } = &values.tail;
+        let most = most.filter(|_| order.is_empty() && limit.is_none() && offset.is_none());
         let mut rows = Vec::with_capacity(values.rows.len());
-        for row in &values.rows {
+        for row in values.rows.iter().take(most.unwrap_or(usize::MAX)) {
             rows.push(self.eval_all(row, &Frame { row: &[], outer })?);
         }
         self.tail(rows, &values.tail, outer)
@@ -122,9 +129,15 @@ impl<'p> Run<'p, '_, '_> {
         &mut self,
         plan: &'p SetPlan,
         outer: Option<&Frame<'_>>,
+        most: Option<usize>,
     ) -> Result<Vec<Values>, Halt> {
-        let mut left = self.query(&plan.left, outer, None)?;
-        let mut right = self.query(&plan.right, outer, None)?;
+        // One side after the other, and the second only if the first is not enough.
+        let most = most.filter(|_| plan.appends());
+        let mut left = self.query(&plan.left, outer, most)?;
+        let mut right = match most {
+            Some(most) if left.len() >= most => Vec::new(),
+            most => self.query(&plan.right, outer, most.map(|most| most - left.len()))?,
+        };
         for (rows, casts) in [(&mut left, &plan.casts.0), (&mut right, &plan.casts.1)] {
             for (column, cast) in casts.iter().enumerate() {
                 let Some(cast) = cast else { continue };
@@ -214,7 +227,7 @@ impl<'p> Run<'p, '_, '_> {
         }
         let sorts_input = !plan.tail.order.is_empty() && !plan.sorts_result();
         if sorts_input || plan.distinct.is_some() {
-            return self.select_sorted(plan, outer, found);
+            return self.select_sorted(plan, outer, most, found);
         }
         // Rows are handed on as they are found, so that LIMIT ends the search.
         let sorts_later = !plan.tail.order.is_empty();
@@ -251,6 +264,7 @@ impl<'p> Run<'p, '_, '_> {
                 },
                 rows,
             )?;
+            run.note_place(joined);
             Ok(match rows.len() >= wanted {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
@@ -261,6 +275,13 @@ impl<'p> Run<'p, '_, '_> {
             *found = self.tail(rows, &plan.tail, outer)?;
         }
         Ok(())
+    }
+
+    /// Remembers where the row that was just made is stored, if somebody will ask.
+    fn note_place(&mut self, joined: &Joined) {
+        if self.context.fetch.wants_places {
+            self.context.fetch.places.push(joined.tids.clone());
+        }
     }
 
     /// The targets over one row; a set among them makes several rows.
@@ -289,9 +310,13 @@ impl<'p> Run<'p, '_, '_> {
         &mut self,
         plan: &'p SelectPlan,
         outer: Option<&Frame<'_>>,
+        most: Option<usize>,
         result: &mut Vec<Values>,
     ) -> Result<(), Halt> {
-        let window = self.window(&plan.tail, outer)?;
+        let mut window = self.window(&plan.tail, outer)?;
+        if plan.set.is_none() && !matches!(plan.distinct, Some(DistinctPlan::Rows)) {
+            window.limit = window.limit.min(most.unwrap_or(usize::MAX));
+        }
         let order = if plan.sorts_result() {
             &[][..]
         } else {
@@ -348,6 +373,7 @@ impl<'p> Run<'p, '_, '_> {
                 continue;
             }
             self.project(plan, &frame, rows)?;
+            self.note_place(&joined);
         }
         if !each_counts {
             *result = match &plan.distinct {

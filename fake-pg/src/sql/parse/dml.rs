@@ -157,6 +157,7 @@ pub(super) fn update(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
             from: child(node, K::FROM_CLAUSE)
                 .map_or(Ok(Vec::new()), |clause| from(tree, &clause))?,
             filter: filter(tree, node),
+            current_of: current_of(node),
             returning: returning(tree, node)?,
         })
     };
@@ -177,6 +178,7 @@ pub(super) fn delete(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
             using: child(node, K::USING_CLAUSE)
                 .map_or(Ok(Vec::new()), |clause| from(tree, &clause))?,
             filter: filter(tree, node),
+            current_of: current_of(node),
             returning: returning(tree, node)?,
         })
     };
@@ -189,9 +191,14 @@ fn alias(node: &SyntaxNode) -> Option<Name> {
     child(node, K::OPTIONAL_AS_ALIAS).and_then(|alias| child_name(&alias, K::TABLE_ALIAS))
 }
 
+fn current_of(node: &SyntaxNode) -> Option<Name> {
+    child(node, K::WHERE_CURRENT_OF).and_then(|clause| child_name(&clause, K::CURSOR_REF))
+}
+
 fn refuse_odd_clauses(node: &SyntaxNode) -> Result<(), Lacking> {
-    if child(node, K::WHERE_CURRENT_OF).is_some() {
-        return Err("WHERE CURRENT OF".into());
+    let others = child_of(node, &[K::FROM_CLAUSE, K::USING_CLAUSE]);
+    if current_of(node).is_some() && others.is_some() {
+        return Err("WHERE CURRENT OF beside other tables".into());
     }
     if child(node, K::FOR_PORTION_OF).is_some() {
         return Err("FOR PORTION OF".into());

@@ -217,6 +217,7 @@ impl Binder<'_> {
             offset: relation.offset,
             place: scope.tables - 1,
             lookup: None,
+            current: false,
             filter: Vec::new(),
             wanted: Wanted::default(),
         }))

@@ -390,7 +390,8 @@ impl Binder<'_> {
         let table = self.table(&update.table)?;
         self.note_lock(&table, LockMode::RowExclusive);
         let alias = update.alias.as_ref().map(alias_of);
-        let target = self.scan(table.clone(), alias.as_ref())?;
+        let mut target = self.scan(table.clone(), alias.as_ref())?;
+        target.only_current(&update.current_of);
         let (others, conditions) = self.others(&update.from)?;
         let row = self.assignments(&update.set, &table)?;
         let filter = match &update.filter {
@@ -417,7 +418,8 @@ impl Binder<'_> {
         let table = self.table(&delete.table)?;
         self.note_lock(&table, LockMode::RowExclusive);
         let alias = delete.alias.as_ref().map(alias_of);
-        let target = self.scan(table.clone(), alias.as_ref())?;
+        let mut target = self.scan(table.clone(), alias.as_ref())?;
+        target.only_current(&delete.current_of);
         let (others, conditions) = self.others(&delete.using)?;
         let filter = match &delete.filter {
             Some(filter) => Some(self.condition(filter, "WHERE")?),

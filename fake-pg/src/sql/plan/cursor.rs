@@ -1,0 +1,157 @@
+//! What a cursor over a plan can do: go backward, and be the place of an UPDATE.
+
+use super::bind::Binder;
+use super::coerce::Context;
+use super::scope::Scope;
+use super::{
+    Body, CteSource, Derived, FromNode, QueryPlan, Scalar, SelectPlan, SetPlan, Tail, ValuesPlan,
+};
+use crate::engine::TableId;
+use crate::error::{PgError, SqlState};
+use crate::sql::ast::{Expr, Name, SetOp};
+use crate::types::Type;
+
+impl QueryPlan {
+    /// Whether one of its common table expressions changes tables.
+    pub(crate) fn modifies(&self) -> bool {
+        let modifies = |source: &CteSource| matches!(source, CteSource::Modify(_));
+        self.ctes.iter().any(|cte| modifies(&cte.source))
+    }
+
+    /// Whether it locks rows.
+    pub(crate) fn locks_rows(&self) -> bool {
+        matches!(&self.body, Body::Select(select) if !select.locking.is_empty())
+    }
+
+    /// Whether it can be run backward.
+    ///
+    /// Source: `ExecSupportsBackwardScan` in `execAmi.c`.
+    pub(crate) fn scrolls(&self) -> bool {
+        match &self.body {
+            Body::Select(select) => select.scrolls(),
+            Body::Values(_) => true,
+            Body::SetOperation(set) => {
+                !set.tail.order.is_empty()
+                    || set.appends() && set.left.scrolls() && set.right.scrolls()
+            }
+        }
+    }
+
+    /// Where the rows of one table are among the places of the result's rows.
+    ///
+    /// Source: `execCurrentOf`, `search_plan_tree` in `execCurrent.c`.
+    pub(crate) fn place_of(&self, table: TableId) -> Option<usize> {
+        let Body::Select(select) = &self.body else {
+            return None;
+        };
+        if select.grouping.is_some() || select.distinct.is_some() || select.set.is_some() {
+            return None;
+        }
+        if !select.locking.is_empty() {
+            let lock = select.locking.iter().find(|lock| lock.table.id == table);
+            return lock.map(|lock| lock.place);
+        }
+        match &select.from.root {
+            FromNode::Scan(scan) if scan.table.id == table && select.order_is_an_index() => {
+                Some(scan.place)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl FromNode {
+    /// UPDATE or DELETE of the row that a cursor stands on.
+    pub(super) fn only_current(&mut self, cursor: &Option<Name>) {
+        if let FromNode::Scan(scan) = self {
+            scan.current = cursor.is_some();
+        }
+    }
+}
+
+impl Binder<'_> {
+    /// Binds the arguments of EXECUTE to the types of the statement's parameters: one row of values.
+    ///
+    /// Source: `EvaluateParams` in `commands/prepare.c`.
+    pub(crate) fn arguments(
+        &mut self,
+        args: &[Expr],
+        types: &[Type],
+    ) -> Result<QueryPlan, PgError> {
+        self.scopes.push(Scope {
+            clause: "EXECUTE",
+            ..Scope::default()
+        });
+        let mut row = Vec::with_capacity(args.len());
+        for (place, (arg, &ty)) in args.iter().zip(types).enumerate() {
+            let (scalar, from) = self.expr(arg)?;
+            let coerced = self.coerce(scalar, from, ty.into(), Context::Assignment)?;
+            row.push(coerced.ok_or_else(|| {
+                let number = place + 1;
+                let (from, to) = (from.ty.sql_name(), ty.sql_name());
+                PgError::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!(
+                        "parameter ${number} of type {from} cannot be coerced to the expected type {to}"
+                    ),
+                )
+                .with_hint("You will need to rewrite or cast the expression.")
+            })?);
+        }
+        self.scopes.pop();
+        Ok(QueryPlan {
+            ctes: Vec::new(),
+            body: Body::Values(ValuesPlan {
+                rows: vec![row],
+                tail: Tail::default(),
+            }),
+            columns: Vec::new(),
+        })
+    }
+}
+
+impl SetPlan {
+    /// Whether it is the rows of one side after those of the other.
+    pub(crate) fn appends(&self) -> bool {
+        self.op == SetOp::Union
+            && self.all
+            && self.tail.order.is_empty()
+            && self.tail.limit.is_none()
+            && self.tail.offset.is_none()
+    }
+}
+
+impl SelectPlan {
+    fn scrolls(&self) -> bool {
+        // Row locks are taken on the way, and not given back.
+        if !self.locking.is_empty() || self.set.is_some() {
+            return false;
+        }
+        let sorted = !self.tail.order.is_empty();
+        if sorted && (self.grouping.is_some() || !self.order_is_an_index()) {
+            return true;
+        }
+        let plain = self.grouping.is_none() && self.distinct.is_none();
+        plain
+            && match &self.from.root {
+                FromNode::Scan(_) => true,
+                FromNode::Derived { source, .. } => match source {
+                    Derived::Subquery { plan, .. } => plan.scrolls(),
+                    _ => true,
+                },
+                FromNode::Nothing | FromNode::Join { .. } => false,
+            }
+    }
+
+    /// Whether an index gives the rows in this order, or there is none: then nothing is sorted.
+    fn order_is_an_index(&self) -> bool {
+        let FromNode::Scan(scan) = &self.from.root else {
+            return self.tail.order.is_empty();
+        };
+        let Some(first) = self.tail.order.first() else {
+            return true;
+        };
+        matches!(first.by, Scalar::Column(column)
+            if scan.table.indexes.iter().any(|index| index.columns.first() == Some(&column)))
+    }
+}
