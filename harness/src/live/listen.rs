@@ -98,7 +98,7 @@ pub(crate) fn make_room(connections: usize) -> Result<(), String> {
     }
     let current = limit.current.unwrap_or(0);
     limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
-    let raised = setrlimit(Resource::Nofile, limit.clone());
+    let raised = setrlimit(Resource::Nofile, limit);
     if raised.is_ok() && limit.current == Some(wanted) {
         return Ok(());
     }

@@ -177,18 +177,15 @@ pub(crate) fn read(sql: &[u8]) -> Kind {
                     let mut own = of_statement(first, second, modifies);
                     own.writes &= !in_block;
                     kind = kind.and(own);
-                    in_block = match () {
-                        () if is_any(first, &["begin", "start"]) => {
-                            // It takes what came before it into its block.
-                            kind.writes = false;
-                            true
-                        }
-                        () if is_any(first, &["commit", "end", "abort"]) => false,
-                        // ROLLBACK TO ends nothing.
-                        () => {
-                            in_block && !(is_any(first, &["rollback"]) && !is_any(second, &["to"]))
-                        }
-                    };
+                    if is_any(first, &["begin", "start"]) {
+                        // It takes what came before it into its block.
+                        kind.writes = false;
+                        in_block = true;
+                    } else if is_any(first, &["commit", "end", "abort"])
+                        || is_any(first, &["rollback"]) && !is_any(second, &["to"])
+                    {
+                        in_block = false;
+                    }
                 }
                 (first, second, last, modifies) = (b"", b"", b"", false);
                 if token.is_none() {

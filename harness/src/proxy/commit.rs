@@ -231,7 +231,7 @@ impl Relay {
     /// Stays as long as a client that hears nothing.
     async fn linger(&mut self) -> Result<(), Over> {
         // A link that has been cut reads nothing but the end.
-        self.client.read(&mut [0]).await?;
+        let _end = self.client.read(&mut [0]).await?;
         Err(Over)
     }
 }

@@ -45,11 +45,7 @@ impl CommitHook for Hook {
                 self.watch_reply(pid, point);
             }
             CommitPoint::Visible => self.desk.committed(pid, self.clock.now()),
-            CommitPoint::Ready => {
-                if self.desk.link(pid).is_some_and(|link| !link.is_cut()) {
-                    self.desk.acknowledged(pid);
-                }
-            }
+            CommitPoint::Ready if self.is_connected(pid) => self.desk.acknowledged(pid),
             _ => {}
         }
         let action = self.desk.reached(pid, Point::Step(point));
@@ -64,6 +60,11 @@ impl CommitHook for Hook {
 }
 
 impl Hook {
+    /// Whether the client's stream has not been cut.
+    fn is_connected(&self, pid: Pid) -> bool {
+        self.desk.link(pid).is_some_and(|link| !link.is_cut())
+    }
+
     /// Has the answer cut at a byte, if that is armed: what is written from now on is the answer.
     fn watch_reply(&self, pid: Pid, point: CommitPoint) {
         if point == CommitPoint::Received

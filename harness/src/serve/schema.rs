@@ -47,7 +47,7 @@ fn culprit(fresh: &Engine, sql: &str) -> Option<String> {
 
 /// A syntax error knows where it is.
 fn at_position(sql: &str, error: &PgError) -> Option<String> {
-    let position = error.position? as usize;
+    let position = error.position?;
     let at = sql.char_indices().nth(position.saturating_sub(1))?.0;
     let begin = sql[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let end = sql[at..]

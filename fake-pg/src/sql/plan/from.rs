@@ -227,7 +227,7 @@ impl Binder<'_> {
     fn embedded_relation(
         &self,
         relation: &ast::Relation,
-    ) -> Result<Option<(Arc<dyn Embedded>, usize)>, PgError> {
+    ) -> Result<Option<EmbeddedPlace>, PgError> {
         let [schema, name] = &relation.name[..] else {
             return Ok(None);
         };
@@ -429,6 +429,9 @@ impl Binder<'_> {
         Ok(on)
     }
 }
+
+/// A relation of the embedder's, by its place.
+type EmbeddedPlace = (Arc<dyn Embedded>, usize);
 
 /// What joins demand of a row besides WHERE.
 #[derive(Debug, Default)]
