@@ -401,6 +401,13 @@ impl Exec<'_> {
         }
     }
 
+    /// The statement's snapshot as `pg_current_snapshot` shows it: `xmin`, `xmax`, and who is running
+    /// between. One's own transaction is not listed, nor are subtransactions.
+    pub fn current_snapshot(&self) -> (Xid, Xid, Vec<Xid>) {
+        let snapshot = self.view().snapshot;
+        snapshot.shown(&self.tx.xids, &self.engine.running)
+    }
+
     /// `pg_logical_emit_message`.
     pub fn emit_message(
         &mut self,

@@ -123,14 +123,17 @@ impl Xid {
     pub const NEVER: Xid = Xid(u64::MAX);
 }
 
-/// A position in the WAL: how many records precede it since the first.
+/// A position in the WAL: how many records precede it since the first. It is shown as if a server's
+/// first segments lay before that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
 /// `0/16B3748`, as pg_lsn prints.
 impl fmt::Display for Lsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xffff_ffff)
+        const FIRST: u64 = 0x1000_0000;
+        let shown = self.0 + FIRST;
+        write!(f, "{:X}/{:X}", shown >> 32, shown & 0xffff_ffff)
     }
 }
 

@@ -113,6 +113,26 @@ impl Snapshot {
         xid >= self.xmax || self.in_progress.binary_search(&xid).is_ok()
     }
 
+    /// What SQL sees of it (`GetSnapshotData`): `xmax` is behind the last that has ended, and only
+    /// others' transactions are listed.
+    pub(super) fn shown(&self, own: &[Xid], running: &Running) -> (Xid, Xid, Vec<Xid>) {
+        let runs = |xid: Xid| self.in_progress.binary_search(&xid).is_ok();
+        let mut xmax = self.xmax;
+        while xmax > Xid(3) && runs(Xid(xmax.0 - 1)) {
+            xmax.0 -= 1;
+        }
+        let is_sub = |xid: Xid| {
+            let session = running.get(&xid);
+            let mut before = running.range(..xid);
+            session.is_some_and(|pid| before.any(|(_, other)| other == pid))
+        };
+        let before = self.in_progress.iter().copied();
+        let mut before: Vec<Xid> = before.take_while(|&xid| xid < xmax).collect();
+        let xmin = before.first().copied().unwrap_or(xmax);
+        before.retain(|xid| own.binary_search(xid).is_err() && !is_sub(*xid));
+        (xmin, xmax, before)
+    }
+
     fn includes(&self, xid: Xid, clog: &Clog) -> bool {
         xid < self.xmax
             && self.in_progress.binary_search(&xid).is_err()

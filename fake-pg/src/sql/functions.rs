@@ -12,6 +12,7 @@ mod introspection;
 mod json;
 mod math;
 mod signatures;
+mod snapshots;
 mod strings;
 mod system;
 mod times;
@@ -185,6 +186,7 @@ const BUILT: &[Built] = &[
     times::BUILT,
     fields::BUILT,
     json::BUILT,
+    snapshots::BUILT,
 ];
 
 /// Aggregates.

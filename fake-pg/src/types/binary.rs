@@ -3,6 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::numeric::Numeric;
+use super::snapshot::PgSnapshot;
 use super::{Datum, Interval, Type, datetime, json};
 use crate::engine::Timestamp;
 use crate::error::{PgError, SqlState};
@@ -37,6 +38,13 @@ pub fn write(ty: Type, datum: &Datum, out: &mut BytesMut) -> Result<(), PgError>
             let mut parts = text.split('/');
             out.put_u32(half(parts.next()));
             out.put_u32(half(parts.next()));
+        }
+        Datum::Text(text) if matches!(ty, Type::PgSnapshot | Type::TxidSnapshot) => {
+            let snapshot = PgSnapshot::parse(text).unwrap_or_default();
+            out.put_i32(snapshot.xip.len() as i32);
+            out.put_u64(snapshot.xmin);
+            out.put_u64(snapshot.xmax);
+            snapshot.xip.iter().for_each(|&xid| out.put_u64(xid));
         }
         Datum::Text(text) | Datum::Bpchar(text) | Datum::Enum(_, text) => {
             out.put_slice(text.as_bytes());

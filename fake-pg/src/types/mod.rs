@@ -12,6 +12,7 @@ pub mod datetime;
 pub mod json;
 pub mod numeric;
 mod show;
+pub mod snapshot;
 pub mod text;
 mod ty;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::datetime;
 use super::json;
 use super::numeric::Numeric;
+use super::snapshot::{PgSnapshot, lsn};
 use super::{Datum, Env, Type};
 use crate::error::{PgError, SqlState};
 
@@ -38,6 +39,13 @@ pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
         }
         Type::Interval => Datum::Interval(datetime::read_interval(text)?),
         Type::Uuid => Datum::Uuid(uuid(text).ok_or_else(invalid)?),
+        Type::PgLsn => {
+            let at = lsn(text).ok_or_else(invalid)?;
+            Datum::text(format!("{:X}/{:X}", at >> 32, at & 0xffff_ffff))
+        }
+        Type::PgSnapshot | Type::TxidSnapshot => {
+            Datum::text(PgSnapshot::parse(text).ok_or_else(invalid)?.to_string())
+        }
         Type::Json => {
             json::validate(text)?;
             Datum::Json(text.into())

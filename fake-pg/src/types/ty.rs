@@ -456,6 +456,8 @@ impl Type {
                     | Void
                     | Uuid
                     | PgLsn
+                    | PgSnapshot
+                    | TxidSnapshot
                     | Jsonb
                     | Xid8
             ),

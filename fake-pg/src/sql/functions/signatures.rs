@@ -123,7 +123,6 @@ fn is_plainly_ordered(ty: Type) -> bool {
             | Numeric
             | Record
             | Uuid
-            | PgLsn
             | Jsonb
             | Xid
             | Xid8
