@@ -55,11 +55,17 @@ pub const FEATURES: &[&str] = &[
     "conflict",
     "savepoints",
     "levels",
+    "serializable",
     "advisory",
     "pipelines",
     "signals",
     "functions",
     "sequences",
+    "foreign keys",
+    "deferred",
+    "table locks",
+    "two-phase",
+    "notify",
 ];
 
 /// What there is before a program begins.

@@ -379,7 +379,9 @@ fn operators(scalar: &Scalar) -> usize {
 fn indexable(condition: &Scalar, own: &Range<usize>) -> Option<usize> {
     let known = |scalar: &Scalar| {
         let refs = References::of(scalar);
-        !refs.everything && refs.columns.iter().all(|column| !own.contains(column))
+        !refs.everything
+            && !refs.volatile
+            && refs.columns.iter().all(|column| !own.contains(column))
     };
     let column = |scalar: &Scalar| match scalar {
         Scalar::Column(column) if own.contains(column) => Some(*column),

@@ -103,3 +103,17 @@ pub(super) fn strength_name(strength: LockStrength) -> &'static str {
         LockStrength::KeyShare => "FOR KEY SHARE",
     }
 }
+
+/// What only the targets tell: rows that stand for several can not be locked.
+pub(super) fn refuse_with(strength: LockStrength, grouped: bool, set: bool) -> Result<(), PgError> {
+    let with = match (grouped, set) {
+        (true, _) => "aggregate functions",
+        (_, true) => "set-returning functions in the target list",
+        _ => return Ok(()),
+    };
+    let name = strength_name(strength);
+    Err(PgError::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        format!("{name} is not allowed with {with}"),
+    ))
+}

@@ -2,8 +2,10 @@
 //!
 //! A condition goes to the first step that has all of its columns, but never
 //! below the nullable side of an outer join, and one that is volatile or
-//! looks at the row through a subquery is decided last. The rows found do not
-//! depend on it, only how many are read. The steps themselves are `from`'s.
+//! looks at the row through a subquery is decided last; but with one table only
+//! what is volatile stays where it was written, since it can be seen for which
+//! rows it is called. The rows found do not depend on it, only how many are read.
+//! The steps themselves are `from`'s.
 
 use std::ops::Range;
 
@@ -25,7 +27,14 @@ impl Binder<'_> {
         let mut last = Vec::new();
         for condition in &recheck {
             let refs = References::of(condition);
-            if refs.everything {
+            if let FromNode::Scan(scan) = &mut root
+                && refs.volatile
+                && !refs.everything
+            {
+                scan.filter.push(condition.clone());
+                continue;
+            }
+            if refs.everything || refs.volatile {
                 last.push(condition.clone());
                 continue;
             }
@@ -60,8 +69,10 @@ pub(super) fn split(scalar: Scalar) -> Vec<Scalar> {
 #[derive(Debug, Default)]
 pub(super) struct References {
     pub(super) columns: Vec<usize>,
-    /// It must be decided last: it is volatile, or a subquery looks at the row.
+    /// A subquery looks at the row: it must be decided last.
     pub(super) everything: bool,
+    /// It may change the world, or differ from call to call.
+    pub(super) volatile: bool,
 }
 
 impl References {
@@ -70,8 +81,8 @@ impl References {
         scalar.walk(&mut |part| match part {
             Scalar::Column(column) => refs.columns.push(*column),
             Scalar::Subquery(subquery) if subquery.correlated => refs.everything = true,
-            Scalar::Call(function, _) if function.is_volatile() => refs.everything = true,
-            Scalar::Embedded(..) => refs.everything = true,
+            Scalar::Call(function, _) if function.is_volatile() => refs.volatile = true,
+            Scalar::Embedded(..) => refs.volatile = true,
             _ => {}
         });
         refs
@@ -106,7 +117,7 @@ pub(super) fn push(
     refs: &References,
     before: &[Range<usize>],
 ) -> Result<(), Scalar> {
-    if refs.everything {
+    if refs.everything || refs.volatile {
         return Err(condition);
     }
     let own = ranges(node);
@@ -157,7 +168,9 @@ fn choose_indexes(node: &mut FromNode) {
                     let (left, right) = &**pair;
                     let known = |scalar: &Scalar| {
                         let refs = References::of(scalar);
-                        !refs.everything && !refs.columns.iter().any(|column| own.contains(column))
+                        !refs.everything
+                            && !refs.volatile
+                            && !refs.columns.iter().any(|column| own.contains(column))
                     };
                     match (left, right) {
                         (Scalar::Column(c), other) if *c == column && known(other) => {

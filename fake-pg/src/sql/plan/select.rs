@@ -4,6 +4,7 @@
 //! groups if there are any. What is sorted after DISTINCT, or after a set is
 //! spread, is the result and not the row. WITH and LIMIT are `query`'s.
 
+use super::locking::refuse_with;
 use super::query::sort_key;
 use super::scope::Scope;
 use super::{Binder, Body, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Typed};
@@ -92,6 +93,9 @@ impl Binder<'_> {
             Some(self.group(keys, aggregates, exprs)?)
         };
         let set = set_target(&targets)?;
+        if let Some(clause) = query.locking.first() {
+            refuse_with(clause.strength, grouping.is_some(), set.is_some())?;
+        }
         // What is sorted after DISTINCT, or after sets are spread, is the result.
         if set.is_some() || matches!(distinct, Some(DistinctPlan::Rows)) {
             for key in &mut order {
