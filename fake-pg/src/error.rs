@@ -328,6 +328,15 @@ impl PgError {
         error
     }
 
+    /// 55000 of ON CONFLICT on a constraint that is checked later.
+    pub fn deferrable_arbiter(table: &str, constraint: &str) -> Self {
+        let message = "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters";
+        let mut error =
+            Self::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).on_table(table);
+        error.constraint = Some(constraint.into());
+        error
+    }
+
     /// 55006: deferred checks wait for the table.
     pub fn pending_trigger_events(statement: &str, table: &str) -> Self {
         let message =

@@ -35,7 +35,7 @@ pub struct Fake {
     /// What the next COMMIT fails with.
     failure: Option<SqlState>,
     /// Who waited when the last step was over.
-    waited: Vec<String>,
+    waited: Vec<(String, Option<Timestamp>)>,
     /// Chance, where several sessions can go on: otherwise by name.
     chance: Option<u64>,
 }
@@ -194,9 +194,12 @@ impl Fake {
         panic!("deadlines pass and nobody moves");
     }
 
-    fn waiting(&self) -> Vec<String> {
+    /// Who waits, and until when: one who waits anew has another deadline.
+    fn waiting(&self) -> Vec<(String, Option<Timestamp>)> {
         let waiting = self.clients.iter().filter(|(_, client)| client.waits);
-        waiting.map(|(name, _)| name.clone()).collect()
+        waiting
+            .map(|(name, client)| (name.clone(), client.deadline))
+            .collect()
     }
 }
 

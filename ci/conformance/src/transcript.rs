@@ -216,6 +216,8 @@ impl Transcript {
             let word = before
                 .rsplit([' ', '\n', '(', '"'])
                 .find(|word| !word.is_empty())?;
+            // Lines of a detail are joined by a written \n.
+            let word = word.rsplit("\\n").next().unwrap_or(word);
             match word {
                 "virtual" => None,
                 "transaction" if before.ends_with("virtual transaction ") => None,

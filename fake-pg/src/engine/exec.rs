@@ -36,6 +36,16 @@ pub enum Halt {
     Wait(Wait),
 }
 
+impl Halt {
+    /// The same error, at a place in the statement.
+    pub fn at(self, position: usize) -> Halt {
+        match self {
+            Halt::Error(error) if position > 0 => Halt::Error(error.at(position)),
+            other => other,
+        }
+    }
+}
+
 impl From<PgError> for Halt {
     fn from(error: PgError) -> Self {
         Halt::Error(error)
@@ -78,6 +88,8 @@ pub struct Journal {
     passing: bool,
     /// Since when it has been waiting, and whether it has looked for a deadlock.
     waiting: Option<Waiting>,
+    /// It has the tables it needs, and runs.
+    pub began: bool,
     /// The query within the statement that is being executed, for CONTEXT.
     pub within: Option<String>,
     /// Notices and warnings for the client, in order. The session takes them.
@@ -514,6 +526,7 @@ impl Exec<'_> {
             locks,
             running,
             wakeups,
+            catalog,
             ..
         } = &mut *self.engine;
         let fail = |mut error: PgError, context: Option<String>| {
@@ -521,7 +534,10 @@ impl Exec<'_> {
             Halt::Error(error)
         };
         if let Err(other) = locks.enqueue(tag, pid, mode, wakeups) {
-            return fail(locks.early_deadlock(tag, (pid, mode), other), context);
+            return fail(
+                locks.early_deadlock(tag, (pid, mode), other, catalog),
+                context,
+            );
         }
         let waiting = match &mut self.journal.waiting {
             Some(waiting) if waiting.tag == tag => waiting,
@@ -539,7 +555,7 @@ impl Exec<'_> {
         let check = waiting.since.after(timeouts.deadlock);
         if now >= check && !waiting.deadlock_checked {
             waiting.deadlock_checked = true;
-            if let Some(error) = locks.deadlock(pid, running, wakeups) {
+            if let Some(error) = locks.deadlock(pid, (running, catalog), wakeups) {
                 return fail(error, waiting.context.clone());
             }
         }

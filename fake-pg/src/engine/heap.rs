@@ -188,6 +188,14 @@ impl Heap {
         entries.into_iter().flatten().map(|(_, tid)| *tid)
     }
 
+    /// The same, the oldest first, as they stand in the index.
+    pub(super) fn entries(&self, index: usize, key: &Key) -> impl Iterator<Item = Tid> + use<'_> {
+        let range = (key.clone(), Tid(0))..=(key.clone(), Tid(u32::MAX));
+        let unique = self.unique.get(index).and_then(Option::as_ref);
+        let entries = unique.map(|unique| unique.entries.range(range));
+        entries.into_iter().flatten().map(|(_, tid)| *tid)
+    }
+
     /// The first version of a new row.
     pub(super) fn insert(&mut self, xmin: Xid, cmin: CommandId, row: Row) -> Tid {
         self.append(xmin, cmin, row)

@@ -55,7 +55,10 @@ impl Exec<'_> {
                 if !arbiters.is_empty() && !arbiters.contains(&place) {
                     continue;
                 }
-                let Some(key) = Key::of(index, &row) else {
+                if index.deferral != Deferral::Never {
+                    return Err(PgError::deferrable_arbiter(&table.name, &index.name).into());
+                }
+                let Some(key) = Key::computed(index, &row)? else {
                     continue;
                 };
                 if let Some(tid) = exec.conflict(table, place, &key, None, &table.name)? {
@@ -248,7 +251,7 @@ impl Exec<'_> {
     ) -> Result<Option<Tid>, Halt> {
         let mut undecided = None;
         let heap = self.engine.heap(table.node);
-        for tid in heap.lookup(index, key).filter(|&tid| Some(tid) != except) {
+        for tid in heap.entries(index, key).filter(|&tid| Some(tid) != except) {
             let tuple = heap.tuple(tid);
             let own = |xid| self.tx.owns(xid);
             match self.status(tuple.xmin) {

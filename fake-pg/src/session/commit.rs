@@ -254,7 +254,7 @@ impl Session {
         let Some(tx) = commit.machine.deferred() else {
             return Ok(());
         };
-        tx.timeouts = self.known.timeouts;
+        tx.timeouts = self.known().timeouts;
         let mut context = Context {
             exec: Exec::new(engine, tx, &mut commit.journal, now),
             settings: &mut self.settings,

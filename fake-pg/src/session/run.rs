@@ -48,6 +48,11 @@ impl Running {
     }
 
     /// What it had found when it failed.
+    /// Whether it has got as far as to run.
+    pub(super) fn began(&self) -> bool {
+        self.journal.began
+    }
+
     pub(super) fn take_found(&mut self) -> Vec<Vec<Datum>> {
         std::mem::take(&mut self.journal.found)
     }

@@ -180,7 +180,7 @@ impl Session {
                 Err(Halt::Wait(wait))
             }
             Err(Halt::Error(error)) => {
-                if announces_rows(&statement.command, &error) {
+                if running.began() && announces_rows(&statement.command, &error) {
                     let found = running.take_found();
                     self.send_result(&mut running, &found, true)?;
                 } else {

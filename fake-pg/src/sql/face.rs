@@ -214,8 +214,8 @@ pub struct Prepared {
     /// Where names were looked up.
     pub(super) path: SearchPath,
     params: Vec<Type>,
-    /// The tables it uses, and how it locks them.
-    locks: Vec<(Arc<Table>, LockMode)>,
+    /// The tables it uses, how it locks them, and where they are named.
+    locks: Vec<(Arc<Table>, LockMode, u32)>,
     /// How many subqueries and common table expressions there are.
     slots: (usize, usize),
     columns: Option<Vec<Column>>,
@@ -228,10 +228,12 @@ impl Prepared {
     fn run(&self, params: &[Datum], context: &mut Context<'_>) -> Result<Outcome, Halt> {
         // Whoever asks for what is committed is no session, and waits for nobody.
         if context.exec.tx.pid != Pid(0) {
-            for (table, mode) in &self.locks {
-                context.exec.lock_table(table, *mode, false)?;
+            for (table, mode, at) in &self.locks {
+                let locked = context.exec.lock_table(table, *mode, false);
+                locked.map_err(|halt| halt.at(*at as usize))?;
             }
         }
+        context.exec.journal.began = true;
         executor::run(&self.statement, &self.plan, self.slots, params, context)
     }
 

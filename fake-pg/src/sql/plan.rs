@@ -18,6 +18,7 @@ mod access;
 mod selectivity;
 mod locking;
 mod modify;
+mod conflict;
 mod expr;
 mod fold;
 mod subquery;
@@ -372,8 +373,10 @@ pub(crate) enum InsertSource {
 /// ON CONFLICT.
 #[derive(Debug)]
 pub(crate) struct ConflictPlan {
-    /// Only conflicts in these of the table's unique indexes; `None`: in any.
-    pub(crate) index: Option<usize>,
+    /// Only conflicts in these of the table's unique indexes, by slot; none: in any.
+    pub(crate) arbiters: Vec<usize>,
+    /// How the row in the way is locked before it is updated.
+    pub(crate) strength: crate::engine::LockStrength,
     /// DO UPDATE: the new row and WHERE, over the old row followed by the
     /// excluded one. `None`: DO NOTHING.
     pub(crate) update: Option<(Vec<Scalar>, Option<Scalar>)>,

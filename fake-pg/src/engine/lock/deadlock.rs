@@ -5,8 +5,8 @@
 //! when two of them are changed (`DeadLockCheck`).
 
 use super::{Lock, LockMode, LockTable, LockTag};
-use crate::engine::Pid;
 use crate::engine::mvcc::Running;
+use crate::engine::{Catalog, DatabaseId, Pid};
 use crate::error::PgError;
 
 /// One session waits for another.
@@ -25,7 +25,7 @@ impl LockTable {
     pub(in crate::engine) fn deadlock(
         &mut self,
         pid: Pid,
-        running: &Running,
+        (running, catalog): (&Running, &Catalog),
         wakeups: &mut Vec<Pid>,
     ) -> Option<PgError> {
         let cycle = self.cycle(pid, running)?;
@@ -43,8 +43,7 @@ impl LockTable {
             }
             self.locks.get_mut(&edge.tag).expect("still there").queue = queue;
         }
-        let lines: Vec<String> = cycle.iter().map(Edge::describe).collect();
-        Some(PgError::deadlock_detected(lines.join("\n")))
+        Some(detected(&cycle, catalog))
     }
 
     /// The error for a session that asks for what another holds, while that one waits for the same
@@ -54,6 +53,7 @@ impl LockTable {
         tag: LockTag,
         (pid, mode): (Pid, LockMode),
         other: Pid,
+        catalog: &Catalog,
     ) -> PgError {
         let (theirs, their_mode) = self.waiting.get(&other).copied().unwrap_or((tag, mode));
         let soft = false;
@@ -73,8 +73,7 @@ impl LockTable {
                 soft,
             },
         ];
-        let lines: Vec<String> = cycle.iter().map(Edge::describe).collect();
-        PgError::deadlock_detected(lines.join("\n"))
+        detected(&cycle, catalog)
     }
 
     /// Those whom a session waits for (`pg_blocking_pids`).
@@ -159,9 +158,14 @@ impl Lock {
     }
 }
 
+fn detected(cycle: &[Edge], catalog: &Catalog) -> PgError {
+    let lines: Vec<String> = cycle.iter().map(|edge| edge.describe(catalog)).collect();
+    PgError::deadlock_detected(lines.join("\n"))
+}
+
 impl Edge {
     /// One line of the error's detail (`DescribeLockTag`).
-    fn describe(&self) -> String {
+    fn describe(&self, catalog: &Catalog) -> String {
         let Edge {
             waiter,
             blocker,
@@ -170,10 +174,15 @@ impl Edge {
             ..
         } = self;
         let mode = mode.name();
+        let database = |id| {
+            let table = catalog.table_by_id(id).map(|table| table.database);
+            table.unwrap_or(DatabaseId::POSTGRES).0
+        };
         let what = match tag {
             LockTag::Tuple(id, tid) => {
                 let place = tid.0 + 1;
-                format!("{mode} on tuple (0,{place}) of relation {id} of database 5")
+                let database = database(*id);
+                format!("{mode} on tuple (0,{place}) of relation {id} of database {database}")
             }
             LockTag::Transaction(xid) => format!("{mode} on transaction {xid}"),
             LockTag::Advisory(key) => {
@@ -187,7 +196,9 @@ impl Edge {
                 format!("{mode} on advisory lock [5,{high},{low},{space}]")
             }
             LockTag::Name(_) => format!("{mode} on a name in pg_class"),
-            LockTag::Relation(id) => format!("{mode} on relation {id} of database 5"),
+            LockTag::Relation(id) => {
+                format!("{mode} on relation {id} of database {}", database(*id))
+            }
         };
         format!("Process {waiter} waits for {what}; blocked by process {blocker}.")
     }

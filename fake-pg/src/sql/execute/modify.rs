@@ -67,7 +67,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             self.context.exec.insert(&plan.table, row.into())?;
             return Ok(1);
         };
-        let arbiters = conflict.index.as_slice();
+        let arbiters = &conflict.arbiters[..];
         let shared: crate::engine::Row = row.as_slice().into();
         loop {
             let exec = &mut self.context.exec;
@@ -81,7 +81,8 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             let Some((update, filter)) = &conflict.update else {
                 return Ok(0);
             };
-            match self.update_conflicting(plan, tid, &row, update, filter.as_ref(), returned)? {
+            let update = (&update[..], filter.as_ref(), conflict.strength);
+            match self.update_conflicting(plan, tid, &row, update, returned)? {
                 Some(count) => return Ok(count),
                 // It went away meanwhile: perhaps the row can be inserted now.
                 None => continue,
@@ -95,8 +96,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         plan: &'p ModifyPlan,
         tid: Tid,
         excluded: &[Datum],
-        update: &'p [Scalar],
-        filter: Option<&'p Scalar>,
+        (update, filter, strength): (&'p [Scalar], Option<&'p Scalar>, LockStrength),
         returned: &mut Vec<Values>,
     ) -> Result<Option<u64>, Halt> {
         let table = &plan.table;
@@ -108,7 +108,6 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
             .into());
         }
-        let strength = LockStrength::NoKeyUpdate;
         let found = self.context.exec.lock_conflicting(table, tid, strength)?;
         let Found::Here(tid) = found else {
             return Ok(None);

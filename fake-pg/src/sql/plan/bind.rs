@@ -34,7 +34,7 @@ pub(crate) struct Binder<'a> {
     /// Unknown constants of the next target list stay unknown.
     pub(super) keep_unknown: bool,
     /// The tables met, and how the statement must lock them.
-    pub(super) locks: Vec<(Arc<Table>, LockMode)>,
+    pub(super) locks: Vec<(Arc<Table>, LockMode, u32)>,
     /// Expressions that depend on no row and no state.
     pub(crate) constants: Vec<Scalar>,
 }
@@ -85,19 +85,19 @@ impl<'a> Binder<'a> {
     }
 
     /// The tables the statement uses, and how it must lock them as a whole.
-    pub(crate) fn locks(&mut self) -> Vec<(Arc<Table>, LockMode)> {
+    pub(crate) fn locks(&mut self) -> Vec<(Arc<Table>, LockMode, u32)> {
         std::mem::take(&mut self.locks)
     }
 
     /// Notes that a table is used; of several ways the strongest counts.
-    pub(super) fn note_lock(&mut self, table: &Arc<Table>, mode: LockMode) {
+    pub(super) fn note_lock(&mut self, table: &Arc<Table>, mode: LockMode, at: u32) {
         match self
             .locks
             .iter_mut()
-            .find(|(other, _)| other.id == table.id)
+            .find(|(other, ..)| other.id == table.id)
         {
-            Some((_, other)) => *other = mode.max(*other),
-            None => self.locks.push((table.clone(), mode)),
+            Some((_, other, _)) => *other = mode.max(*other),
+            None => self.locks.push((table.clone(), mode, at)),
         }
     }
 

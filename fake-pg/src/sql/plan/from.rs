@@ -147,7 +147,7 @@ impl Binder<'_> {
             return self.system_rows(system, alias);
         }
         let table = self.table(relation)?;
-        self.scan(table, alias)
+        self.scan(table, alias, relation.at)
     }
 
     /// The system relation of that name, if there is one.
@@ -206,8 +206,9 @@ impl Binder<'_> {
         &mut self,
         table: Arc<Table>,
         alias: Option<&Alias>,
+        at: u32,
     ) -> Result<FromNode, PgError> {
-        self.note_lock(&table, LockMode::AccessShare);
+        self.note_lock(&table, LockMode::AccessShare, at);
         let columns = table_columns(&table);
         let scope = self.scope();
         let place = scope.add(table.name.clone(), columns, Some(table.clone()), alias)?;

@@ -89,7 +89,7 @@ impl Binder<'_> {
             }
         }
         for table in locked {
-            self.note_lock(&table, LockMode::RowShare);
+            self.note_lock(&table, LockMode::RowShare, 0);
         }
         Ok(plans)
     }

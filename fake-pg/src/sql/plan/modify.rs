@@ -10,12 +10,12 @@ use super::bind::Binder;
 use super::coerce::Context;
 use super::from::{Conditions, join};
 use super::scope::{Scope, table_columns};
-use super::{Action, ConflictPlan, FromNode, InsertSource, ModifyPlan, Returning, Scalar, Typed};
+use super::{Action, FromNode, InsertSource, ModifyPlan, Returning, Scalar, Typed};
 use crate::engine::{Identity, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
-    Alias, Assignment, Command, ConflictTarget, Delete, Expr, FromItem, Insert, Name, OnConflict,
-    QueryBody, Target, Update, With,
+    Alias, Assignment, Command, Delete, Expr, FromItem, Insert, Name, QueryBody, Target, Update,
+    With,
 };
 use crate::sql::parse;
 use crate::types::{Datum, Type};
@@ -43,7 +43,7 @@ impl Binder<'_> {
 
     fn insert_in_reach(&mut self, insert: &Insert) -> Result<ModifyPlan, PgError> {
         let table = self.table(&insert.table)?;
-        self.note_lock(&table, LockMode::RowExclusive);
+        self.note_lock(&table, LockMode::RowExclusive, insert.table.at);
         let targets = insert_targets(&table, &insert.columns)?;
         let source = self.insert_source(insert, &table, &targets)?;
         let conflict = match &insert.on_conflict {
@@ -219,117 +219,8 @@ impl Binder<'_> {
         bound.map(Some)
     }
 
-    fn conflict(
-        &mut self,
-        conflict: &OnConflict,
-        table: &Arc<Table>,
-        alias: Option<&Name>,
-    ) -> Result<ConflictPlan, PgError> {
-        let index = match &conflict.target {
-            ConflictTarget::Any => {
-                if conflict.update.is_some() {
-                    return Err(PgError::new(
-                        SqlState::SYNTAX_ERROR,
-                        "ON CONFLICT DO UPDATE requires inference specification or constraint name",
-                    )
-                    .with_hint("For example, ON CONFLICT (column_name)."));
-                }
-                None
-            }
-            ConflictTarget::Constraint(name) => {
-                let mut indexes = table.unique_indexes();
-                let found = indexes.find(|(_, index)| index.constraint && index.name == *name);
-                match found {
-                    Some((place, _)) => Some(place),
-                    None => {
-                        return Err(PgError::new(
-                            SqlState::UNDEFINED_OBJECT,
-                            format!(
-                                "constraint \"{name}\" for table \"{}\" does not exist",
-                                table.name
-                            ),
-                        ));
-                    }
-                }
-            }
-            ConflictTarget::Columns(exprs, filter) => {
-                if filter.is_some() {
-                    return Err(PgError::feature_not_supported("ON CONFLICT … WHERE"));
-                }
-                let mut wanted = Vec::with_capacity(exprs.len());
-                for expr in exprs {
-                    let Expr::Column(names, at) = expr else {
-                        return Err(PgError::feature_not_supported(
-                            "ON CONFLICT on an expression",
-                        ));
-                    };
-                    let name = names.last().map_or("", |name| name);
-                    let column = table
-                        .column(name)
-                        .ok_or_else(|| PgError::undefined_column(name).at(*at as usize))?;
-                    wanted.push(column);
-                }
-                wanted.sort_unstable();
-                wanted.dedup();
-                let mut indexes = table.unique_indexes();
-                let found = indexes.find(|(_, index)| {
-                    let mut columns = index.columns.clone();
-                    columns.sort_unstable();
-                    columns == wanted
-                });
-                match found {
-                    Some((place, _)) => Some(place),
-                    None => {
-                        return Err(PgError::new(
-                            SqlState::INVALID_COLUMN_REFERENCE,
-                            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
-                        ));
-                    }
-                }
-            }
-        };
-        let update = match &conflict.update {
-            None => None,
-            Some((assignments, filter)) => {
-                let mut scope = Scope {
-                    clause: "UPDATE",
-                    ..Scope::default()
-                };
-                let alias = alias.map(alias_of);
-                scope.add(
-                    table.name.clone(),
-                    table_columns(table),
-                    None,
-                    alias.as_ref(),
-                )?;
-                scope.add("excluded".into(), table_columns(table), None, None)?;
-                scope.relations[1].qualified_only = true;
-                // Its columns are reached by name, those of the table without.
-                self.scopes.push(scope);
-                let bound = self.conflict_update(assignments, filter.as_ref(), table);
-                self.scopes.pop();
-                Some(bound?)
-            }
-        };
-        Ok(ConflictPlan { index, update })
-    }
-
-    fn conflict_update(
-        &mut self,
-        assignments: &[Assignment],
-        filter: Option<&Expr>,
-        table: &Arc<Table>,
-    ) -> Result<(Vec<Scalar>, Option<Scalar>), PgError> {
-        let row = self.assignments(assignments, table)?;
-        let filter = match filter {
-            Some(filter) => Some(self.condition(filter, "WHERE")?),
-            None => None,
-        };
-        Ok((row, filter))
-    }
-
     /// SET: the whole new row, over a row that begins with the old one.
-    fn assignments(
+    pub(super) fn assignments(
         &mut self,
         assignments: &[Assignment],
         table: &Arc<Table>,
@@ -388,9 +279,9 @@ impl Binder<'_> {
 
     fn update_in_scope(&mut self, update: &Update) -> Result<ModifyPlan, PgError> {
         let table = self.table(&update.table)?;
-        self.note_lock(&table, LockMode::RowExclusive);
+        self.note_lock(&table, LockMode::RowExclusive, update.table.at);
         let alias = update.alias.as_ref().map(alias_of);
-        let mut target = self.scan(table.clone(), alias.as_ref())?;
+        let mut target = self.scan(table.clone(), alias.as_ref(), 0)?;
         target.only_current(&update.current_of);
         let (others, conditions) = self.others(&update.from)?;
         let row = self.assignments(&update.set, &table)?;
@@ -416,9 +307,9 @@ impl Binder<'_> {
 
     fn delete_in_scope(&mut self, delete: &Delete) -> Result<ModifyPlan, PgError> {
         let table = self.table(&delete.table)?;
-        self.note_lock(&table, LockMode::RowExclusive);
+        self.note_lock(&table, LockMode::RowExclusive, delete.table.at);
         let alias = delete.alias.as_ref().map(alias_of);
-        let mut target = self.scan(table.clone(), alias.as_ref())?;
+        let mut target = self.scan(table.clone(), alias.as_ref(), 0)?;
         target.only_current(&delete.current_of);
         let (others, conditions) = self.others(&delete.using)?;
         let filter = match &delete.filter {
@@ -459,7 +350,7 @@ impl Binder<'_> {
     }
 }
 
-fn alias_of(name: &Name) -> Alias {
+pub(super) fn alias_of(name: &Name) -> Alias {
     Alias {
         name: name.clone(),
         columns: Vec::new(),
