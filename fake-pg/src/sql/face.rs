@@ -313,7 +313,7 @@ impl Prepared {
     /// Whether the tables it was planned for are still what they were.
     pub fn still_holds(&self, catalog: &Catalog) -> bool {
         self.version == catalog.version()
-            || self.locks.iter().all(|(table, _)| {
+            || self.locks.iter().all(|(table, ..)| {
                 let now = catalog.table_by_id(table.id);
                 now.is_some_and(|now| {
                     now.node == table.node && now.columns.len() == table.columns.len()
