@@ -225,6 +225,20 @@ impl Engine {
         self.locks.waits_for(pid)
     }
 
+    /// The xid of a session's transaction, if it has one.
+    pub fn running_xid(&self, pid: Pid) -> Option<Xid> {
+        let mut running = self.running.iter();
+        running
+            .find(|(_, owner)| **owner == pid)
+            .map(|(xid, _)| *xid)
+    }
+
+    /// The oldest xid in progress, or the next one if there is none: what a new snapshot calls xmin.
+    pub fn oldest_running(&self) -> Xid {
+        let oldest = self.running.keys().next();
+        oldest.copied().unwrap_or(self.next_xid)
+    }
+
     /// `pg_blocking_pids`.
     pub fn blocking_pids(&self, pid: Pid) -> Vec<Pid> {
         self.locks.blockers(pid, &self.running)

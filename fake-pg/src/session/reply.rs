@@ -113,7 +113,7 @@ impl Session {
         (activity.state, activity.xact_start) = match &self.block {
             Block::None | Block::Implicit(_) => (ActivityState::Idle, None),
             Block::Explicit(tx) => (ActivityState::IdleInTransaction, Some(tx.started)),
-            Block::Failed(tx) => (ActivityState::IdleInTransactionAborted, Some(tx.started)),
+            Block::Failed(_) => (ActivityState::IdleInTransactionAborted, None),
         };
         activity.state_change = self.now;
         if !Arc::ptr_eq(&activity.application_name, &self.known.application_name) {

@@ -5,6 +5,7 @@
 //! can see. Nothing is stored, so nothing can be written. One whose rows nobody computes yet is
 //! refused by name; one that is always empty here is listed as such.
 
+mod activity;
 mod classes;
 mod cluster;
 mod constants;
@@ -76,12 +77,14 @@ const COMPUTED: &[(&str, Compute)] = &[
     ("pg_depend", classes::pg_depend),
     ("pg_index", constraints::pg_index),
     ("pg_indexes", constraints::pg_indexes),
+    ("pg_locks", activity::pg_locks),
     ("pg_namespace", classes::pg_namespace),
     ("pg_prepared_xacts", cluster::pg_prepared_xacts),
     ("pg_roles", cluster::pg_roles),
     ("pg_sequence", classes::pg_sequence),
     ("pg_sequences", classes::pg_sequences),
     ("pg_settings", cluster::pg_settings),
+    ("pg_stat_activity", activity::pg_stat_activity),
     ("pg_tables", classes::pg_tables),
     ("pg_type", constants::pg_type),
     ("pg_user", cluster::pg_user),

@@ -1,0 +1,176 @@
+//! Sessions and their locks: `pg_stat_activity`, `pg_locks`.
+//!
+//! Only clients have sessions here: the server's own processes are not among them.
+
+use super::{Facts, Rows, name, oid};
+use crate::engine::{
+    Activity, ActivityState, AdvisoryKey, DatabaseId, LockMode, LockTag, Pid, WaitOn,
+};
+use crate::types::Datum;
+
+/// The OID of a session's database.
+fn database_of(facts: &Facts<'_>, activity: &Activity) -> Option<DatabaseId> {
+    let database = facts.catalog().database(&activity.database);
+    database.map(|database| database.id)
+}
+
+fn time(at: Option<crate::engine::Timestamp>) -> Datum {
+    at.map_or(Datum::Null, Datum::Timestamptz)
+}
+
+pub(super) fn pg_stat_activity(facts: &Facts<'_>, rows: &mut Rows<'_>) {
+    rows.fill(&[
+        "datid",
+        "datname",
+        "pid",
+        "usesysid",
+        "usename",
+        "application_name",
+        "client_port",
+        "backend_start",
+        "xact_start",
+        "query_start",
+        "state_change",
+        "wait_event_type",
+        "wait_event",
+        "state",
+        "backend_xid",
+        "backend_xmin",
+        "query",
+        "backend_type",
+    ]);
+    let engine = &*facts.exec.engine;
+    for (pid, activity) in engine.activity() {
+        let (wait_type, wait) = waits_for(facts, *pid, activity);
+        let database = database_of(facts, activity);
+        let active = activity.state == ActivityState::Active;
+        let user = Some(super::cluster::SUPERUSER);
+        rows.push([
+            database.map_or(Datum::Null, |id| oid(id.0)),
+            name(&activity.database),
+            Datum::Int4(pid.0),
+            user.map_or(Datum::Null, oid),
+            name(&activity.user),
+            Datum::text(&*activity.application_name),
+            Datum::Int4(-1),
+            Datum::Timestamptz(activity.backend_start),
+            time(activity.xact_start),
+            time(activity.query_start),
+            Datum::Timestamptz(activity.state_change),
+            wait_type,
+            wait,
+            Datum::text(activity.state.name()),
+            engine
+                .running_xid(*pid)
+                .map_or(Datum::Null, |xid| Datum::Int8(xid.0 as i64)),
+            match active {
+                true => Datum::Int8(engine.oldest_running().0 as i64),
+                false => Datum::Null,
+            },
+            Datum::text(&*activity.query),
+            Datum::text("client backend"),
+        ]);
+    }
+}
+
+/// What a session waits for: the type of the event, and its name.
+fn waits_for(facts: &Facts<'_>, pid: Pid, activity: &Activity) -> (Datum, Datum) {
+    let event = |kind: &str, name: &str| (Datum::text(kind), Datum::text(name));
+    if activity.state != ActivityState::Active {
+        return event("Client", "ClientRead");
+    }
+    match (facts.exec.engine.waits_for(pid), activity.waiting) {
+        (Some(tag), _) => event("Lock", lock_type(tag)),
+        (None, Some(WaitOn::Sleep)) => event("Timeout", "PgSleep"),
+        _ => (Datum::Null, Datum::Null),
+    }
+}
+
+/// A kind of lock as `pg_locks` and wait events name it.
+fn lock_type(tag: LockTag) -> &'static str {
+    match tag {
+        LockTag::Tuple(..) => "tuple",
+        LockTag::Transaction(_) => "transactionid",
+        LockTag::Advisory(_) => "advisory",
+        LockTag::Relation(_) => "relation",
+        LockTag::Name(_) => "object",
+    }
+}
+
+pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
+    rows.fill(&[
+        "locktype",
+        "database",
+        "relation",
+        "page",
+        "tuple",
+        "virtualxid",
+        "transactionid",
+        "classid",
+        "objid",
+        "objsubid",
+        "virtualtransaction",
+        "pid",
+        "mode",
+        "granted",
+        "fastpath",
+        "waitstart",
+    ]);
+    let engine = &*facts.exec.engine;
+    let sessions = engine.activity();
+    // A transaction's name among sessions: which session, and since when.
+    let transaction = |pid: Pid| {
+        let started = sessions.get(&pid).and_then(|activity| activity.xact_start);
+        let started = started.map_or(0, |started| started.0);
+        Datum::text(format!("{pid}/{started}"))
+    };
+    let holding = |kind: &str| {
+        let mut row: [Datum; 16] = std::array::from_fn(|_| Datum::Null);
+        row[0] = Datum::text(kind);
+        (row[12], row[13]) = (Datum::text(LockMode::Exclusive.name()), Datum::Bool(true));
+        row[14] = Datum::Bool(false);
+        row
+    };
+    for (pid, activity) in sessions {
+        let own = |mut row: [Datum; 16]| {
+            (row[10], row[11]) = (transaction(*pid), Datum::Int4(pid.0));
+            row
+        };
+        if activity.xact_start.is_some() {
+            let mut row = own(holding("virtualxid"));
+            (row[5], row[14]) = (transaction(*pid), Datum::Bool(true));
+            rows.push(row);
+        }
+    }
+    for entry in engine.locks() {
+        let activity = sessions.get(&entry.pid);
+        let database = activity.and_then(|activity| database_of(facts, activity));
+        let database = database.map_or(Datum::Null, |id| oid(id.0));
+        let mut row = holding(lock_type(entry.tag));
+        match entry.tag {
+            LockTag::Relation(table) => (row[1], row[2]) = (database, oid(table.0)),
+            LockTag::Tuple(table, tid) => {
+                (row[1], row[2]) = (database, oid(table.0));
+                (row[3], row[4]) = (Datum::Int4(0), Datum::Int2(tid.0 as i16 + 1));
+            }
+            LockTag::Transaction(xid) => row[6] = Datum::Int8(xid.0 as i64),
+            LockTag::Advisory(key) => {
+                let (class, object, sub) = match key {
+                    AdvisoryKey::One(key) => ((key as u64 >> 32) as u32, key as u32, 1),
+                    AdvisoryKey::Two(first, second) => (first as u32, second as u32, 2),
+                };
+                (row[1], row[7], row[8]) = (database, oid(class), oid(object));
+                row[9] = Datum::Int2(sub);
+            }
+            LockTag::Name(_) => continue,
+        }
+        (row[10], row[11]) = (transaction(entry.pid), Datum::Int4(entry.pid.0));
+        row[12] = Datum::text(entry.mode.name());
+        row[13] = Datum::Bool(entry.granted);
+        row[14] = Datum::Bool(entry.fastpath);
+        if !entry.granted {
+            row[15] = time(activity.and_then(|activity| activity.query_start));
+        }
+        rows.push(row);
+    }
+}
