@@ -305,7 +305,12 @@ mod tests {
 
     #[test]
     fn help_is_an_answer() {
-        for args in [&["--help"][..], &["check", "--help"], &["--version"]] {
+        for args in [
+            &["--help"][..],
+            &["check", "--help"],
+            &["serve", "--help"],
+            &["--version"],
+        ] {
             let (exit, out, err) = run(args);
             assert!(
                 exit == Exit::Ok && !out.is_empty() && err.is_empty(),
@@ -343,6 +348,27 @@ mod tests {
             (
                 &["replay", "receipts", "--plan", "no/such/file"],
                 "cannot read no/such/file",
+            ),
+            (
+                &["serve", "--listen", "5432"],
+                "--listen 5432: there is no port; an address is like 127.0.0.1:5432",
+            ),
+            (
+                &["serve", "--listen", "0.0.0.0:0"],
+                "listen on 127.0.0.1:0 or [::1]:0, or say --allow-remote",
+            ),
+            (
+                &["serve", "--schema", "no/such/file"],
+                "cannot read --schema no/such/file",
+            ),
+            (
+                &["serve", "--max-connections", "0"],
+                "it must be at least 1",
+            ),
+            (&["proxy"], "--to <HOST:PORT>"),
+            (
+                &["proxy", "--to", "localhost"],
+                "--to localhost: there is no port",
             ),
         ] {
             let (exit, out, err) = run(args);
