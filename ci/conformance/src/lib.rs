@@ -84,4 +84,5 @@ pub mod divergences;
 pub mod check;
 pub mod tables;
 pub mod program;
+pub mod skew;
 pub mod random;

@@ -92,11 +92,17 @@ pub fn setup(features: &[&str]) -> Vec<String> {
     if features.contains(&"sequences") {
         setup.push("create sequence q");
     }
+    if features == ["skew"] {
+        setup.extend(crate::skew::SETUP);
+    }
     setup.into_iter().map(String::from).collect()
 }
 
 /// Programs of two to four sessions.
 pub fn programs(features: &[&str]) -> BoxedStrategy<Program> {
+    if features == ["skew"] {
+        return crate::skew::programs();
+    }
     let on = |feature: &str| features.contains(&feature);
     let begin = begin(on("levels"), on("serializable"));
     let opens = prop::bool::weighted(0.6);

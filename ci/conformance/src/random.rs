@@ -308,7 +308,7 @@ fn imagine(program: &Program, features: &[&str]) -> Result<(Script, Option<Strin
         idle.next().map(|(name, _)| name.clone())
     };
     if let Some(name) = idle(&states) {
-        for table in ["t", "u"] {
+        for table in tables(features) {
             let line = format!("{name}: Q select * from {table} order by 1, 2");
             go(&line, &mut states)?;
         }
@@ -377,5 +377,13 @@ fn note(step: &Step, states: &mut BTreeMap<String, State>) {
         if !over.is_some_and(|word| word.contains("(waits)") || word.contains("EOF")) {
             states.insert(step.session.clone(), State::Unsynced);
         }
+    }
+}
+
+/// The tables that are looked at in the end.
+fn tables<'t>(features: &[&str]) -> &'t [&'t str] {
+    match features {
+        ["skew"] => &["s", "n"],
+        _ => &["t", "u"],
     }
 }

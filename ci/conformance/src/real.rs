@@ -597,9 +597,7 @@ impl Control {
         let rows = self.pairs(&format!(
             "select pid, case when wait_event = 'ClientRead' then 'reads' \
              when wait_event_type = 'Lock' and cardinality(pg_blocking_pids(pid)) > 0 then 'waits' \
-             when wait_event = 'SafeSnapshot' \
-               and cardinality(pg_safe_snapshot_blocking_pids(pid)) > 0 then 'waits' \
-             when wait_event in ('PgSleep', 'SyncRep') then 'waits' \
+             when wait_event in ('PgSleep', 'SyncRep', 'SafeSnapshot') then 'waits' \
              else 'works' end \
              from pg_stat_get_activity(null) where pid in ({})",
             pids.join(", ")

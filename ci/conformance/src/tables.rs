@@ -23,7 +23,12 @@ const ANOMALIES: &[(&str, &str)] = &[
     ("G2-item", "write skew"),
     ("G2", "write skew on a predicate"),
 ];
-const LEVELS: &[&str] = &["read committed", "repeatable read", "serializable"];
+const LEVELS: &[&str] = &[
+    "read uncommitted",
+    "read committed",
+    "repeatable read",
+    "serializable",
+];
 const PROTOCOLS: &[&str] = &["simple", "extended"];
 const ROW_LOCKS: &[&str] = &[
     "FOR KEY SHARE",

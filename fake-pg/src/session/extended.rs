@@ -113,7 +113,12 @@ impl Session {
             return self.plan_own(&parsed.statement, &parsed.hints, engine, now);
         }
         let transaction = self.begin_implicit(engine, now)?;
-        sql::prepare(engine, transaction, &parsed.statement, &parsed.hints).map(Some)
+        let prepared = sql::prepare(engine, transaction, &parsed.statement, &parsed.hints)?;
+        if command.is_analyzed() {
+            engine.fix_snapshot(transaction);
+            self.queried = true;
+        }
+        Ok(Some(prepared))
     }
 
     fn statement(&self, name: &str) -> Result<Arc<PreparedStatement>, PgError> {

@@ -77,11 +77,12 @@ impl Session {
             return Err(PgError::in_failed_transaction().into());
         };
         tx.timeouts = timeouts;
-        let mut safe = Ok(());
         if running.prepared.statement().command.needs_snapshot() {
             self.queried = true;
-            if tx.options.needs_safe_snapshot() {
-                safe = engine.take_safe_snapshot(tx);
+            if tx.options.needs_safe_snapshot()
+                && let Err(wait) = engine.take_safe_snapshot(tx)
+            {
+                return Err(self.suspended(wait, running, engine));
             }
         }
         let mut context = Context {
@@ -96,17 +97,10 @@ impl Session {
                 current: running.current,
             },
         };
-        let result =
-            safe.and_then(|()| sql::execute(&running.prepared, &running.params, &mut context));
-        if let Err(Halt::Wait(Wait { on, deadline })) = result {
-            running.has_waited = true;
+        let result = sql::execute(&running.prepared, &running.params, &mut context);
+        if let Err(Halt::Wait(wait)) = result {
             context.exec.suspend();
-            let pid = self.pid;
-            if let Some(activity) = engine.activity_mut(pid) {
-                activity.waiting = Some(on);
-            }
-            let deadline = [deadline, self.timer].into_iter().flatten().min();
-            return Err(Halt::Wait(Wait { on, deadline }));
+            return Err(self.suspended(wait, running, engine));
         }
         if result.is_ok() {
             running.places = std::mem::take(&mut context.fetch.places);
@@ -123,6 +117,17 @@ impl Session {
         result
     }
 
+    /// A statement has to wait, for its time-out at the latest.
+    fn suspended(&self, wait: Wait, running: &mut Running, engine: &mut Engine) -> Halt {
+        let Wait { on, deadline } = wait;
+        running.has_waited = true;
+        if let Some(activity) = engine.activity_mut(self.pid) {
+            activity.waiting = Some(on);
+        }
+        let deadline = [deadline, self.timer].into_iter().flatten().min();
+        Halt::Wait(Wait { on, deadline })
+    }
+
     /// Computes what is constant in a statement that is about to run: its errors come first.
     pub(super) fn fold(
         &mut self,
@@ -134,7 +139,7 @@ impl Session {
         let Some(tx) = self.block.live().filter(|_| prepared.has_constants()) else {
             return Ok(());
         };
-        let mut journal = Journal::default();
+        let mut journal = Journal::passing();
         let mut context = Context {
             exec: Exec::new(engine, tx, &mut journal, now),
             settings: &mut self.settings,

@@ -239,6 +239,15 @@ impl Command {
         }
     }
 
+    /// Whether its analysis, at Parse and again at Bind, does so already
+    /// (`analyze_requires_snapshot`).
+    pub fn is_analyzed(&self) -> bool {
+        matches!(
+            self,
+            Command::Query(_) | Command::Insert(_) | Command::Update(_) | Command::Delete(_)
+        )
+    }
+
     /// Whether it fixes the snapshot of a transaction that keeps one
     /// (`PlannedStmtRequiresSnapshot`).
     pub fn needs_snapshot(&self) -> bool {

@@ -13,6 +13,7 @@ mod select;
 mod targets;
 mod aggregate;
 mod from;
+mod equivalence;
 mod pushdown;
 mod access;
 mod selectivity;

@@ -30,17 +30,31 @@ impl Engine {
         }
     }
 
+    /// Takes the snapshot of a transaction that keeps one, before it runs anything: it is analysing a
+    /// statement. A safe one is waited for later.
+    pub fn fix_snapshot(&mut self, tx: &mut Transaction) {
+        let options = tx.options;
+        if options.isolation.keeps_snapshot()
+            && tx.snapshot.is_none()
+            && !options.needs_safe_snapshot()
+        {
+            let snapshot = Snapshot::take(&self.running, self.next_xid);
+            self.follow(tx, &snapshot);
+            tx.snapshot = Some(snapshot);
+        }
+    }
+
     /// SERIALIZABLE READ ONLY DEFERRABLE: takes a snapshot that nothing can make inconsistent, or
     /// waits for one (`GetSafeSnapshot`). Before the first statement of such a transaction.
-    pub fn take_safe_snapshot(&mut self, tx: &mut Transaction) -> Result<(), Halt> {
+    pub fn take_safe_snapshot(&mut self, tx: &mut Transaction) -> Result<(), Wait> {
         loop {
             if let Some(xact) = tx.sxact {
                 let state = self.ssi.get(xact);
                 if !state.is_safe && !state.is_unsafe {
-                    return Err(Halt::Wait(Wait {
+                    return Err(Wait {
                         on: WaitOn::SafeSnapshot,
                         deadline: None,
-                    }));
+                    });
                 }
                 if state.is_unsafe {
                     tx.snapshot = None;

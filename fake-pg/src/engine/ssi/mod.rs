@@ -185,13 +185,12 @@ impl Engine {
     }
 
     /// `pg_safe_snapshot_blocking_pids`: whom a session waits for that has asked for a snapshot that
-    /// is safe.
+    /// is safe. As on the real server, an earlier transaction of that session that has not been
+    /// forgotten yet hides the one that waits (`GetSafeSnapshotBlockingPids`).
     pub fn safe_snapshot_blocking_pids(&self, pid: Pid) -> Vec<Pid> {
-        let waiting = self
-            .ssi
-            .xacts
-            .values()
-            .find(|state| state.waits && state.pid == pid);
+        let mut states = self.ssi.xacts.values();
+        let waiting = states.find(|state| state.pid == pid);
+        let waiting = waiting.filter(|state| state.waits);
         let writers = waiting.into_iter().flat_map(|state| &state.unsafe_with);
         writers.map(|&xact| self.ssi.get(xact).pid).collect()
     }

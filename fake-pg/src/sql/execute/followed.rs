@@ -18,7 +18,18 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         next: Next<'_, 'p, 'r, 'c>,
     ) -> Result<ControlFlow<()>, Halt> {
         let seqscan = self.context.settings.is_on("enable_seqscan");
-        match scan.access(seqscan) {
+        self.read(scan, scan.access(seqscan), joined, outer, next)
+    }
+
+    fn read(
+        &mut self,
+        scan: &'p ScanPlan,
+        access: &'p Access,
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        match access {
             Access::Seq => self.read_pages(scan, joined, outer, next),
             Access::Index {
                 index,
@@ -34,14 +45,13 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 if *backward {
                     chains.reverse();
                 }
-                let chains = self.context.exec.read_index(&scan.table, index, chains)?;
+                let exec = &mut self.context.exec;
+                let chains = exec.read_index(&scan.table, index, chains)?;
                 for chain in chains.iter() {
                     let seen = self.context.exec.read_chains(&scan.table, &[*chain])?;
-                    if self
-                        .hand_on(scan, &seen, joined, outer, &mut *next)?
-                        .is_break()
-                    {
-                        return Ok(ControlFlow::Break(()));
+                    let flow = self.hand_on(scan, &seen, joined, outer, &mut *next)?;
+                    if flow.is_break() {
+                        return Ok(flow);
                     }
                 }
                 Ok(ControlFlow::Continue(()))
@@ -51,11 +61,23 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 for (index, conditions) in arms {
                     let conditions: Vec<&Scalar> = conditions.iter().collect();
                     let chains = self.entries(scan, &conditions, joined, outer)?;
-                    let chains = self.context.exec.read_index(&scan.table, index, chains)?;
+                    let exec = &mut self.context.exec;
+                    let chains = exec.read_index(&scan.table, index, chains)?;
                     found.push(chains.to_vec());
                 }
                 let chains = combined(found, *any);
                 self.read_bitmap(scan, &chains, joined, outer, next)
+            }
+            Access::Extremes(ends) => {
+                for (column, access) in ends {
+                    let _ = self.read(scan, access, joined, outer, &mut |run, joined| {
+                        if joined.row[*column].is_null() {
+                            return Ok(ControlFlow::Continue(()));
+                        }
+                        next(run, joined).map(|_| ControlFlow::Break(()))
+                    })?;
+                }
+                Ok(ControlFlow::Continue(()))
             }
         }
     }

@@ -40,20 +40,30 @@ pub(crate) enum Access {
         /// OR rather than AND.
         any: bool,
     },
+    /// The first entry of each index whose row qualifies and has a value in that column.
+    Extremes(Vec<(usize, Access)>),
 }
 
 /// What else is wanted of a scan, which may make another path the best.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
-    /// Columns that the rows are sorted by: position in the row, descending, nulls first.
-    pub(crate) order: Vec<(usize, bool, bool)>,
-    /// Whether they are sorted by something that no index can know.
-    pub(crate) sorts: bool,
-    /// How many rows are enough.
-    pub(crate) limit: Option<f64>,
+    pub(crate) sorting: Sorting,
+    /// Only the greatest or the least values of these columns: position in the row, the greatest.
+    pub(crate) extremes: Vec<(usize, bool)>,
     /// How often it is run, when it is the inner side of a join.
     pub(crate) loops: Option<f64>,
     chosen: [OnceLock<Access>; 2],
+}
+
+/// ORDER BY and LIMIT over one table.
+#[derive(Debug, Default)]
+pub(crate) struct Sorting {
+    /// Columns: position in the row, descending, nulls first.
+    pub(crate) order: Vec<(usize, bool, bool)>,
+    /// Whether rows are sorted by something that no index can know.
+    pub(crate) sorts: bool,
+    /// How many rows are enough.
+    pub(crate) limit: Option<f64>,
 }
 
 /// A path and what it costs.
@@ -67,14 +77,36 @@ struct Path {
 impl ScanPlan {
     /// The best path; `seqscan` is `enable_seqscan`.
     pub(crate) fn access(&self, seqscan: bool) -> &Access {
-        self.wanted.chosen[usize::from(seqscan)].get_or_init(|| self.choose(seqscan))
+        let chosen = &self.wanted.chosen[usize::from(seqscan)];
+        chosen.get_or_init(|| {
+            let ends = self.extremes(seqscan);
+            ends.unwrap_or_else(|| self.choose(&self.wanted.sorting, seqscan))
+        })
     }
 
     fn columns(&self) -> Range<usize> {
         self.offset..self.offset + self.table.columns.len()
     }
 
-    fn choose(&self, seqscan: bool) -> Access {
+    /// The ends of indexes, if they tell all that MIN and MAX want to know
+    /// (`preprocess_minmax_aggregates`).
+    fn extremes(&self, seqscan: bool) -> Option<Access> {
+        let ends = self.wanted.extremes.iter().map(|&(column, descending)| {
+            let sorting = Sorting {
+                order: vec![(column, descending, descending)],
+                limit: Some(1.0),
+                ..Sorting::default()
+            };
+            match self.choose(&sorting, seqscan) {
+                access @ Access::Index { .. } => Some((column, access)),
+                _ => None,
+            }
+        });
+        let ends: Vec<_> = ends.collect::<Option<_>>()?;
+        (!ends.is_empty()).then_some(Access::Extremes(ends))
+    }
+
+    fn choose(&self, sorting: &Sorting, seqscan: bool) -> Access {
         let facts = Selectivity::of(&self.table, self.offset);
         let (pages, tuples) = (facts.pages, facts.tuples);
         let rows = (tuples * facts.all(&self.filter)).max(1.0).round();
@@ -86,14 +118,14 @@ impl ScanPlan {
             total: pages * SEQ_PAGE
                 + tuples * (CPU_TUPLE + quals(filters))
                 + if seqscan { 0.0 } else { DISABLED },
-            ordered: self.wanted.order.is_empty(),
+            ordered: sorting.order.is_empty(),
         }];
         let mut bitmaps: Vec<(Access, f64, f64)> = Vec::new();
         for index in &self.table.indexes {
             let matched = self.matched(index, &self.filter);
-            let backward = self.sorts_by(index);
-            let ordered = self.wanted.order.is_empty() || backward.is_some();
-            if matched.is_empty() && (self.wanted.order.is_empty() || backward.is_none()) {
+            let backward = self.sorts_by(index, sorting);
+            let ordered = sorting.order.is_empty() || backward.is_some();
+            if matched.is_empty() && (sorting.order.is_empty() || backward.is_none()) {
                 continue;
             }
             let cost = self.index_cost(&facts, index, &self.filter, &matched);
@@ -145,10 +177,10 @@ impl ScanPlan {
                 access,
                 startup: cost,
                 total: cost + read * each + fetched * (CPU_TUPLE + quals(filters)),
-                ordered: self.wanted.order.is_empty(),
+                ordered: sorting.order.is_empty(),
             });
         }
-        let cost = |path: &Path| self.final_cost(path, rows);
+        let cost = |path: &Path| self.final_cost(path, sorting, rows);
         let mut best = paths.remove(0);
         for path in paths {
             if cost(&path) < cost(&best) {
@@ -159,23 +191,40 @@ impl ScanPlan {
     }
 
     /// With what comes after it: a sort, LIMIT, and being run again for each row of a join.
-    fn final_cost(&self, path: &Path, rows: f64) -> f64 {
+    fn final_cost(&self, path: &Path, sorting: &Sorting, rows: f64) -> f64 {
         let (mut startup, mut total) = (path.startup, path.total);
-        if !path.ordered || self.wanted.sorts {
+        if !path.ordered || sorting.sorts {
             let compare = 2.0 * CPU_OPERATOR;
             let tuples = rows.max(2.0);
             startup = total
-                + match self.wanted.limit {
+                + match sorting.limit {
                     Some(limit) if tuples > 2.0 * limit => compare * tuples * (2.0 * limit).log2(),
                     _ => compare * tuples * tuples.log2(),
                 };
             total = startup + CPU_OPERATOR * tuples;
         }
-        match self.wanted.limit {
+        match sorting.limit {
             Some(limit) => startup + (total - startup) * (limit / rows).min(1.0),
             // Of a join by hash the inner side is read once.
-            None if matches!(path.access, Access::Seq) => total,
+            None if self.stands_alone(&path.access) => total,
             None => total * self.wanted.loops.unwrap_or(1.0),
+        }
+    }
+
+    /// Whether a path is the same for each row that its table is joined with: then it is taken once.
+    fn stands_alone(&self, access: &Access) -> bool {
+        let alone = |condition: &Scalar| {
+            let refs = References::of(condition);
+            let own = self.columns();
+            refs.columns.iter().all(|column| own.contains(column))
+        };
+        match access {
+            Access::Seq => true,
+            Access::Index { conditions, .. } => {
+                conditions.iter().all(|&place| alone(&self.filter[place]))
+            }
+            Access::Bitmap { arms, .. } => arms.iter().flat_map(|arm| &arm.1).all(alone),
+            Access::Extremes(_) => false,
         }
     }
 
@@ -191,9 +240,9 @@ impl ScanPlan {
     }
 
     /// Whether an index has the order that is wanted, and whether it must be read from its end.
-    fn sorts_by(&self, index: &Index) -> Option<bool> {
+    fn sorts_by(&self, index: &Index, sorting: &Sorting) -> Option<bool> {
         let fixed = |column: usize| self.filter.iter().any(|part| fixes(part, column));
-        let wanted = self.wanted.order.iter().filter(|key| !fixed(key.0));
+        let wanted = sorting.order.iter().filter(|key| !fixed(key.0));
         let mut known = index
             .columns
             .iter()

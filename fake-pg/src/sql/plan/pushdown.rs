@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use super::equivalence::Known;
 use super::from::Conditions;
 use super::{Binder, Comparison, FromNode, FromPlan, Lookup, Scalar, ScanPlan};
 use crate::engine::Deferral;
@@ -25,7 +26,15 @@ impl Binder<'_> {
         let mut recheck = conditions.inner;
         recheck.extend(filter.into_iter().flat_map(split));
         let mut last = Vec::new();
-        for condition in &recheck {
+        let known = match root {
+            FromNode::Join { .. } => Known::from(&recheck),
+            _ => Known::default(),
+        };
+        root = known.single_rows_first(root);
+        for condition in recheck.iter().chain(&known.implied) {
+            if known.decides(condition) {
+                continue;
+            }
             let refs = References::of(condition);
             if let FromNode::Scan(scan) = &mut root
                 && refs.volatile

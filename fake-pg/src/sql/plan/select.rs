@@ -9,6 +9,7 @@ use super::query::sort_key;
 use super::scope::Scope;
 use super::{Binder, Body, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Typed};
 use crate::error::{PgError, SqlState};
+use crate::sql::functions::Aggregate;
 use crate::sql::ast::{Distinct, Query, Select};
 use crate::sql::face::Column;
 use crate::types::Type;
@@ -143,7 +144,24 @@ impl Binder<'_> {
 
 /// Tells the only table of a query in which order its rows are wanted, and how many.
 fn want(plan: &mut SelectPlan) {
-    let plain = plan.grouping.is_none() && plan.distinct.is_none() && plan.set.is_none();
+    if let Some(grouping) = &plan.grouping {
+        let ends = grouping.aggregates.iter().map(|aggregate| {
+            let plain = aggregate.filter.is_none();
+            match (&aggregate.function, &aggregate.args[..]) {
+                (Aggregate::Min, [Scalar::Column(column)]) if plain => Some((*column, false)),
+                (Aggregate::Max, [Scalar::Column(column)]) if plain => Some((*column, true)),
+                _ => None,
+            }
+        });
+        if grouping.keys.is_empty()
+            && plan.from.filter.is_empty()
+            && let FromNode::Scan(scan) = &mut plan.from.root
+        {
+            scan.wanted.extremes = ends.collect::<Option<_>>().unwrap_or_default();
+        }
+        return;
+    }
+    let plain = plan.distinct.is_none() && plan.set.is_none();
     let FromNode::Scan(scan) = &mut plan.from.root else {
         return;
     };
@@ -155,14 +173,14 @@ fn want(plan: &mut SelectPlan) {
         _ => None,
     };
     let offset = number(&plan.tail.offset).unwrap_or(0.0);
-    scan.wanted.limit = number(&plan.tail.limit).map(|limit| (limit + offset).max(1.0));
+    scan.wanted.sorting.limit = number(&plan.tail.limit).map(|limit| (limit + offset).max(1.0));
     for key in &plan.tail.order {
         match key.by {
             Scalar::Column(column) => {
                 let key = (column, key.descending, key.nulls_first);
-                scan.wanted.order.push(key);
+                scan.wanted.sorting.order.push(key);
             }
-            _ => scan.wanted.sorts = true,
+            _ => scan.wanted.sorting.sorts = true,
         }
     }
 }
