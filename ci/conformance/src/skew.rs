@@ -87,7 +87,15 @@ fn statement() -> BoxedStrategy<String> {
         1 => (1..4_i32).prop_map(|g| format!("g = {g}")),
         1 => Just("id = id + 10".to_string()),
     ];
-    let tail = select(vec!["", "", "", " order by id", " order by id limit 1", " order by g", " limit 1"]);
+    let tail = select(vec![
+        "",
+        "",
+        "",
+        " order by id",
+        " order by id limit 1",
+        " order by g",
+        " limit 1",
+    ]);
     let lock = select(vec!["for update", "for key share"]);
     prop_oneof![
         5 => (condition(), tail).prop_map(|(on, tail)| format!("select id, g, v from s{on}{tail}")),

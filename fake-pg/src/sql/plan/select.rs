@@ -9,9 +9,9 @@ use super::query::sort_key;
 use super::scope::Scope;
 use super::{Binder, Body, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Typed};
 use crate::error::{PgError, SqlState};
-use crate::sql::functions::Aggregate;
 use crate::sql::ast::{Distinct, Query, Select};
 use crate::sql::face::Column;
+use crate::sql::functions::Aggregate;
 use crate::types::Type;
 
 impl Binder<'_> {
