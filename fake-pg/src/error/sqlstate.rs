@@ -32,6 +32,7 @@ impl SqlState {
     pub const INVALID_PARAMETER_VALUE: Self = Self(*b"22023");
     pub const INVALID_TEXT_REPRESENTATION: Self = Self(*b"22P02");
     pub const INVALID_BINARY_REPRESENTATION: Self = Self(*b"22P03");
+    pub const BAD_COPY_FILE_FORMAT: Self = Self(*b"22P04");
     pub const NOT_NULL_VIOLATION: Self = Self(*b"23502");
     pub const FOREIGN_KEY_VIOLATION: Self = Self(*b"23503");
     pub const UNIQUE_VIOLATION: Self = Self(*b"23505");

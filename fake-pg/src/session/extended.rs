@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::block::{Block, Company, Control, End, is_exit};
 use super::commit::Then;
+use super::copy::{CopyIn, Received};
 use super::portal::{Portal, PortalState, Rows, cannot_be_run};
 use super::reply::{Format, write_row, write_row_description, write_tag};
 use super::{Next, Session, Work};
@@ -50,6 +51,8 @@ impl PreparedStatement {
 pub(super) struct Execution {
     portal: String,
     rows_max: u32,
+    /// What COPY has received so far.
+    copy: Option<CopyIn>,
 }
 
 impl Session {
@@ -312,6 +315,7 @@ impl Session {
         self.work = Work::Execute(Execution {
             portal: name.into(),
             rows_max,
+            copy: None,
         });
         Ok(())
     }
@@ -376,10 +380,26 @@ impl Session {
     /// Goes on with an Execute. `None` goes on elsewhere.
     pub(super) fn run_portal(
         &mut self,
-        execution: Execution,
+        mut execution: Execution,
         engine: &mut Engine,
         now: Timestamp,
     ) -> Option<Next> {
+        if let Some(copying) = self.awaits_copy(&execution.portal) {
+            let copy = execution.copy.take();
+            let mut copy = copy.unwrap_or_else(|| self.begin_copy_in(&copying));
+            match self.receive_copy(&mut copy) {
+                Ok(Received::More) => {
+                    execution.copy = Some(copy);
+                    self.work = Work::Execute(execution);
+                    return self.read();
+                }
+                Ok(Received::All(data)) => self.give_copy(&execution.portal, data),
+                Err(error) => {
+                    self.fail_message(error, true, engine);
+                    return None;
+                }
+            }
+        }
         let name = &*execution.portal;
         let portal = self.portal(name)?;
         let fresh = matches!(portal.state, PortalState::Bound(_) | PortalState::Bare);
@@ -475,7 +495,15 @@ impl Session {
         let columns = prepared.as_ref().and_then(|prepared| prepared.columns());
         let Some(columns) = columns else {
             let tag = open.tag;
-            *state = PortalState::Done;
+            let copying = prepared.as_ref().and_then(|prepared| prepared.copying());
+            let copied = copying.filter(|copying| !copying.incoming);
+            if let Some(copying) = copied.cloned() {
+                let rows = open.rows(0..open.len()).to_vec();
+                *state = PortalState::Done;
+                self.send_copy(&copying, &rows)?;
+            } else {
+                *state = PortalState::Done;
+            }
             self.timer = None;
             self.interrupt_self(engine)?;
             write_tag(&mut self.output, tag);

@@ -11,6 +11,7 @@
 
 mod block;
 mod commit;
+mod copy;
 mod cursor;
 mod extended;
 mod hook;

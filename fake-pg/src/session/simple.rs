@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::block::{Block, Company, Control, End, is_exit};
 use super::commit::Then;
+use super::copy::{CopyIn, Received};
 use super::cursor::Own;
 use super::reply::{write_row, write_row_description, write_tag};
 use super::run::Running;
@@ -27,6 +28,8 @@ pub(super) struct Script {
     at: usize,
     /// That statement, while it waits.
     running: Option<Running>,
+    /// What COPY has received so far.
+    copy: Option<(Arc<sql::Prepared>, CopyIn)>,
 }
 
 impl Script {
@@ -45,6 +48,8 @@ enum Step {
     Done(CommandTag),
     /// There was nothing to do.
     Empty,
+    /// Data has been asked for.
+    Copy,
     /// A transaction ends with it.
     End(Box<End>),
 }
@@ -61,6 +66,7 @@ impl Session {
                     statements,
                     at: 0,
                     running: None,
+                    copy: None,
                 };
                 self.work = Work::Script(Box::new(script));
             }
@@ -79,6 +85,23 @@ impl Session {
         now: Timestamp,
     ) -> Option<Next> {
         while script.at < script.statements.len() {
+            if let Some((prepared, mut copy)) = script.copy.take() {
+                match self.receive_copy(&mut copy) {
+                    Ok(Received::More) => {
+                        script.copy = Some((prepared, copy));
+                        self.work = Work::Script(script);
+                        return self.read();
+                    }
+                    Ok(Received::All(data)) => {
+                        let data = vec![Datum::Bytea(data.into())];
+                        script.running = Some(Running::new(prepared, data));
+                    }
+                    Err(error) => {
+                        self.fail_message(error, false, engine);
+                        return None;
+                    }
+                }
+            }
             let step = match self.step_script(&mut script, engine, now) {
                 Ok(step) => step,
                 Err(Halt::Wait(wait)) => {
@@ -90,6 +113,9 @@ impl Session {
                     return None;
                 }
             };
+            if let Step::Copy = step {
+                continue;
+            }
             let last = script.is_last();
             script.at += 1;
             self.end_command();
@@ -110,7 +136,7 @@ impl Session {
                         write_tag(&mut self.output, tag);
                     }
                 },
-                Step::Empty => backend::empty_query_response(&mut self.output),
+                Step::Empty | Step::Copy => backend::empty_query_response(&mut self.output),
             }
         }
         self.ready(engine);
@@ -161,6 +187,11 @@ impl Session {
                     self.refuse_in_block(&statement.command, company)?;
                     self.demand_block(&statement.command, company)?;
                     self.fold(&prepared, &[], engine, now)?;
+                    if let Some(copying) = prepared.copying().filter(|copying| copying.incoming) {
+                        let copy = self.begin_copy_in(&copying.clone());
+                        script.copy = Some((prepared, copy));
+                        return Ok(Step::Copy);
+                    }
                     let mut running = Running::new(prepared, Vec::new());
                     self.find_current(&mut running)?;
                     running
@@ -227,6 +258,10 @@ impl Session {
         streams: bool,
     ) -> Result<(), PgError> {
         let prepared = Arc::clone(&running.prepared);
+        if let Some(copying) = prepared.copying().filter(|copying| !copying.incoming) {
+            self.send_notices(running);
+            return self.send_copy(copying, rows);
+        }
         let Some(columns) = prepared.columns() else {
             self.send_notices(running);
             return Ok(());

@@ -15,6 +15,7 @@ mod expr;
 mod dml;
 mod ddl;
 mod alter;
+mod copy;
 mod cursor;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use crate::engine::LockMode;
 
 pub use alter::{Alter, AlterAction, AlterSequence};
+pub use copy::{Copy, CopyFormat, CopyOptions, CopySource};
 pub use cursor::{Declare, Direction, Execute, Fetch, Prepare};
 pub use ddl::{
     ColumnDef, ConstraintKind, ConstraintTiming, CreateIndex, CreateSequence, CreateTable,
@@ -136,6 +138,8 @@ pub enum Command {
         /// IF EXISTS.
         if_exists: bool,
     },
+    /// COPY.
+    Copy(Box<Copy>),
     /// ALTER TABLE and its kin.
     Alter(Box<Alter>),
     /// ALTER SEQUENCE.

@@ -139,6 +139,7 @@ fn refuse_writing(
     }
     let writes = |cte: &CtePlan| matches!(cte.source, CteSource::Modify(_));
     let name = match (plan, &statement.command) {
+        (_, Command::Copy(copy)) => copy.incoming.then_some("COPY FROM"),
         (Plan::Modify(modify), _) => Some(verb(&modify.action)),
         (Plan::Query(query), Command::Query(ast)) => {
             let locking = ast.locking.first().map(|locking| locking.strength.tag());

@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use super::execute::fire_deferred;
 
 use super::ast::{Command, Expr, Statement, TypeName};
+use super::copy::Copying;
 use super::plan::{Binder, Plan, Scalar};
 use super::settings::Settings;
 use super::{cache, execute as executor, parse};
@@ -51,6 +52,8 @@ pub enum CommandTag {
     Fetch(u64),
     /// `MOVE n`.
     Move(u64),
+    /// `COPY n`.
+    Copy(u64),
     /// Anything without a count: `CREATE TABLE`.
     Plain(&'static str),
 }
@@ -144,6 +147,7 @@ pub fn prepare_arguments(
         slots: binder.slots(),
         locks: binder.locks(),
         columns: None,
+        copying: None,
         constants: Vec::new(),
         plan: Plan::Query(plan),
     })
@@ -176,16 +180,33 @@ fn prepare_for(
     let mut params = hints.to_vec();
     params.resize(hints.len().max(statement.params), None);
     let mut binder = Binder::new(catalog, path, params);
+    let mut copying = None;
     let plan = match &statement.command {
         Command::Query(query) => Plan::Query(binder.query(query)?),
         Command::Insert(insert) => Plan::Modify(Box::new(binder.insert(insert)?)),
         Command::Update(update) => Plan::Modify(Box::new(binder.update(update)?)),
         Command::Delete(delete) => Plan::Modify(Box::new(binder.delete(delete)?)),
+        Command::Copy(copy) if copy.incoming => {
+            let (plan, incoming) = binder.copy_from(copy)?;
+            copying = Some(incoming);
+            Plan::Modify(Box::new(plan))
+        }
+        Command::Copy(copy) => {
+            let plan = binder.copy_to(copy)?;
+            copying = Some(Arc::new(Copying {
+                incoming: false,
+                columns: plan.columns.clone(),
+                options: copy.options.clone(),
+                table: "".into(),
+            }));
+            Plan::Query(plan)
+        }
         Command::Unsupported(what) => return Err(PgError::feature_not_supported(what)),
         _ => Plan::Utility,
     };
     let columns = match &statement.command {
         Command::Show(name) => Some(executor::show_columns(name)),
+        Command::Copy(_) => None,
         _ => plan.columns().map(<[Column]>::to_vec),
     };
     let prepared = Arc::new(Prepared {
@@ -197,6 +218,7 @@ fn prepare_for(
         slots: binder.slots(),
         locks: binder.locks(),
         columns,
+        copying,
         constants: std::mem::take(&mut binder.constants),
         plan,
     });
@@ -219,6 +241,8 @@ pub struct Prepared {
     /// How many subqueries and common table expressions there are.
     slots: (usize, usize),
     columns: Option<Vec<Column>>,
+    /// What the session must know, if it is COPY.
+    copying: Option<Arc<Copying>>,
     /// What is computed before it runs.
     constants: Vec<Scalar>,
     plan: Plan,
@@ -234,7 +258,19 @@ impl Prepared {
             }
         }
         context.exec.journal.began = true;
-        executor::run(&self.statement, &self.plan, self.slots, params, context)
+        let outcome = executor::run(&self.statement, &self.plan, self.slots, params, context)?;
+        Ok(match (&self.copying, outcome.tag) {
+            (Some(_), CommandTag::Select(rows) | CommandTag::Insert(rows)) => Outcome {
+                tag: CommandTag::Copy(rows),
+                ..outcome
+            },
+            _ => outcome,
+        })
+    }
+
+    /// What COPY copies, and how.
+    pub fn copying(&self) -> Option<&Arc<Copying>> {
+        self.copying.as_ref()
     }
 
     /// Whether `fold` has something to compute.
@@ -273,6 +309,7 @@ impl Prepared {
             locks: Vec::new(),
             slots: (0, 0),
             columns,
+            copying: None,
             constants: Vec::new(),
             plan: Plan::Utility,
         }
@@ -352,7 +389,8 @@ pub(super) fn execute_within(
         CommandTag::Select(rows)
         | CommandTag::Insert(rows)
         | CommandTag::Update(rows)
-        | CommandTag::Delete(rows) => rows,
+        | CommandTag::Delete(rows)
+        | CommandTag::Copy(rows) => rows,
         CommandTag::Fetch(_) | CommandTag::Move(_) | CommandTag::Plain(_) => 0,
     })
 }
@@ -423,6 +461,7 @@ impl std::fmt::Display for CommandTag {
             CommandTag::Delete(rows) => write!(f, "DELETE {rows}"),
             CommandTag::Fetch(rows) => write!(f, "FETCH {rows}"),
             CommandTag::Move(rows) => write!(f, "MOVE {rows}"),
+            CommandTag::Copy(rows) => write!(f, "COPY {rows}"),
             CommandTag::Plain(tag) => f.write_str(tag),
         }
     }

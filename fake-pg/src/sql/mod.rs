@@ -4,6 +4,7 @@ pub mod ast;
 mod cache;
 mod catalogs;
 mod committed;
+mod copy;
 mod execute;
 mod face;
 mod functions;
@@ -15,4 +16,5 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use copy::Copying;
 pub use face::*;

@@ -7,6 +7,7 @@
 //! where the grammar stops.
 
 mod alter;
+mod copy;
 mod cursor;
 mod ddl;
 mod dml;
@@ -132,6 +133,7 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::DROP_TABLE | K::DROP_INDEX | K::DROP_SEQUENCE | K::DROP_VIEW | K::DROP_SCHEMA => {
             ddl::drop(tree, node)
         }
+        K::COPY => copy::copy(tree, node),
         K::ALTER_TABLE | K::ALTER_INDEX | K::ALTER_VIEW => alter::alter(tree, node),
         K::ALTER_SEQUENCE => alter::alter_sequence(tree, node),
         K::CREATE_SCHEMA => schema::create_schema(node),

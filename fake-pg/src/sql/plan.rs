@@ -20,6 +20,7 @@ mod selectivity;
 mod locking;
 mod modify;
 mod conflict;
+mod copy;
 mod expr;
 mod fold;
 mod subquery;
@@ -40,6 +41,7 @@ pub(crate) use resolve::{Choice, Chosen, Generic};
 
 use super::ast::{LockStrength, LockWait, SetOp};
 use super::catalogs::SystemRelation;
+use super::copy::Copying;
 use super::face::Column;
 use super::functions::{Aggregate, EmbeddedCall, Function};
 use crate::engine::{Embedded, Table};
@@ -369,6 +371,8 @@ pub(crate) enum InsertSource {
     Values(Vec<Vec<Scalar>>),
     /// Rows of a query, and the table's row over each.
     Query(Box<QueryPlan>, Vec<Scalar>),
+    /// The table's row over each row that COPY has read from its parameter.
+    Copied(Vec<Scalar>, Arc<Copying>),
 }
 
 /// ON CONFLICT.

@@ -198,6 +198,27 @@ pub fn command_complete(out: &mut BytesMut, tag: &str) {
     message(out, b'C', |out| string(out, tag));
 }
 
+/// CopyInResponse, or CopyOutResponse: how many columns, and whether they are binary.
+pub fn copy_response(out: &mut BytesMut, incoming: bool, is_binary: bool, columns: usize) {
+    message(out, if incoming { b'G' } else { b'H' }, |out| {
+        out.put_u8(is_binary.into());
+        out.put_u16(columns as u16);
+        for _ in 0..columns {
+            out.put_i16(is_binary.into());
+        }
+    });
+}
+
+/// CopyData.
+pub fn copy_data(out: &mut BytesMut, data: &[u8]) {
+    message(out, b'd', |out| out.put_slice(data));
+}
+
+/// CopyDone.
+pub fn copy_done(out: &mut BytesMut) {
+    message(out, b'c', |_| ());
+}
+
 /// The fields of an error or a notice: each a type and its text, in order.
 ///
 /// `error` is false for a notice.

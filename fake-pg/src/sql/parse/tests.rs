@@ -113,7 +113,7 @@ fn what_is_lacking_is_named() {
     for (sql, construct) in [
         ("create type x as enum ('a')", "CREATE TYPE"),
         ("refresh materialized view a", "REFRESH MATERIALIZED VIEW"),
-        ("copy t from stdin", "COPY"),
+        ("copy t from '/tmp/x'", "COPY from a file"),
         (
             "create table t (a int, exclude using gist (a with =))",
             "exclusion constraints",

@@ -123,7 +123,7 @@ impl Binder<'_> {
         Ok(InsertSource::Query(Box::new(plan), row))
     }
 
-    fn fill_defaults(
+    pub(super) fn fill_defaults(
         &mut self,
         table: &Arc<Table>,
         row: Vec<Option<Scalar>>,
@@ -152,7 +152,7 @@ impl Binder<'_> {
         self.assign(table, column, scalar, from)
     }
 
-    fn assign(
+    pub(super) fn assign(
         &mut self,
         table: &Table,
         column: usize,
@@ -183,7 +183,10 @@ impl Binder<'_> {
         self.assign(table, column, scalar, from)
     }
 
-    fn checks(&mut self, table: &Arc<Table>) -> Result<Vec<(Arc<str>, Scalar)>, PgError> {
+    pub(super) fn checks(
+        &mut self,
+        table: &Arc<Table>,
+    ) -> Result<Vec<(Arc<str>, Scalar)>, PgError> {
         let mut checks = Vec::with_capacity(table.checks.len());
         for check in &table.checks {
             let expr = parse::expression(&check.expression)?;
@@ -357,7 +360,7 @@ pub(super) fn alias_of(name: &Name) -> Alias {
     }
 }
 
-fn typed(table: &Table, column: usize) -> Typed {
+pub(super) fn typed(table: &Table, column: usize) -> Typed {
     Typed {
         ty: table.columns[column].ty,
         typmod: table.columns[column].typmod,
@@ -381,7 +384,10 @@ fn cannot_insert(table: &Table, column: usize) -> PgError {
 }
 
 /// The columns INSERT names, or all.
-fn insert_targets(table: &Table, columns: &[(Name, u32)]) -> Result<Vec<usize>, PgError> {
+pub(super) fn insert_targets(
+    table: &Table,
+    columns: &[(Name, u32)],
+) -> Result<Vec<usize>, PgError> {
     if columns.is_empty() {
         let columns = table.columns.iter().enumerate();
         return Ok(columns
