@@ -108,13 +108,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         tokio::select! {
             biased;
             () = bell.notified() => (),
-            open = poll_fn(|context| poll_available(stream, inbox, context)) => {
+            arrived = poll_fn(|context| poll_available(stream, inbox, context)) => {
                 backend.with(|postmaster, pid| {
                     if !inbox.is_empty() {
                         postmaster.receive(pid, inbox);
                     }
-                    if !open {
-                        postmaster.eof(pid);
+                    match arrived {
+                        Arrived::Bytes => {}
+                        Arrived::End => postmaster.eof(pid),
+                        Arrived::Reset => postmaster.reset(pid),
                     }
                 });
             }
@@ -169,13 +171,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Takes in all bytes that are there; pending while there are none. False at the end of the
-/// stream, which a broken one reaches too.
+/// What came of a read. A FIN and an RST differ: after the one everything that was sent is there,
+/// after the other only what had been read.
+enum Arrived {
+    Bytes,
+    End,
+    Reset,
+}
+
+/// Takes in all bytes that are there; pending while there are none.
 fn poll_available<S: AsyncRead + Unpin>(
     stream: &mut S,
     inbox: &mut BytesMut,
     context: &mut Context<'_>,
-) -> Poll<bool> {
+) -> Poll<Arrived> {
     let before = inbox.len();
     while inbox.len() < READ_MAX {
         // Most requests are short: only one that goes on is worth a large buffer.
@@ -188,10 +197,11 @@ fn poll_available<S: AsyncRead + Unpin>(
             Poll::Pending if inbox.len() == before => return Poll::Pending,
             Poll::Pending => break,
             Poll::Ready(Ok(1..)) => (),
-            Poll::Ready(_) => return Poll::Ready(false),
+            Poll::Ready(Ok(0)) => return Poll::Ready(Arrived::End),
+            Poll::Ready(Err(_)) => return Poll::Ready(Arrived::Reset),
         }
     }
-    Poll::Ready(true)
+    Poll::Ready(Arrived::Bytes)
 }
 
 /// Writes and flushes all of `outbox`. False if the stream is broken; pending for ever once the

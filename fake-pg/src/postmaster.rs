@@ -342,6 +342,11 @@ impl Postmaster {
         self.with(pid, Session::eof);
     }
 
+    /// The client has closed abortively.
+    pub(crate) fn reset(&mut self, pid: Pid) {
+        self.with(pid, Session::reset);
+    }
+
     /// Nothing can be written to the client any more.
     pub(crate) fn lost(&mut self, pid: Pid) {
         self.with(pid, Session::lost);

@@ -302,8 +302,7 @@ impl Host for Fake {
             }
             Op::Rst => {
                 let client = self.client(session)?;
-                client.session.eof();
-                client.session.lost();
+                client.session.reset();
                 (client.woken, client.deaf) = (true, true);
             }
             Op::Send(_) | Op::Start(_) => (),

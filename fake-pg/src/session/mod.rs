@@ -80,7 +80,9 @@ pub struct Session {
     due: usize,
     /// The client will send no more.
     ended: bool,
-    /// Nothing can be written any more.
+    /// The client has closed abortively: what it has sent is still read, but no answer arrives.
+    reset: bool,
+    /// Nothing can be written any more, and that has been noticed.
     lost: bool,
     cancelled: bool,
     terminated: bool,
@@ -153,6 +155,7 @@ impl Session {
             output: BytesMut::with_capacity(OUTPUT_FIRST),
             due: 0,
             ended: false,
+            reset: false,
             lost: false,
             cancelled: false,
             terminated: false,
@@ -268,6 +271,12 @@ impl Session {
         self.ended = true;
     }
 
+    /// The client has closed abortively. What was read before is run up to the first answer that
+    /// does not arrive.
+    pub fn reset(&mut self) {
+        (self.ended, self.reset) = (true, true);
+    }
+
     /// Nothing can be written any more: the session ends at the next chance.
     ///
     /// Source: `internal_flush` in `libpq/pqcomm.c` sets `ClientConnectionLost`.
@@ -330,8 +339,13 @@ impl Session {
                     Some(if written { Next::Close } else { Next::Write })
                 }
             };
-            if let Some(next) = next {
-                return next;
+            match next {
+                Some(Next::Write) if self.reset => {
+                    (self.due, self.lost) = (0, true);
+                    self.output.clear();
+                }
+                Some(next) => return next,
+                None => {}
             }
         }
     }
