@@ -78,9 +78,3 @@ check "who waits for it" "$(ask a "select pg_advisory_unlock(42);")" t
 check "the lock once it is free" "$(answer b)" "|mine"
 
 check "what is left" "$(ask a "select id, state, attempts from $table order by id;" | tr '\n' ' ')" "1|done|0 2|done|1 "
-# What people type first.
-described=$(ask a "\\d $table")
-case $described in
-*payload*) ;;
-*) check "\\d" "$described" "payload" ;;
-esac

@@ -9,7 +9,7 @@ use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
 use super::operand::{call, is_type, operand, type_name};
 use super::query;
-use super::tree::{Tree, child, child_of};
+use super::tree::{Tree, child, child_of, path};
 use crate::sql::ast::Expr;
 
 /// Binding strengths, lowest first, as gram.y lists them.
@@ -37,7 +37,8 @@ enum Link {
     Infix(Infix, u32),
     IsNull(bool, u32),
     Cast(SyntaxNode),
-    Collate,
+    /// Whether it is the collation that the type has anyway.
+    Collate(bool),
 }
 
 /// Operators between two operands.
@@ -148,7 +149,11 @@ fn flatten(tree: &Tree<'_>, node: &SyntaxNode, links: &mut Vec<Link>) {
             if let Some(base) = node.children().find(is_expr) {
                 flatten(tree, &base, links);
             }
-            links.push(Link::Collate);
+            let name = child(node, K::COLLATION_REF).map(|name| path(&name));
+            let name = name.unwrap_or_default();
+            let name: Vec<&str> = name.iter().map(|name| &**name).collect();
+            let is_default = matches!(name[..], ["default"] | ["pg_catalog", "default"]);
+            links.push(Link::Collate(is_default));
             return;
         }
         _ => {
@@ -256,7 +261,7 @@ impl Chain<'_, '_> {
                 Some(Link::Infix(infix, _)) => (infix.strength(), infix.alone()),
                 Some(Link::IsNull(..)) => (strength::IS, true),
                 Some(Link::Cast(_)) => (strength::CAST, false),
-                Some(Link::Collate) => (strength::COLLATE, false),
+                Some(Link::Collate(_)) => (strength::COLLATE, false),
                 _ => return left,
             };
             if bound < min.max(1) {
@@ -278,7 +283,8 @@ impl Chain<'_, '_> {
                     }
                     None => Expr::Unsupported("this cast".into()),
                 },
-                Some(Link::Collate) => Expr::Unsupported("COLLATE".into()),
+                Some(Link::Collate(true)) => left,
+                Some(Link::Collate(false)) => Expr::Unsupported("COLLATE".into()),
                 _ => return left,
             };
         }
