@@ -11,6 +11,7 @@ mod alter;
 mod ddl;
 mod maintain;
 mod drop;
+mod equijoin;
 mod eval;
 mod followed;
 mod foreign_key;
@@ -22,6 +23,7 @@ mod select;
 mod sequence;
 mod utility;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use foreign_key::fire_deferred;
@@ -49,6 +51,8 @@ pub(crate) struct Run<'p, 'r, 'c> {
     ctes: Vec<(Option<&'p CtePlan>, Option<Shared>)>,
     /// The rows of each subquery that depends on no row.
     subqueries: Vec<Option<Shared>>,
+    /// The keys of relations that several rows ask for, by slot.
+    keys: BTreeMap<usize, equijoin::Keys>,
 }
 
 /// The row at hand, and those of the enclosing queries.
@@ -83,6 +87,7 @@ pub(crate) fn run(
         params,
         ctes: vec![(None, None); slots.1],
         subqueries: vec![None; slots.0],
+        keys: BTreeMap::new(),
     };
     match plan {
         Plan::Query(query) => {
@@ -121,6 +126,7 @@ pub(crate) fn fold(
         params,
         ctes: Vec::new(),
         subqueries: Vec::new(),
+        keys: BTreeMap::new(),
     };
     for constant in constants {
         run.eval(constant, &Frame::NONE)?;
@@ -184,6 +190,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             params: &[],
             ctes: Vec::new(),
             subqueries: Vec::new(),
+            keys: BTreeMap::new(),
         }
     }
 }

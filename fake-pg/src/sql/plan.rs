@@ -276,11 +276,24 @@ pub(crate) struct ScanPlan {
     pub(crate) place: usize,
     /// A unique index of which every column is known beforehand.
     pub(crate) lookup: Option<Lookup>,
+    /// Columns that rows of other relations ask for, without such an index.
+    pub(crate) hashed: Option<Hashed>,
     /// Only the row that WHERE CURRENT OF names.
     pub(crate) current: bool,
     pub(crate) filter: Vec<Scalar>,
     /// For the choice of a path, where it matters.
     pub(crate) wanted: Wanted,
+}
+
+/// Columns of a relation that must equal what is known before it is read.
+#[derive(Debug)]
+pub(crate) struct Hashed {
+    /// Where a run keeps the keys.
+    pub(crate) slot: usize,
+    /// The columns, by position in the relation.
+    pub(crate) columns: Vec<usize>,
+    /// What they must equal.
+    pub(crate) key: Vec<Scalar>,
 }
 
 #[derive(Debug)]
@@ -304,7 +317,7 @@ pub(crate) enum Derived {
     /// A relation of the embedder's, by its place.
     Embedded(Arc<dyn Embedded>, usize),
     /// A system relation, and the slot that keeps its rows while the statement runs.
-    System(&'static SystemRelation, usize),
+    System(&'static SystemRelation, usize, Option<Hashed>),
 }
 
 #[derive(Debug)]

@@ -154,6 +154,7 @@ impl KeyProgram for Program {
                 params: &[],
                 ctes: Vec::new(),
                 subqueries: Vec::new(),
+                keys: std::collections::BTreeMap::new(),
             };
             let frame = Frame { row, outer: None };
             let key = match &self.predicate {

@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::equijoin::Probe;
 use super::{Frame, Run, Values};
 use crate::engine::{Found, Halt, Key, LockStrength, Table, Tid, WaitPolicy};
 use crate::sql::catalogs::{Facts, SystemRelation};
@@ -139,6 +140,19 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             joined.place(scan.offset, row);
             return self.scanned(scan, tid, joined, outer, next);
         }
+        if let Some(hashed) = &scan.hashed {
+            let row = &joined.row[..];
+            if let Probe::At(places) = self.probe_table(scan, hashed, &Frame { row, outer })? {
+                for tid in places.into_iter().map(Tid) {
+                    joined.place(scan.offset, self.context.exec.row(&scan.table, tid));
+                    let flow = self.scanned(scan, tid, joined, outer, &mut *next)?;
+                    if flow.is_break() {
+                        return Ok(flow);
+                    }
+                }
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
         let mut from = Tid(0);
         while let Some((tid, row)) = self.context.exec.next_row(&scan.table, from) {
             joined.place(scan.offset, row);
@@ -191,7 +205,21 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                     .collect::<Vec<Values>>()
                     .into()
             }
-            Derived::System(relation, slot) => self.system_rows(relation, *slot)?,
+            Derived::System(relation, slot, hashed) => {
+                let rows = self.system_rows(relation, *slot)?;
+                let row = &joined.row[..];
+                let probe = match hashed {
+                    Some(hashed) => self.probe_rows(&rows, hashed, &Frame { row, outer })?,
+                    None => Probe::All,
+                };
+                match probe {
+                    Probe::All => rows,
+                    Probe::At(places) => {
+                        let places = places.into_iter();
+                        Arc::new(places.map(|place| rows[place as usize].clone()).collect())
+                    }
+                }
+            }
             Derived::Function { call, ordinality } => {
                 let row = &joined.row[..];
                 let is_set = matches!(call, Scalar::Call(function, _) if function.set);

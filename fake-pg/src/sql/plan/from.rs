@@ -194,7 +194,7 @@ impl Binder<'_> {
             added.schema = Some(relation.schema.clone());
         }
         Ok(FromNode::Derived {
-            source: Derived::System(relation, slot),
+            source: Derived::System(relation, slot, None),
             offset: added.offset,
             width,
             filter: Vec::new(),
@@ -218,6 +218,7 @@ impl Binder<'_> {
             offset: relation.offset,
             place: scope.tables - 1,
             lookup: None,
+            hashed: None,
             current: false,
             filter: Vec::new(),
             wanted: Wanted::default(),

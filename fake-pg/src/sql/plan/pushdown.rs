@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::equivalence::Known;
 use super::from::Conditions;
-use super::{Binder, Comparison, FromNode, FromPlan, Lookup, Scalar, ScanPlan};
+use super::{Binder, Comparison, Derived, FromNode, FromPlan, Hashed, Lookup, Scalar, ScanPlan};
 use crate::engine::Deferral;
 
 impl Binder<'_> {
@@ -52,6 +52,7 @@ impl Binder<'_> {
             }
         }
         choose_indexes(&mut root);
+        choose_keys(&mut root, &mut self.cte_slots);
         if let FromNode::Join { .. } = root {
             root.estimate(1.0);
         }
@@ -209,4 +210,67 @@ fn choose_indexes(node: &mut FromNode) {
             scan.lookup = lookup;
         }
     }
+}
+
+/// Finds, for each relation without such an index, the columns that other relations' rows, or those
+/// of an enclosing query, ask for.
+fn choose_keys(node: &mut FromNode, slots: &mut usize) {
+    match node {
+        FromNode::Nothing => {}
+        FromNode::Join { left, right, .. } => {
+            choose_keys(left, slots);
+            choose_keys(right, slots);
+        }
+        FromNode::Scan(scan) => {
+            if scan.lookup.is_none() && !scan.current {
+                let own = span(scan.offset, scan.table.columns.len());
+                scan.hashed = keys_asked_for(&scan.filter, own, slots);
+            }
+        }
+        FromNode::Derived {
+            source: Derived::System(_, _, hashed),
+            offset,
+            width,
+            filter,
+        } => *hashed = keys_asked_for(filter, span(*offset, *width), slots),
+        FromNode::Derived { .. } => {}
+    }
+}
+
+fn keys_asked_for(filter: &[Scalar], own: Range<usize>, slots: &mut usize) -> Option<Hashed> {
+    let mut found = Hashed {
+        slot: *slots,
+        columns: Vec::new(),
+        key: Vec::new(),
+    };
+    for condition in filter {
+        let Scalar::Compare(Comparison::Equal, pair) = condition else {
+            continue;
+        };
+        let (left, right) = &**pair;
+        for (side, other) in [(left, right), (right, left)] {
+            let Scalar::Column(column) = side else {
+                continue;
+            };
+            let refs = References::of(other);
+            let mut varies = !refs.columns.is_empty();
+            other.walk(&mut |part| varies |= matches!(part, Scalar::Outer(..)));
+            let inside = |column: &usize| own.contains(column);
+            if inside(column)
+                && varies
+                && !refs.everything
+                && !refs.volatile
+                && !refs.columns.iter().any(inside)
+            {
+                found.columns.push(column - own.start);
+                found.key.push(other.clone());
+                break;
+            }
+        }
+    }
+    if found.columns.is_empty() {
+        return None;
+    }
+    *slots += 1;
+    Some(found)
 }
