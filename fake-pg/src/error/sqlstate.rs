@@ -23,6 +23,11 @@ impl SqlState {
     pub const DATETIME_FIELD_OVERFLOW: Self = Self(*b"22008");
     pub const INVALID_TIME_ZONE_DISPLACEMENT: Self = Self(*b"22009");
     pub const INTERVAL_FIELD_OVERFLOW: Self = Self(*b"22015");
+    pub const ARRAY_SUBSCRIPT_ERROR: Self = Self(*b"2202E");
+    pub const NULL_VALUE_NOT_ALLOWED: Self = Self(*b"22004");
+    pub const UNTRANSLATABLE_CHARACTER: Self = Self(*b"22P05");
+    pub const DATA_EXCEPTION: Self = Self(*b"22000");
+    pub const ARRAY_ELEMENT_ERROR: Self = Self(*b"2202E");
     pub const DIVISION_BY_ZERO: Self = Self(*b"22012");
     pub const SEQUENCE_GENERATOR_LIMIT_EXCEEDED: Self = Self(*b"2200H");
     pub const INVALID_ARGUMENT_FOR_LOGARITHM: Self = Self(*b"2201E");

@@ -4,12 +4,14 @@
 //! that. What is built stands in the tables of this folder's files, by signature; what is not fails
 //! with `0A000`.
 
+mod arrays;
 mod calls;
 mod embedded;
 mod fields;
 mod backends;
 mod introspection;
 mod json;
+mod json_make;
 mod math;
 mod signatures;
 mod snapshots;
@@ -17,13 +19,15 @@ mod strings;
 mod system;
 mod times;
 
+pub(crate) use arrays::{combine, element, slice};
 pub(crate) use embedded::EmbeddedCall;
+pub(crate) use json_make::{key_text, to_tree, write_json};
 pub(crate) use signatures::{Operator, Proc, cast, operators, procs};
 pub(crate) use times::scale as scale_interval;
 
 use super::ast::Call;
 use super::face::Context;
-use super::plan::{AggregatePlan, Binder, Choice, Scalar, Typed, resolve};
+use super::plan::{AggregatePlan, Binder, Choice, Scalar, Typed, is_ordered, resolve};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
 use crate::types::{Datum, Type};
@@ -174,19 +178,20 @@ const TABLES: &[&[Function]] = &[
     introspection::PRIVILEGES,
     times::FUNCTIONS,
     strings::FUNCTIONS,
-    json::FUNCTIONS,
 ];
 
 /// What is built besides, by signature; the rest is as `pg_proc` says.
 pub(crate) type Built = &'static [(&'static str, Body)];
 
 const BUILT: &[Built] = &[
+    arrays::BUILT,
     math::BUILT,
     strings::BUILT,
     times::BUILT,
     fields::BUILT,
     json::BUILT,
     snapshots::BUILT,
+    json_make::BUILT,
 ];
 
 /// Aggregates.
@@ -202,6 +207,42 @@ pub(crate) enum Aggregate {
     BoolOr,
     ArrayAgg,
     StringAgg,
+    BitAnd,
+    BitOr,
+    BitXor,
+    JsonAgg,
+    JsonbAgg,
+    JsonObjectAgg,
+    JsonbObjectAgg,
+    /// Of a sample rather than of all there are; its root rather than itself.
+    Variance {
+        sample: bool,
+        root: bool,
+    },
+}
+
+impl Aggregate {
+    /// Whether it needs all values, in their order.
+    pub(crate) fn keeps_all(self) -> bool {
+        matches!(
+            self,
+            Aggregate::ArrayAgg
+                | Aggregate::StringAgg
+                | Aggregate::JsonAgg
+                | Aggregate::JsonbAgg
+                | Aggregate::JsonObjectAgg
+                | Aggregate::JsonbObjectAgg
+                | Aggregate::Variance { .. }
+        )
+    }
+}
+
+/// The columns a function returns, if it names them.
+pub(crate) fn out_columns(function: &Function) -> &'static [(&'static str, Type)] {
+    let proc = procs(function.name)
+        .iter()
+        .find(|proc| proc.function == Some(function));
+    proc.map_or(&[], |proc| &proc.out)
 }
 
 /// Binds a call: an aggregate, one of the constructs that look like functions,
@@ -296,6 +337,7 @@ fn named(binder: &mut Binder<'_>, name: &str) -> Result<(Scalar, Typed), PgError
 
 /// What an aggregate of the catalog is here.
 fn aggregate(proc: &Proc) -> Option<Aggregate> {
+    let spread = |sample, root| Aggregate::Variance { sample, root };
     Some(match proc.name {
         "count" if proc.args.is_empty() => Aggregate::CountRows,
         "count" => Aggregate::Count,
@@ -307,6 +349,17 @@ fn aggregate(proc: &Proc) -> Option<Aggregate> {
         "bool_or" => Aggregate::BoolOr,
         "array_agg" if proc.args[0] == Type::Anynonarray => Aggregate::ArrayAgg,
         "string_agg" if proc.result == Type::Text => Aggregate::StringAgg,
+        "bit_and" if proc.result != Type::Bit => Aggregate::BitAnd,
+        "bit_or" if proc.result != Type::Bit => Aggregate::BitOr,
+        "bit_xor" if proc.result != Type::Bit => Aggregate::BitXor,
+        "json_agg" => Aggregate::JsonAgg,
+        "jsonb_agg" => Aggregate::JsonbAgg,
+        "json_object_agg" => Aggregate::JsonObjectAgg,
+        "jsonb_object_agg" => Aggregate::JsonbObjectAgg,
+        "variance" | "var_samp" => spread(true, false),
+        "var_pop" => spread(false, false),
+        "stddev" | "stddev_samp" => spread(true, true),
+        "stddev_pop" => spread(false, true),
         _ => return None,
     })
 }
@@ -367,9 +420,17 @@ fn bind_aggregate(
             calls::signature(chosen)
         )));
     };
-    let (args, generic, _) = calls::arguments(binder, chosen, args, call.at)?;
+    let (args, generic, types) = calls::arguments(binder, chosen, args, call.at)?;
+    if call.distinct
+        && let Some(ty) = types.iter().find(|ty| !is_ordered(**ty))
+    {
+        return Err(PgError::new(
+            SqlState::UNDEFINED_FUNCTION,
+            format!("could not identify an equality operator for type {ty}"),
+        ));
+    }
     binder.leave_aggregate(outer);
-    let result = calls::result(chosen.proc.result, &generic, call.at)?;
+    let result = calls::result(chosen.proc.result, &generic)?;
     let plan = AggregatePlan {
         function,
         args,

@@ -37,6 +37,7 @@ pub(crate) use access::{Access, Wanted};
 pub(crate) use bind::Binder;
 pub(crate) use cast::Cast;
 pub(crate) use names::{find_class, parse_name, split_name};
+pub(crate) use operator::is_ordered;
 pub(crate) use resolve::{Choice, Chosen, Generic};
 
 use super::ast::{LockStrength, LockWait, SetOp};
@@ -89,11 +90,17 @@ pub(crate) enum Scalar {
     Extreme(Vec<Scalar>, bool),
     Cast(Box<Scalar>, Cast),
     Array(Vec<Scalar>),
-    Index(Box<(Scalar, Scalar)>),
+    /// A row, and the names of its columns if it has them.
+    Row(Vec<Scalar>, Arc<[Arc<str>]>),
+    /// An array's element, or a slice of it.
+    Subscript(Box<Scalar>, Vec<Bounds>, bool),
     Subquery(Box<Subquery>),
     /// The n-th aggregate, until `aggregate` has given it its place in the row.
     Aggregate(usize),
 }
+
+/// The ends of a subscript; the second one alone where it is a single place.
+pub(crate) type Bounds = (Option<Scalar>, Option<Scalar>);
 
 /// A subquery within an expression.
 #[derive(Debug, Clone, PartialEq)]

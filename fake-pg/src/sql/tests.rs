@@ -180,8 +180,10 @@ fn compare(file: &std::path::Path) -> String {
         }
         theirs.sort_by_key(|line| !line.starts_with('~'));
         let ours = client.run(sql);
+        // Values may be of several lines.
         let ours: Vec<String> = ours
             .iter()
+            .flat_map(|line| line.split('\n'))
             .map(|line| line.trim_end().to_string())
             .collect();
         let same = ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| alike(a, b));

@@ -67,11 +67,10 @@ pub fn write(ty: Type, datum: &Datum, out: &mut BytesMut) -> Result<(), PgError>
             out.put_i32(interval.months);
         }
         Datum::Uuid(bytes) => out.put_slice(bytes),
-        Datum::Json(text) => {
-            if ty == Type::Jsonb {
-                out.put_u8(1);
-            }
-            out.put_slice(text.as_bytes());
+        Datum::Json(text) => out.put_slice(text.as_bytes()),
+        Datum::Jsonb(json) => {
+            out.put_u8(1);
+            out.put_slice(json.to_string().as_bytes());
         }
         Datum::Array(_) | Datum::Matrix(_) => {
             let element = ty.element().unwrap_or(Type::Text);
@@ -168,7 +167,7 @@ fn receive(ty: Type, rest: &mut &[u8]) -> Result<Datum, PgError> {
             Datum::Json(text.into())
         }
         Type::Jsonb => match take(rest)? {
-            [1] => Datum::Json(json::normalize(utf8(all(rest))?)?.into()),
+            [1] => Datum::Jsonb(std::sync::Arc::new(json::parse(utf8(all(rest))?)?)),
             [version] => {
                 return Err(PgError::new(
                     SqlState::INTERNAL_ERROR,
@@ -176,9 +175,13 @@ fn receive(ty: Type, rest: &mut &[u8]) -> Result<Datum, PgError> {
                 ));
             }
         },
+        Type::PgLsn => {
+            let at = u64::from_be_bytes(take(rest)?);
+            Datum::text(crate::engine::Lsn(at).to_string())
+        }
         Type::Void => Datum::Void,
         _ => match ty.element() {
-            Some(element) => Datum::Array(array(element, rest)?.into()),
+            Some(element) => array(element, rest)?,
             None => {
                 return Err(PgError::feature_not_supported(format_args!(
                     "type {}",
@@ -199,7 +202,7 @@ fn timestamp(micros: i64) -> Result<Timestamp, PgError> {
         .ok_or_else(|| PgError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range"))
 }
 
-fn array(element: Type, rest: &mut &[u8]) -> Result<Vec<Datum>, PgError> {
+fn array(element: Type, rest: &mut &[u8]) -> Result<Datum, PgError> {
     let dimensions = i32::from_be_bytes(take(rest)?);
     if dimensions < 0 {
         return Err(wrong(format!("invalid number of dimensions: {dimensions}")));
@@ -218,22 +221,24 @@ fn array(element: Type, rest: &mut &[u8]) -> Result<Vec<Datum>, PgError> {
             ),
         ));
     }
-    match dimensions {
-        0 => return Ok(Vec::new()),
-        1 => {}
-        _ => {
-            return Err(PgError::feature_not_supported(
-                "arrays of several dimensions",
-            ));
-        }
-    }
-    let len = i32::from_be_bytes(take(rest)?);
-    let _lower_bound = i32::from_be_bytes(take(rest)?);
-    if !(0..=ARRAY_LEN_MAX).contains(&len) {
+    if dimensions as usize > super::array::DIMENSIONS_MAX {
         return Err(PgError::new(
             SqlState::PROGRAM_LIMIT_EXCEEDED,
-            format!("array size exceeds the maximum allowed ({ARRAY_LEN_MAX})"),
+            format!("number of array dimensions ({dimensions}) exceeds the maximum allowed (6)"),
         ));
+    }
+    let mut shape = Vec::new();
+    let mut len = i32::from(dimensions > 0);
+    for _ in 0..dimensions {
+        let length = i32::from_be_bytes(take(rest)?);
+        shape.push((length, i32::from_be_bytes(take(rest)?)));
+        len = len.checked_mul(length).unwrap_or(-1);
+        if !(0..=ARRAY_LEN_MAX).contains(&len) {
+            return Err(PgError::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!("array size exceeds the maximum allowed ({ARRAY_LEN_MAX})"),
+            ));
+        }
     }
     let mut items = Vec::new();
     for number in 1..=len {
@@ -253,7 +258,7 @@ fn array(element: Type, rest: &mut &[u8]) -> Result<Vec<Datum>, PgError> {
             )));
         }
     }
-    Ok(items)
+    Ok(Datum::array(shape, items))
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], PgError> {

@@ -1,73 +1,98 @@
-//! json and jsonb: checking text, and the canonical form of jsonb.
+//! json and jsonb: reading text, and jsonb's own form and order.
 //!
-//! jsonb keeps the last of equal keys, sorts keys by length and then by bytes,
-//! and prints one space after `:` and `,` (`JsonbToCString`).
+//! json stays text. jsonb is a tree that keeps the last of equal keys, sorted by length and then by
+//! bytes; it prints one space after `:` and `,` (`JsonbToCString`). Errors are worded as in jsonapi.c.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+use super::numeric::Numeric;
 use crate::error::{PgError, SqlState};
 
-/// A JSON value; numbers stay text, as they may exceed any machine type.
+/// A key, as jsonb orders keys.
+pub type Key = (usize, String);
+
+/// A JSON value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Json {
     /// null.
     Null,
-    /// true, false.
-    Bool(bool),
-    /// A number, as written or in canonical form.
-    Number(String),
     /// A string, unescaped.
     String(String),
+    /// A number.
+    Number(Numeric),
+    /// true, false.
+    Bool(bool),
     /// An array.
     Array(Vec<Json>),
-    /// An object, keyed as jsonb orders keys.
-    Object(BTreeMap<(usize, String), Json>),
+    /// An object.
+    Object(BTreeMap<Key, Json>),
+}
+
+/// The key of that name.
+pub fn key(name: &str) -> Key {
+    (name.len(), name.to_string())
 }
 
 /// Refuses text that is not JSON.
 pub fn validate(text: &str) -> Result<(), PgError> {
-    parse(text).map(|_| ())
+    Parser::new(text, false).whole().map(|_| ())
 }
 
-/// The canonical text of jsonb.
-pub fn normalize(text: &str) -> Result<String, PgError> {
-    Ok(parse(text)?.to_string())
+/// Reads a value of jsonb.
+pub fn parse(text: &str) -> Result<Json, PgError> {
+    Parser::new(text, true).whole()
 }
 
 /// How deep values may nest: enough for people, too little for the stack.
 const DEPTH_MAX: usize = 256;
 
-/// Reads a JSON value.
-pub fn parse(text: &str) -> Result<Json, PgError> {
-    let mut parser = Parser {
-        text,
-        at: 0,
-        depth: 0,
-    };
-    let value = parser.value()?;
-    parser.blank();
-    match parser.peek() {
-        None => Ok(value),
-        Some(_) => Err(parser.unexpected()),
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Token {
+    String,
+    Number,
+    True,
+    False,
+    Null,
+    Punctuation(u8),
+    End,
 }
 
 struct Parser<'a> {
     text: &'a str,
-    at: usize,
+    /// Where the token at hand starts and ends.
+    start: usize,
+    end: usize,
+    token: Token,
     depth: usize,
+    /// Whether strings are unescaped: json only checks them.
+    unescape: bool,
 }
 
-impl Parser<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+impl<'a> Parser<'a> {
+    fn new(text: &'a str, unescape: bool) -> Self {
+        Parser {
+            text,
+            start: 0,
+            end: 0,
+            token: Token::End,
+            depth: 0,
+            unescape,
+        }
     }
 
-    fn blank(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+    fn whole(mut self) -> Result<Json, PgError> {
+        self.next()?;
+        let value = self.value()?;
+        match self.token {
+            Token::End => Ok(value),
+            _ => Err(self.expected("end of input")),
         }
+    }
+
+    fn token_text(&self) -> &'a str {
+        &self.text[self.start..self.end]
     }
 
     fn error(&self, detail: String) -> PgError {
@@ -79,54 +104,265 @@ impl Parser<'_> {
         .with_context(self.context())
     }
 
+    /// The line of the token at hand, up to its end (`report_json_context`).
     fn context(&self) -> String {
-        let end = self.text.len().min(self.at + self.token().len());
-        let line_start = self.text[..self.at].rfind('\n').map_or(0, |at| at + 1);
-        let line = self.text[..self.at].matches('\n').count() + 1;
-        let more = if end < self.text.len() { "..." } else { "" };
+        let line_start = self.text[..self.start].rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text[..self.start].matches('\n').count() + 1;
+        let mut from = line_start;
+        while self.end - from >= 50 {
+            from += self.text[from..].chars().next().map_or(1, char::len_utf8);
+        }
+        let from = if from - line_start <= 3 {
+            line_start
+        } else {
+            from
+        };
+        let before = if from > line_start { "..." } else { "" };
+        let rest = &self.text[self.end..];
+        let more = self.token != Token::End && !rest.is_empty() && !rest.starts_with(['\n', '\r']);
+        let after = if more { "..." } else { "" };
         format!(
-            "JSON data, line {line}: {}{more}",
-            &self.text[line_start..end]
+            "JSON data, line {line}: {before}{}{after}",
+            &self.text[from..self.end]
         )
     }
 
-    /// The token at hand, as `json_lex` delimits it for messages.
-    fn token(&self) -> &str {
-        let rest = &self.text[self.at..];
-        let end = rest
-            .find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.' | '+' | '-')))
-            .unwrap_or(rest.len());
-        match (end, rest.chars().next()) {
-            (0, Some(c)) => &rest[..c.len_utf8()],
-            _ => &rest[..end],
+    fn expected(&self, what: &str) -> PgError {
+        match self.token {
+            Token::End => self.error("The input string ended unexpectedly.".into()),
+            _ => self.error(format!(
+                "Expected {what}, but found \"{}\".",
+                self.token_text()
+            )),
         }
     }
 
-    fn unexpected(&self) -> PgError {
-        match self.peek() {
-            None => self.error("The input string ended unexpectedly.".into()),
-            Some(_) => self.error(format!("Token \"{}\" is invalid.", self.token())),
+    fn invalid_token(&mut self, end: usize) -> PgError {
+        self.end = end;
+        // Anything but the end.
+        self.token = Token::Null;
+        self.error(format!("Token \"{}\" is invalid.", self.token_text()))
+    }
+
+    /// Cuts the next token (`json_lex`).
+    fn next(&mut self) -> Result<(), PgError> {
+        let bytes = self.text.as_bytes();
+        let mut at = self.end;
+        while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            at += 1;
         }
+        (self.start, self.end) = (at, at);
+        let Some(&first) = bytes.get(at) else {
+            self.token = Token::End;
+            return Ok(());
+        };
+        self.token = match first {
+            b'{' | b'}' | b'[' | b']' | b',' | b':' => {
+                self.end = at + 1;
+                Token::Punctuation(first)
+            }
+            b'"' => {
+                self.string(None)?;
+                Token::String
+            }
+            b'-' | b'0'..=b'9' => {
+                self.number()?;
+                Token::Number
+            }
+            _ => {
+                let end = at + word(&bytes[at..]);
+                if end == at {
+                    let width = self.text[at..].chars().next().map_or(1, char::len_utf8);
+                    return Err(self.invalid_token(at + width));
+                }
+                self.end = end;
+                match self.token_text() {
+                    "true" => Token::True,
+                    "false" => Token::False,
+                    "null" => Token::Null,
+                    _ => return Err(self.invalid_token(end)),
+                }
+            }
+        };
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), PgError> {
+        let bytes = &self.text.as_bytes()[self.start..];
+        let digits = |from: usize| {
+            let rest = bytes.get(from..).unwrap_or(&[]);
+            rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+        };
+        let mut at = usize::from(bytes[0] == b'-');
+        let mut good = true;
+        match bytes.get(at) {
+            Some(b'0') => at += 1,
+            Some(b'1'..=b'9') => at += digits(at),
+            _ => good = false,
+        }
+        if good && bytes.get(at) == Some(&b'.') {
+            at += 1;
+            let count = digits(at);
+            good = count > 0;
+            at += count;
+        }
+        if good && matches!(bytes.get(at), Some(b'e' | b'E')) {
+            at += 1;
+            at += usize::from(matches!(bytes.get(at), Some(b'+' | b'-')));
+            let count = digits(at);
+            good = count > 0;
+            at += count;
+        }
+        let rest = word(bytes.get(at..).unwrap_or(&[]));
+        let end = self.start + at + rest;
+        if !good || rest > 0 {
+            return Err(self.invalid_token(end));
+        }
+        self.end = end;
+        Ok(())
+    }
+
+    /// Reads the string at hand, into `out` if it is wanted.
+    fn string(&mut self, mut out: Option<&mut String>) -> Result<(), PgError> {
+        let mut at = self.start + 1;
+        let mut push = |c: char| {
+            if let Some(out) = &mut out {
+                out.push(c);
+            }
+        };
+        loop {
+            let Some(c) = self.text[at..].chars().next() else {
+                return Err(self.invalid_token(self.text.len()));
+            };
+            at += c.len_utf8();
+            match c {
+                '"' => {
+                    self.end = at;
+                    return Ok(());
+                }
+                '\\' => {
+                    let (c, end) = self.escape(at)?;
+                    push(c);
+                    at = end;
+                }
+                c if (c as u32) < 0x20 => {
+                    self.end = at - 1;
+                    self.token = Token::Null;
+                    return Err(self.error(format!(
+                        "Character with value 0x{:02x} must be escaped.",
+                        c as u32
+                    )));
+                }
+                c => push(c),
+            }
+        }
+    }
+
+    fn escape(&mut self, at: usize) -> Result<(char, usize), PgError> {
+        let Some(c) = self.text[at..].chars().next() else {
+            return Err(self.invalid_token(self.text.len()));
+        };
+        let end = at + c.len_utf8();
+        self.token = Token::Null;
+        Ok((
+            match c {
+                '"' | '\\' | '/' => c,
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'u' => return self.unicode(end),
+                _ => {
+                    self.end = end;
+                    return Err(self.error(format!("Escape sequence \"\\{c}\" is invalid.")));
+                }
+            },
+            end,
+        ))
+    }
+
+    fn unicode(&mut self, at: usize) -> Result<(char, usize), PgError> {
+        let high = self.hex4(at)?;
+        let mut end = at + 4;
+        let wrong = |parser: &mut Self, end: usize, message: &str| {
+            parser.end = end;
+            parser.error(message.into())
+        };
+        const LOW: &str = "Unicode low surrogate must follow a high surrogate.";
+        let code = match high {
+            0xD800..0xDC00 if self.text[end..].starts_with("\\u") => {
+                let low = self.hex4(end + 2)?;
+                end += 6;
+                match low {
+                    0xDC00..0xE000 => 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00),
+                    0xD800..0xDC00 => {
+                        let message = "Unicode high surrogate must not follow a high surrogate.";
+                        return Err(wrong(self, end, message));
+                    }
+                    _ => return Err(wrong(self, end, LOW)),
+                }
+            }
+            high => high,
+        };
+        match char::from_u32(code) {
+            Some('\0') if self.unescape => {
+                self.end = end;
+                Err(PgError::new(
+                    SqlState::UNTRANSLATABLE_CHARACTER,
+                    "unsupported Unicode escape sequence",
+                )
+                .with_detail("\\u0000 cannot be converted to text.")
+                .with_context(self.context()))
+            }
+            Some(c) => Ok((c, end)),
+            None => Err(wrong(self, end, LOW)),
+        }
+    }
+
+    fn hex4(&mut self, at: usize) -> Result<u32, PgError> {
+        let mut code = 0;
+        for place in 0..4 {
+            let c = self.text[at + place..].chars().next();
+            match c.and_then(|c| c.to_digit(16)) {
+                Some(digit) => code = code * 16 + digit,
+                None if c.is_none() => return Err(self.invalid_token(self.text.len())),
+                None => {
+                    self.end = at + place + c.map_or(0, char::len_utf8);
+                    let message = "\"\\u\" must be followed by four hexadecimal digits.";
+                    return Err(self.error(message.into()));
+                }
+            }
+        }
+        Ok(code)
+    }
+
+    fn text_value(&mut self) -> Result<String, PgError> {
+        let mut out = String::new();
+        let token = self.token;
+        self.string(Some(&mut out))?;
+        self.token = token;
+        Ok(out)
     }
 
     fn value(&mut self) -> Result<Json, PgError> {
-        self.blank();
-        match self.peek() {
-            Some(b'{') => self.nested(Self::object),
-            Some(b'[') => self.nested(Self::array),
-            Some(b'"') => Ok(Json::String(self.string()?)),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => {
-                let (value, len) = match self.token() {
-                    "null" => (Json::Null, 4),
-                    "true" => (Json::Bool(true), 4),
-                    "false" => (Json::Bool(false), 5),
-                    _ => return Err(self.unexpected()),
-                };
-                self.at += len;
-                Ok(value)
-            }
-        }
+        let value = match self.token {
+            Token::Punctuation(b'{') => return self.nested(Self::object),
+            Token::Punctuation(b'[') => return self.nested(Self::array),
+            Token::String => Json::String(self.text_value()?),
+            Token::Number => match Numeric::parse(self.token_text()) {
+                // json keeps its digits; only jsonb has to make a number of them.
+                Some(Ok(number)) => Json::Number(number),
+                Some(Err(error)) if self.unescape => return Err(error),
+                _ => Json::Null,
+            },
+            Token::True => Json::Bool(true),
+            Token::False => Json::Bool(false),
+            Token::Null => Json::Null,
+            _ => return Err(self.expected("JSON value")),
+        };
+        self.next()?;
+        Ok(value)
     }
 
     fn nested(&mut self, inner: fn(&mut Self) -> Result<Json, PgError>) -> Result<Json, PgError> {
@@ -136,39 +372,35 @@ impl Parser<'_> {
             )));
         }
         self.depth += 1;
-        self.at += 1;
-        let value = inner(self);
+        self.next()?;
+        let value = inner(self)?;
         self.depth -= 1;
-        value
+        self.next()?;
+        Ok(value)
     }
 
     fn object(&mut self) -> Result<Json, PgError> {
         let mut members = BTreeMap::new();
-        self.blank();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(Json::Object(members));
+        match self.token {
+            Token::Punctuation(b'}') => return Ok(Json::Object(members)),
+            Token::String => {}
+            _ => return Err(self.expected("string or \"}\"")),
         }
         loop {
-            self.blank();
-            if self.peek() != Some(b'"') {
+            if self.token != Token::String {
                 return Err(self.expected("string"));
             }
-            let key = self.string()?;
-            self.blank();
-            if self.peek() != Some(b':') {
+            let name = self.text_value()?;
+            self.next()?;
+            if self.token != Token::Punctuation(b':') {
                 return Err(self.expected("\":\""));
             }
-            self.at += 1;
+            self.next()?;
             let value = self.value()?;
-            members.insert((key.len(), key), value);
-            self.blank();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(Json::Object(members));
-                }
+            members.insert((name.len(), name), value);
+            match self.token {
+                Token::Punctuation(b',') => self.next()?,
+                Token::Punctuation(b'}') => return Ok(Json::Object(members)),
                 _ => return Err(self.expected("\",\" or \"}\"")),
             }
         }
@@ -176,188 +408,161 @@ impl Parser<'_> {
 
     fn array(&mut self) -> Result<Json, PgError> {
         let mut items = Vec::new();
-        self.blank();
-        if self.peek() == Some(b']') {
-            self.at += 1;
+        if self.token == Token::Punctuation(b']') {
             return Ok(Json::Array(items));
         }
         loop {
             items.push(self.value()?);
-            self.blank();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => {
-                    self.at += 1;
-                    return Ok(Json::Array(items));
-                }
+            match self.token {
+                Token::Punctuation(b',') => self.next()?,
+                Token::Punctuation(b']') => return Ok(Json::Array(items)),
                 _ => return Err(self.expected("\",\" or \"]\"")),
             }
         }
     }
+}
 
-    fn expected(&self, what: &str) -> PgError {
-        match self.peek() {
-            None => self.unexpected(),
-            Some(_) => self.error(format!("Expected {what}, but found \"{}\".", self.token())),
+/// How many bytes belong to a word, as json_lex cuts it for messages.
+fn word(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_' || **byte >= 0x80)
+        .count()
+}
+
+/// The members of an object of valid JSON in their order, and the text of their values; `None` if
+/// it is no object.
+pub fn members(text: &str) -> Option<Vec<(String, &str)>> {
+    let rest = text.trim_start_matches(is_blank).strip_prefix('{')?;
+    let mut rest = rest.trim_start_matches(is_blank);
+    let mut all = Vec::new();
+    while rest.starts_with('"') {
+        let (name, after) = split_value(rest);
+        let after = after.trim_start_matches(is_blank).strip_prefix(':')?;
+        let (value, after) = split_value(after.trim_start_matches(is_blank));
+        all.push((unquote(name), value));
+        let after = after.trim_start_matches(is_blank);
+        rest = after
+            .strip_prefix(',')
+            .unwrap_or("")
+            .trim_start_matches(is_blank);
+    }
+    Some(all)
+}
+
+/// The texts of an array's elements; `None` if it is no array.
+pub fn elements(text: &str) -> Option<Vec<&str>> {
+    let rest = text.trim_start_matches(is_blank).strip_prefix('[')?;
+    let mut rest = rest.trim_start_matches(is_blank);
+    let mut all = Vec::new();
+    while !rest.is_empty() && !rest.starts_with(']') {
+        let (value, after) = split_value(rest);
+        all.push(value);
+        let after = after.trim_start_matches(is_blank);
+        rest = after
+            .strip_prefix(',')
+            .unwrap_or("")
+            .trim_start_matches(is_blank);
+    }
+    Some(all)
+}
+
+/// What a string of valid JSON says; an impossible character is left out.
+pub fn unquote(text: &str) -> String {
+    match parse(text) {
+        Ok(Json::String(text)) => text,
+        _ => String::new(),
+    }
+}
+
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+/// The first value of valid JSON, and what follows.
+fn split_value(text: &str) -> (&str, &str) {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (0, 0_usize);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => {
+                at += 1;
+                while at < bytes.len() && bytes[at] != b'"' {
+                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+                }
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => break,
+            b'}' | b']' => depth -= 1,
+            b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => break,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 && matches!(bytes[at - 1], b'"' | b'}' | b']') {
+            break;
+        }
+    }
+    text.split_at(at.min(text.len()))
+}
+
+impl Json {
+    /// Where kinds stand to each other (`compareJsonbContainers`).
+    fn rank(&self) -> u8 {
+        match self {
+            Json::Null => 0,
+            Json::String(_) => 1,
+            Json::Number(_) => 2,
+            Json::Bool(_) => 3,
+            Json::Array(_) => 4,
+            Json::Object(_) => 5,
         }
     }
 
-    fn number(&mut self) -> Result<Json, PgError> {
-        let token = self.token();
-        let digits = token.strip_prefix('-').unwrap_or(token);
-        let (mantissa, exponent) = match digits.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-            None => (digits, None),
-        };
-        let (whole, fraction) = match mantissa.split_once('.') {
-            Some((whole, fraction)) => (whole, Some(fraction)),
-            None => (mantissa, None),
-        };
-        let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let exponent_digits = exponent.map(|e| e.strip_prefix(['+', '-']).unwrap_or(e));
-        if !all_digits(whole)
-            || whole.len() > 1 && whole.starts_with('0')
-            || fraction.is_some_and(|fraction| !all_digits(fraction))
-            || exponent_digits.is_some_and(|digits| !all_digits(digits))
-        {
-            return Err(self.unexpected());
-        }
-        let canonical = match exponent {
-            None => token.to_string(),
-            Some(exponent) => {
-                let exponent: i32 = exponent.parse().unwrap_or(i32::MAX);
-                if exponent.abs() > 1000 {
-                    return Err(PgError::feature_not_supported("JSON numbers of that size"));
-                }
-                let sign = if token.starts_with('-') { "-" } else { "" };
-                format!("{sign}{}", shift(whole, fraction.unwrap_or(""), exponent))
-            }
-        };
-        self.at += token.len();
-        Ok(Json::Number(match canonical.as_str() {
-            "-0" => "0".into(),
-            _ => canonical,
-        }))
-    }
-
-    fn string(&mut self) -> Result<String, PgError> {
-        self.at += 1;
-        let mut out = String::new();
-        loop {
-            let rest = &self.text[self.at..];
-            let Some(c) = rest.chars().next() else {
-                return Err(self.unexpected());
-            };
-            self.at += c.len_utf8();
-            match c {
-                '"' => return Ok(out),
-                '\\' => out.push(self.escape()?),
-                c if (c as u32) < 0x20 => {
-                    return Err(self.error(format!(
-                        "Character with value 0x{:02x} must be escaped.",
-                        c as u32
-                    )));
-                }
-                c => out.push(c),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, PgError> {
-        let escape = self.peek();
-        self.at += 1;
-        Ok(match escape {
-            Some(c @ (b'"' | b'\\' | b'/')) => c as char,
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => {
-                let high = self.hex4()?;
-                let code = if (0xD800..0xDC00).contains(&high)
-                    && self.text[self.at..].starts_with("\\u")
-                {
-                    self.at += 2;
-                    let low = self.hex4()?;
-                    if !(0xDC00..0xE000).contains(&low) {
-                        return Err(self.error(
-                            "Unicode high surrogate must not follow a high surrogate.".into(),
-                        ));
-                    }
-                    0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)
-                } else {
-                    high
-                };
-                match char::from_u32(code) {
-                    Some('\0') => {
-                        return Err(PgError::new(
-                            SqlState::INVALID_TEXT_REPRESENTATION,
-                            "unsupported Unicode escape sequence",
-                        )
-                        .with_detail("\\u0000 cannot be converted to text."));
-                    }
-                    Some(c) => c,
-                    None => {
-                        return Err(self
-                            .error("Unicode low surrogate must follow a high surrogate.".into()));
-                    }
-                }
-            }
-            _ => {
-                self.at -= 1;
-                return Err(self.error("Escape sequence is invalid.".into()));
-            }
-        })
-    }
-
-    fn hex4(&mut self) -> Result<u32, PgError> {
-        let code = self
-            .text
-            .get(self.at..self.at + 4)
-            .and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        match code {
-            Some(code) => {
-                self.at += 4;
-                Ok(code)
-            }
-            None => Err(self.error("\"\\u\" must be followed by four hexadecimal digits.".into())),
+    /// The order of whole values: there an empty array comes before all scalars, by an accident
+    /// that cannot be taken back.
+    pub fn cmp_whole(&self, other: &Json) -> Ordering {
+        let empty = |json: &Json| matches!(json, Json::Array(items) if items.is_empty());
+        let scalar = |json: &Json| json.rank() < 4;
+        match (self, other) {
+            (a, b) if empty(a) && scalar(b) => Ordering::Less,
+            (a, b) if scalar(a) && empty(b) => Ordering::Greater,
+            (a, b) => a.cmp(b),
         }
     }
 }
 
-/// Moves the decimal point, so that no exponent is left.
-fn shift(whole: &str, fraction: &str, exponent: i32) -> String {
-    let digits = format!("{whole}{fraction}");
-    let point = whole.len() as i32 + exponent;
-    let (left, right) = if point <= 0 {
-        (
-            "0".into(),
-            "0".repeat(point.unsigned_abs() as usize) + &digits,
-        )
-    } else if point as usize >= digits.len() {
-        let zeros = "0".repeat(point as usize - digits.len());
-        (digits + &zeros, String::new())
-    } else {
-        let (left, right) = digits.split_at(point as usize);
-        (left.to_string(), right.to_string())
-    };
-    let left = match left.trim_start_matches('0') {
-        "" => "0",
-        trimmed => trimmed,
-    };
-    match right.as_str() {
-        "" => left.to_string(),
-        right => format!("{left}.{right}"),
+impl Ord for Json {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Json::String(a), Json::String(b)) => a.cmp(b),
+            (Json::Number(a), Json::Number(b)) => a.cmp(b),
+            (Json::Bool(a), Json::Bool(b)) => a.cmp(b),
+            (Json::Array(a), Json::Array(b)) => a.len().cmp(&b.len()).then_with(|| a.iter().cmp(b)),
+            (Json::Object(a), Json::Object(b)) => a.len().cmp(&b.len()).then_with(|| {
+                let mut pairs = a.iter().zip(b);
+                let unequal = pairs.find_map(|((key_a, a), (key_b, b))| {
+                    let order = key_a.1.cmp(&key_b.1).then_with(|| a.cmp(b));
+                    (order != Ordering::Equal).then_some(order)
+                });
+                unequal.unwrap_or(Ordering::Equal)
+            }),
+            _ => self.rank().cmp(&other.rank()),
+        }
     }
 }
 
-impl std::fmt::Display for Json {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl PartialOrd for Json {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Json::Null => f.write_str("null"),
             Json::Bool(value) => write!(f, "{value}"),
-            Json::Number(text) => f.write_str(text),
+            Json::Number(number) => number.fmt(f),
             Json::String(text) => write_string(f, text),
             Json::Array(items) => {
                 f.write_char('[')?;
@@ -380,7 +585,8 @@ impl std::fmt::Display for Json {
     }
 }
 
-fn write_string(f: &mut std::fmt::Formatter<'_>, text: &str) -> std::fmt::Result {
+/// Writes a string with its quotes (`escape_json`).
+pub fn write_string(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
     f.write_char('"')?;
     for c in text.chars() {
         match c {

@@ -7,6 +7,7 @@
 //! `Display` is the output text of PostgreSQL with `DateStyle = ISO, TimeZone = UTC`. Parsing text,
 //! and the binary formats, are left to the files beside this one.
 
+mod array;
 pub mod binary;
 pub mod datetime;
 pub mod json;
@@ -25,8 +26,8 @@ use crate::engine::Timestamp;
 use crate::error::PgError;
 use numeric::Numeric;
 
-/// A value. Several types share a representation: `Text` also carries varchar, name and "char", `Json`
-/// carries json and jsonb, `Int8` carries oid, xid and xid8.
+/// A value. Several types share a representation: `Text` also carries varchar, name and "char",
+/// `Int8` carries oid, xid and xid8.
 #[derive(Clone, Debug)]
 pub enum Datum {
     /// SQL's NULL, of any type.
@@ -63,8 +64,10 @@ pub enum Datum {
     Interval(Interval),
     /// uuid.
     Uuid([u8; 16]),
-    /// json and jsonb, as validated text.
+    /// json, as validated text.
     Json(Arc<str>),
+    /// jsonb.
+    Jsonb(Arc<json::Json>),
     /// A one-dimensional array, counted from 1, or an empty one.
     Array(Arc<[Datum]>),
     /// Any other array.
@@ -136,6 +139,7 @@ impl Datum {
         match self {
             Datum::Text(text) => Datum::Text(Arc::from(&**text)),
             Datum::Json(text) => Datum::Json(Arc::from(&**text)),
+            Datum::Jsonb(json) => Datum::Jsonb(Arc::new(json::Json::clone(json))),
             Datum::Bytea(bytes) => Datum::Bytea(Arc::from(&**bytes)),
             Datum::Array(items) => Datum::Array(items.iter().map(Datum::unshared).collect()),
             Datum::Bpchar(text) => Datum::Bpchar(Arc::from(&**text)),
@@ -245,7 +249,7 @@ impl Datum {
             Datum::Timestamptz(_) | Datum::Timestamp(_) | Datum::Date(_) => 4,
             Datum::Interval(_) | Datum::Time(_) => 5,
             Datum::Uuid(_) => 6,
-            Datum::Json(_) => 7,
+            Datum::Json(_) | Datum::Jsonb(_) => 7,
             Datum::Array(_) | Datum::Matrix(_) => 8,
             Datum::Record(_) => 9,
             Datum::Enum(..) => 10,
@@ -313,6 +317,7 @@ impl Ord for Datum {
             (Int8(a), Int8(b)) => a.cmp(b),
             (Bool(a), Bool(b)) => a.cmp(b),
             (Text(a), Text(b)) | (Json(a), Json(b)) => a.cmp(b),
+            (Jsonb(a), Jsonb(b)) => a.cmp_whole(b),
             (Bytea(a), Bytea(b)) => a.cmp(b),
             (Timestamptz(a), Timestamptz(b)) | (Timestamp(a), Timestamp(b)) => a.cmp(b),
             (Uuid(a), Uuid(b)) => a.cmp(b),

@@ -16,6 +16,7 @@ impl fmt::Display for Datum {
             Datum::Float8(value) => write_float(f, *value),
             Datum::Float4(value) => write_real(f, *value),
             Datum::Numeric(value) => value.fmt(f),
+            Datum::Jsonb(json) => json.fmt(f),
             Datum::Text(text)
             | Datum::Json(text)
             | Datum::Bpchar(text)

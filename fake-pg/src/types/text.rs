@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::datetime;
-use super::json;
 use super::numeric::Numeric;
 use super::snapshot::{PgSnapshot, lsn};
 use super::{Datum, Env, Type};
+use super::{array, json};
 use crate::error::{PgError, SqlState};
 
 /// Reads a value of `ty` from its text, as the type's input function.
@@ -50,10 +50,10 @@ pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
             json::validate(text)?;
             Datum::Json(text.into())
         }
-        Type::Jsonb => Datum::Json(json::normalize(text)?.into()),
+        Type::Jsonb => Datum::Jsonb(Arc::new(json::parse(text)?)),
         Type::Void => Datum::Void,
         _ => match ty.element() {
-            Some(element) => Datum::Array(array(element, text, env)?),
+            Some(element) => array::read(element, text, env)?,
             None => {
                 return Err(PgError::feature_not_supported(format_args!(
                     "type {}",
@@ -101,7 +101,7 @@ pub fn boolean(text: &str) -> Option<bool> {
     None
 }
 
-fn is_space(c: char) -> bool {
+pub(super) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
 
@@ -254,82 +254,4 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
         digits += 1;
     }
     (digits == 32).then_some(bytes)
-}
-
-/// `{1,2,NULL,"a b"}`, one dimension.
-fn array(element: Type, text: &str, env: Env) -> Result<Arc<[Datum]>, PgError> {
-    let malformed = |detail: &str| {
-        PgError::new(
-            SqlState::INVALID_TEXT_REPRESENTATION,
-            format!("malformed array literal: \"{text}\""),
-        )
-        .with_detail(detail)
-    };
-    let trimmed = text.trim_matches(is_space);
-    let Some(inner) = trimmed.strip_prefix('{') else {
-        return Err(malformed(
-            "Array value must start with \"{\" or dimension information.",
-        ));
-    };
-    let mut items = Vec::new();
-    let mut chars = inner.chars().peekable();
-    loop {
-        while chars.next_if(|c| is_space(*c)).is_some() {}
-        let mut item = String::new();
-        let mut quoted = false;
-        match chars.peek() {
-            Some('{') => {
-                return Err(PgError::feature_not_supported(
-                    "arrays of several dimensions",
-                ));
-            }
-            Some('}') if items.is_empty() => {
-                chars.next();
-                break;
-            }
-            Some('"') => {
-                quoted = true;
-                chars.next();
-                loop {
-                    match chars.next() {
-                        Some('"') => break,
-                        Some('\\') => item.extend(chars.next()),
-                        Some(c) => item.push(c),
-                        None => return Err(malformed("Unexpected end of input.")),
-                    }
-                }
-                while chars.next_if(|c| is_space(*c)).is_some() {}
-            }
-            _ => {
-                while let Some(c) = chars.next_if(|c| !matches!(c, ',' | '}' | '"' | '{')) {
-                    match c {
-                        '\\' => item.extend(chars.next()),
-                        c => item.push(c),
-                    }
-                }
-                item.truncate(item.trim_end_matches(is_space).len());
-                if item.is_empty() {
-                    return Err(match chars.peek() {
-                        Some(c) => malformed(&format!("Unexpected \"{c}\" character.")),
-                        None => malformed("Unexpected end of input."),
-                    });
-                }
-            }
-        }
-        items.push(if !quoted && item.eq_ignore_ascii_case("null") {
-            Datum::Null
-        } else {
-            read(element, &item, env)?
-        });
-        match chars.next() {
-            Some(',') => {}
-            Some('}') => break,
-            Some(_) => return Err(malformed("Unexpected array element.")),
-            None => return Err(malformed("Unexpected end of input.")),
-        }
-    }
-    if chars.any(|c| !is_space(c)) {
-        return Err(malformed("Junk after closing right brace."));
-    }
-    Ok(items.into())
 }

@@ -145,6 +145,8 @@ pub enum Expr {
     Row(Vec<Expr>),
     /// `a[1]`.
     Index(Box<Expr>, Box<Expr>),
+    /// `a[1:2]`, either end perhaps missing.
+    Slice(Box<Expr>, Option<Box<Expr>>, Option<Box<Expr>>),
     /// A construct fake-pg lacks.
     Unsupported(Arc<str>),
 }

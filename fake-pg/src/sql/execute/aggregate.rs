@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::select::compare_values;
 use super::{Frame, Run, Values};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
-use crate::sql::functions::{Aggregate, scale_interval};
+use crate::sql::functions::{Aggregate, key_text, scale_interval, to_tree, write_json};
 use crate::sql::plan::{AggregatePlan, SelectPlan};
+use crate::types::json::{self, Json};
 use crate::types::numeric::Numeric;
-use crate::types::{Datum, Interval};
+use crate::types::{Datum, Env, Interval};
 
 /// What an aggregate has taken in so far.
 #[derive(Default)]
@@ -58,7 +60,7 @@ impl<'p> Run<'p, '_, '_> {
         let mut rows = Vec::with_capacity(groups.len());
         for (mut row, states) in groups {
             for (aggregate, state) in grouping.aggregates.iter().zip(states) {
-                row.push(finish(aggregate, state)?);
+                row.push(finish(aggregate, state, self.context.env())?);
             }
             rows.push(row);
         }
@@ -77,14 +79,22 @@ impl<'p> Run<'p, '_, '_> {
             return Ok(());
         }
         let args = self.eval_all(&plan.args, frame)?;
-        let keeps_nulls = matches!(plan.function, Aggregate::CountRows | Aggregate::ArrayAgg);
+        let keeps_nulls = matches!(
+            plan.function,
+            Aggregate::CountRows
+                | Aggregate::ArrayAgg
+                | Aggregate::JsonAgg
+                | Aggregate::JsonbAgg
+                | Aggregate::JsonObjectAgg
+                | Aggregate::JsonbObjectAgg
+        );
         if !keeps_nulls && args.first().is_some_and(Datum::is_null) {
             return Ok(());
         }
         if plan.distinct && !state.seen.insert(args.clone()) {
             return Ok(());
         }
-        if matches!(plan.function, Aggregate::ArrayAgg | Aggregate::StringAgg) {
+        if plan.function.keeps_all() {
             let mut keys = Vec::with_capacity(plan.order.len());
             for (key, _, _) in &plan.order {
                 keys.push(self.eval(key, frame)?);
@@ -108,6 +118,9 @@ impl<'p> Run<'p, '_, '_> {
             (Aggregate::Max, Some(before)) => Some(before.max(arg)),
             (Aggregate::BoolAnd, Some(before)) => Some(before.min(arg)),
             (Aggregate::BoolOr, Some(before)) => Some(before.max(arg)),
+            (Aggregate::BitAnd, Some(before)) => Some(bits(&before, &arg, |a, b| a & b)),
+            (Aggregate::BitOr, Some(before)) => Some(bits(&before, &arg, |a, b| a | b)),
+            (Aggregate::BitXor, Some(before)) => Some(bits(&before, &arg, |a, b| a ^ b)),
             (_, before) => before,
         };
         state.value = replaced;
@@ -183,7 +196,11 @@ fn average(sum: Datum, count: i64) -> Result<Datum, Halt> {
     })
 }
 
-fn finish(plan: &AggregatePlan, mut state: State) -> Result<Datum, Halt> {
+fn finish(plan: &AggregatePlan, mut state: State, env: Env) -> Result<Datum, Halt> {
+    // What is distinct has been sorted to find out.
+    if plan.distinct && plan.order.is_empty() {
+        state.kept.sort_by(|a, b| a.1.cmp(&b.1));
+    }
     state.kept.sort_by(|a, b| {
         for (place, (_, descending, nulls_first)) in plan.order.iter().enumerate() {
             match compare_values(&a.0[place], &b.0[place], *descending, *nulls_first) {
@@ -218,6 +235,131 @@ fn finish(plan: &AggregatePlan, mut state: State) -> Result<Datum, Halt> {
             }
             Datum::text(text)
         }
+        function if function.keeps_all() => gathered(function, &state.kept, env)?,
         _ => state.value.unwrap_or(Datum::Null),
+    })
+}
+
+fn bits(a: &Datum, b: &Datum, both: fn(i64, i64) -> i64) -> Datum {
+    let value = both(a.as_i64().unwrap_or(0), b.as_i64().unwrap_or(0));
+    match a {
+        Datum::Int2(_) => Datum::Int2(value as i16),
+        Datum::Int4(_) => Datum::Int4(value as i32),
+        _ => Datum::Int8(value),
+    }
+}
+
+/// JSON of all rows, and what spreads around the mean.
+fn gathered(function: Aggregate, kept: &[(Values, Values)], env: Env) -> Result<Datum, Halt> {
+    if kept.is_empty() {
+        return Ok(Datum::Null);
+    }
+    let rows = kept.iter().map(|(_, args)| args);
+    let null_key = |message: &str, code| Halt::from(PgError::new(code, message));
+    Ok(match function {
+        Aggregate::JsonbAgg => {
+            let items: Result<Vec<Json>, PgError> =
+                rows.map(|args| to_tree(&args[0], env)).collect();
+            Datum::Jsonb(Arc::new(Json::Array(items?)))
+        }
+        Aggregate::JsonAgg => {
+            let mut out = String::from("[");
+            for (place, args) in rows.enumerate() {
+                // A row or an array begins a line of its own.
+                let composite = matches!(
+                    args[0],
+                    Datum::Record(_) | Datum::Array(_) | Datum::Matrix(_)
+                );
+                out.push_str(match (place, composite) {
+                    (0, _) => "",
+                    (_, true) => ",\n ",
+                    (_, false) => ", ",
+                });
+                write_json(&args[0], env, &mut out);
+            }
+            out.push(']');
+            Datum::Json(out.into())
+        }
+        Aggregate::JsonbObjectAgg => {
+            let mut members = BTreeMap::new();
+            for args in rows {
+                if args[0].is_null() {
+                    return Err(null_key(
+                        "field name must not be null",
+                        SqlState::INVALID_PARAMETER_VALUE,
+                    ));
+                }
+                members.insert(json::key(&key_text(&args[0])?), to_tree(&args[1], env)?);
+            }
+            Datum::Jsonb(Arc::new(Json::Object(members)))
+        }
+        Aggregate::JsonObjectAgg => {
+            let mut out = String::from("{ ");
+            for (place, args) in rows.enumerate() {
+                out.push_str(if place > 0 { ", " } else { "" });
+                if args[0].is_null() {
+                    return Err(null_key(
+                        "field name must not be null",
+                        SqlState::INVALID_PARAMETER_VALUE,
+                    ));
+                }
+                // Writing to a string cannot fail.
+                let _ = json::write_string(&mut out, &key_text(&args[0])?);
+                out.push_str(" : ");
+                write_json(&args[1], env, &mut out);
+            }
+            out.push_str(" }");
+            Datum::Json(out.into())
+        }
+        Aggregate::Variance { sample, root } => {
+            let values: Vec<&Datum> = rows.map(|args| &args[0]).collect();
+            spread(&values, sample, root)?
+        }
+        _ => Datum::Null,
+    })
+}
+
+/// Variance and standard deviation (`numeric_stddev_internal`, `float8_accum`).
+fn spread(values: &[&Datum], sample: bool, root: bool) -> Result<Datum, Halt> {
+    let count = values.len() as i64;
+    if sample && count < 2 {
+        return Ok(Datum::Null);
+    }
+    if values[0].as_f64().is_some() && values[0].as_i64().is_none() {
+        let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
+        for value in values {
+            let value = value.as_f64().unwrap_or(f64::NAN);
+            n += 1.0;
+            sum += value;
+            if n > 1.0 {
+                let off: f64 = value * n - sum;
+                squares += off * off / (n * (n - 1.0));
+            }
+        }
+        let variance = squares / if sample { n - 1.0 } else { n };
+        return Ok(Datum::Float8(if root { variance.sqrt() } else { variance }));
+    }
+    let (mut sum, mut squares) = (Numeric::zero(), Numeric::zero());
+    for value in values {
+        let value = match value {
+            Datum::Numeric(value) => Numeric::clone(value),
+            other => Numeric::from(other.as_i64().unwrap_or(0)),
+        };
+        if !value.is_finite() {
+            return Ok(Numeric::NaN.into());
+        }
+        squares = squares.add(&value.mul(&value)?)?;
+        sum = sum.add(&value)?;
+    }
+    let dividend = squares.mul(&count.into())?.sub(&sum.mul(&sum)?)?;
+    if dividend.is_zero() {
+        return Ok(Numeric::zero().into());
+    }
+    let divisor = Numeric::from(count).mul(&(if sample { count - 1 } else { count }).into())?;
+    let scale = dividend.div_scale(&divisor);
+    let variance = dividend.div(&divisor)?;
+    Ok(match root {
+        true => variance.sqrt_to(scale).into(),
+        false => variance.into(),
     })
 }

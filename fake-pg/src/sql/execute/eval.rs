@@ -1,12 +1,14 @@
 //! Expressions over a row.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::{Frame, Run, Values};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
+use crate::sql::functions;
 use crate::sql::plan::{Comparison, Scalar, Subquery, SubqueryKind};
-use crate::types::Datum;
+use crate::types::{Datum, Record};
 
 impl Comparison {
     /// What an order says of it.
@@ -163,10 +165,11 @@ impl<'p> Run<'p, '_, '_> {
             }
             Scalar::Any(comparison, pair, all) => {
                 let value = self.eval(&pair.0, frame)?;
-                let Datum::Array(items) = self.eval(&pair.1, frame)? else {
+                let array = self.eval(&pair.1, frame)?;
+                if array.is_null() {
                     return Ok(Datum::Null);
-                };
-                let results = items.iter().map(|item| comparison.of(&value, item));
+                }
+                let results = array.items().iter().map(|item| comparison.of(&value, item));
                 from_bool(quantify(results, *all))
             }
             Scalar::CompareRows(comparison, pairs) => {
@@ -210,16 +213,37 @@ impl<'p> Run<'p, '_, '_> {
                 let value = self.eval(inner, frame)?;
                 cast.apply(value, self.context.env())?
             }
-            Scalar::Array(items) => Datum::Array(self.eval_all(items, frame)?.into()),
-            Scalar::Index(pair) => {
-                let base = self.eval(&pair.0, frame)?;
-                let index = self.eval(&pair.1, frame)?.as_i64();
-                match (base, index) {
-                    (Datum::Array(items), Some(index @ 1..)) => items
-                        .get(index as usize - 1)
-                        .cloned()
-                        .unwrap_or(Datum::Null),
-                    _ => Datum::Null,
+            Scalar::Array(items) => functions::combine(self.eval_all(items, frame)?)?,
+            Scalar::Row(parts, names) => Datum::Record(Arc::new(Record {
+                names: names.clone(),
+                values: self.eval_all(parts, frame)?,
+            })),
+            Scalar::Subscript(base, bounds, is_slice) => {
+                let base = self.eval(base, frame)?;
+                let mut ends = Vec::with_capacity(bounds.len());
+                for (low, high) in bounds {
+                    let mut end = |bound: &'p Option<Scalar>| -> Result<Option<Datum>, Halt> {
+                        bound
+                            .as_ref()
+                            .map(|bound| self.eval(bound, frame))
+                            .transpose()
+                    };
+                    let pair = (end(low)?, end(high)?);
+                    if [&pair.0, &pair.1].into_iter().flatten().any(Datum::is_null) {
+                        return Ok(Datum::Null);
+                    }
+                    let number = |end: Option<Datum>| end.and_then(|end| end.as_i64());
+                    ends.push((number(pair.0), number(pair.1)));
+                }
+                if base.is_null() {
+                    return Ok(Datum::Null);
+                }
+                match is_slice {
+                    true => functions::slice(&base, &ends),
+                    false => {
+                        let places: Vec<i64> = ends.iter().filter_map(|(_, at)| *at).collect();
+                        functions::element(&base, &places)
+                    }
                 }
             }
             Scalar::Subquery(subquery) => self.subquery(subquery, frame)?,
@@ -299,9 +323,10 @@ impl<'p> Run<'p, '_, '_> {
                 )
                 .into()),
             },
-            SubqueryKind::Array => Ok(Datum::Array(
-                rows.iter().map(|row| row[0].clone()).collect(),
-            )),
+            SubqueryKind::Array => {
+                let items = rows.iter().map(|row| row[0].clone()).collect();
+                Ok(functions::combine(items)?)
+            }
             SubqueryKind::In {
                 comparison,
                 all,

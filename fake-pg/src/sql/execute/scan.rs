@@ -229,13 +229,16 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                     (true, _) => Vec::new(),
                     (false, _) => vec![value],
                 };
-                let rows = values
-                    .into_iter()
-                    .zip(1..)
-                    .map(|(value, number)| match ordinality {
-                        true => vec![value, Datum::Int8(number)],
-                        false => vec![value],
-                    });
+                let rows = values.into_iter().zip(1..).map(|(value, number)| {
+                    let mut row = match value {
+                        Datum::Record(record) => record.values.clone(),
+                        single => vec![single],
+                    };
+                    if *ordinality {
+                        row.push(Datum::Int8(number));
+                    }
+                    row
+                });
                 rows.collect::<Vec<Values>>().into()
             }
         };

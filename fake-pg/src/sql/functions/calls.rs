@@ -182,7 +182,7 @@ fn bind_chosen(
             signature(chosen)
         )));
     };
-    let result = result(proc.result, &generic, at)?;
+    let result = result(proc.result, &generic)?;
     Ok((Scalar::Call(function, bound), result.into()))
 }
 
@@ -199,13 +199,12 @@ pub(super) fn signature(chosen: Chosen) -> String {
 }
 
 /// The type of a result.
-pub(super) fn result(declared: Type, generic: &Generic, at: u32) -> Result<Type, PgError> {
+pub(super) fn result(declared: Type, generic: &Generic) -> Result<Type, PgError> {
     generic.actual(declared).ok_or_else(|| {
         PgError::new(
             SqlState::DATATYPE_MISMATCH,
             "could not determine polymorphic type because input has type unknown",
         )
-        .at(at as usize)
     })
 }
 
@@ -255,7 +254,7 @@ pub(super) fn arguments(
             wanted => match generic.actual(wanted) {
                 Some(ty) => ty,
                 None => {
-                    return Err(result(wanted, &generic, at)
+                    return Err(result(wanted, &generic)
                         .err()
                         .unwrap_or_else(|| PgError::feature_not_supported("this argument")));
                 }

@@ -174,11 +174,6 @@ pub(super) const BUILT: Built = &[
     ("to_hex(int8)", to_hex),
 ];
 
-/// The items of an array; none of NULL.
-pub(super) fn items(datum: &Datum) -> &[Datum] {
-    datum.items()
-}
-
 pub(super) fn float(datum: &Datum) -> f64 {
     datum.as_f64().unwrap_or(f64::NAN)
 }

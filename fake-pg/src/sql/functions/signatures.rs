@@ -30,7 +30,6 @@ pub(crate) struct Proc {
     /// Names of the arguments, if they have any.
     pub(crate) names: Vec<&'static str>,
     /// The columns it returns, if they are several.
-    #[allow(dead_code)] // FROM takes functions of one column so far.
     pub(crate) out: Vec<(&'static str, Type)>,
     /// What does it, if it is built.
     pub(crate) function: Option<&'static Function>,

@@ -1,6 +1,5 @@
 //! Text, bytes, uuids, and arrays as operators see them.
 
-use super::math::items;
 use super::{Arg, Built, Function, Returns, strict, variadic};
 use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
@@ -148,49 +147,7 @@ pub(super) const BUILT: Built = &[
     ("bpcharnlike(bpchar,text)", not_like_op),
     ("bpchariclike(bpchar,text)", ilike_op),
     ("bpcharicnlike(bpchar,text)", not_ilike_op),
-    (
-        "array_cat(anycompatiblearray,anycompatiblearray)",
-        array_concat,
-    ),
-    (
-        "array_append(anycompatiblearray,anycompatible)",
-        array_append,
-    ),
-    ("arraycontains(anyarray,anyarray)", array_contains),
-    ("arraycontained(anyarray,anyarray)", array_contained),
-    ("arrayoverlap(anyarray,anyarray)", array_overlaps),
-    ("array_length(anyarray,int4)", array_length),
-    ("cardinality(anyarray)", cardinality),
-    ("unnest(anyarray)", unnest),
-    (
-        "array_remove(anycompatiblearray,anycompatible)",
-        array_remove,
-    ),
 ];
-
-fn unnest(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Array(items(&args[0]).into()))
-}
-
-fn cardinality(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Int4(items(&args[0]).len() as i32))
-}
-
-fn array_length(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let dimensions = args[0].dimensions();
-    let place = args[1].as_i64().unwrap_or(0) - 1;
-    let found = usize::try_from(place).ok();
-    let found = found.and_then(|place| dimensions.get(place));
-    Ok(found.map_or(Datum::Null, |(length, _)| Datum::Int4(*length)))
-}
-
-fn array_remove(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    if args[0].is_null() {
-        return Ok(Datum::Null);
-    }
-    let kept = items(&args[0]).iter().filter(|item| **item != args[1]);
-    Ok(Datum::Array(kept.cloned().collect()))
-}
 
 fn concat_any(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let mut text = String::new();
@@ -321,39 +278,6 @@ fn quote_ident(name: &str) -> String {
 
 pub(super) fn concat_two(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::text([str(&args[0]), str(&args[1])].concat()))
-}
-
-pub(super) fn array_concat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Array(
-        [items(&args[0]), items(&args[1])].concat().into(),
-    ))
-}
-
-pub(super) fn array_append(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let mut all = items(&args[0]).to_vec();
-    all.push(args[1].clone());
-    Ok(Datum::Array(all.into()))
-}
-
-fn contains(outer: &Datum, inner: &Datum) -> bool {
-    items(inner)
-        .iter()
-        .all(|item| !item.is_null() && items(outer).contains(item))
-}
-
-pub(super) fn array_contains(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Bool(contains(&args[0], &args[1])))
-}
-
-pub(super) fn array_contained(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Bool(contains(&args[1], &args[0])))
-}
-
-pub(super) fn array_overlaps(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let shared = items(&args[0])
-        .iter()
-        .any(|item| !item.is_null() && items(&args[1]).contains(item));
-    Ok(Datum::Bool(shared))
 }
 
 pub(super) fn like_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use squawk_syntax::ast::{AstNode, Literal};
 use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
-use super::expr::{child_expr, child_exprs};
+use super::expr::{child_expr, child_exprs, expr, is_expr};
 use super::query;
 use super::tree::{Tree, child, child_of, children, has, name, path};
 use crate::sql::ast::{Call, Expr, Query, TypeName};
@@ -57,9 +57,31 @@ pub(super) fn operand(tree: &Tree<'_>, node: &SyntaxNode) -> Expr {
             Ok([base, index]) => Expr::Index(Box::new(base), Box::new(index)),
             Err(_) => unsupported("this subscript"),
         },
-        K::SLICE_EXPR => unsupported("array slices"),
+        K::SLICE_EXPR => slice(tree, node),
         K::CALL_EXPR => call_expr(tree, node, at),
         _ => unsupported("this expression"),
+    }
+}
+
+fn slice(tree: &Tree<'_>, node: &SyntaxNode) -> Expr {
+    let mut base = None;
+    let (mut low, mut high) = (None, None);
+    let mut after_colon = false;
+    for element in node.children_with_tokens() {
+        after_colon |= element.kind() == K::COLON;
+        let Some(inner) = element.as_node().filter(|inner| is_expr(inner)) else {
+            continue;
+        };
+        let bound = Some(Box::new(expr(tree, inner)));
+        match (&base, after_colon) {
+            (None, _) => base = bound,
+            (_, false) => low = bound,
+            (_, true) => high = bound,
+        }
+    }
+    match base {
+        Some(base) => Expr::Slice(base, low, high),
+        None => unsupported("this subscript"),
     }
 }
 

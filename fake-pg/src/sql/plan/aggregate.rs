@@ -206,14 +206,21 @@ impl Scalar {
             | Scalar::Or(parts)
             | Scalar::Coalesce(parts)
             | Scalar::Extreme(parts, _)
-            | Scalar::Array(parts) => parts.iter_mut().for_each(visit),
+            | Scalar::Array(parts)
+            | Scalar::Row(parts, _) => parts.iter_mut().for_each(visit),
             Scalar::Compare(_, pair)
             | Scalar::Distinct(pair, _)
             | Scalar::Any(_, pair, _)
-            | Scalar::NullIf(pair)
-            | Scalar::Index(pair) => {
+            | Scalar::NullIf(pair) => {
                 visit(&mut pair.0);
                 visit(&mut pair.1);
+            }
+            Scalar::Subscript(base, bounds, _) => {
+                visit(base);
+                for (low, high) in bounds {
+                    low.iter_mut().for_each(&mut *visit);
+                    high.iter_mut().for_each(&mut *visit);
+                }
             }
             Scalar::CompareRows(_, pairs) => {
                 for (left, right) in pairs {

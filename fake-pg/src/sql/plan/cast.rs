@@ -2,7 +2,10 @@
 //!
 //! Which casts exist, and where they may be applied, is `coerce`'s.
 
+use std::sync::Arc;
+
 use crate::error::{PgError, SqlState};
+use crate::types::json::Json;
 use crate::types::numeric::Numeric;
 use crate::types::{Datum, Env, Type, datetime, json, text};
 
@@ -80,9 +83,10 @@ impl Cast {
             (Type::Char, datum) => text::read(Type::Char, &datum.to_string(), env)?,
             (ty, Datum::Text(value)) => text::read(ty, &value, env)?,
             (ty, Datum::Bpchar(value)) => text::read(ty, value.trim_end_matches(' '), env)?,
-            (Type::Jsonb, Datum::Json(value)) => Datum::Json(json::normalize(&value)?.into()),
-            (Type::Json, datum @ Datum::Json(_)) => datum,
-            (_, Datum::Json(value)) => return self.read_json(&value, env),
+            (Type::Jsonb, Datum::Json(value)) => Datum::Jsonb(Arc::new(json::parse(&value)?)),
+            (Type::Json, Datum::Jsonb(value)) => Datum::Json(value.to_string().into()),
+            (Type::Json, datum @ Datum::Json(_)) | (Type::Jsonb, datum @ Datum::Jsonb(_)) => datum,
+            (_, Datum::Jsonb(value)) => return self.read_json(&value, env),
             (
                 Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid,
                 datum @ (Datum::Float8(_) | Datum::Float4(_)),
@@ -245,20 +249,17 @@ impl Cast {
     }
 
     /// A scalar of jsonb as an SQL value (`jsonb_int4` and its kin).
-    fn read_json(self, value: &str, env: Env) -> Result<Datum, PgError> {
+    fn read_json(self, value: &Json, env: Env) -> Result<Datum, PgError> {
         let to = self.to.base();
-        let kind = match value.as_bytes().first() {
-            Some(b'{') => "object",
-            Some(b'[') => "array",
-            Some(b'"') => "string",
-            Some(b't' | b'f') if to == Type::Bool => return text::read(to, value, env),
-            Some(b't' | b'f') => "boolean",
-            Some(b'n') => "null",
-            _ if to == Type::Bool => "numeric",
-            _ => {
-                let number = text::read(Type::Numeric, value, env)?;
-                return Cast::plain(to).apply(number, env);
-            }
+        let kind = match value {
+            Json::Object(_) => "object",
+            Json::Array(_) => "array",
+            Json::String(_) => "string",
+            Json::Bool(value) if to == Type::Bool => return Ok(Datum::Bool(*value)),
+            Json::Bool(_) => "boolean",
+            Json::Null => "null",
+            Json::Number(_) if to == Type::Bool => "numeric",
+            Json::Number(number) => return Cast::plain(to).apply(number.clone().into(), env),
         };
         Err(PgError::new(
             SqlState::INVALID_PARAMETER_VALUE,

@@ -74,8 +74,14 @@ impl Binder<'_> {
                 )?)))
             }
             Expr::IsNull(inner, negated) => {
-                if matches!(**inner, Expr::Row(_)) {
-                    return Err(PgError::feature_not_supported("IS NULL of a row"));
+                if let Expr::Row(items) = &**inner {
+                    // Of a row all columns are, or none is.
+                    let mut parts = Vec::with_capacity(items.len());
+                    for item in items {
+                        let (scalar, _) = self.settled(item)?;
+                        parts.push(Scalar::IsNull(Box::new(scalar), *negated));
+                    }
+                    return boolean(Scalar::And(parts));
                 }
                 let (scalar, _) = self.settled(inner)?;
                 boolean(Scalar::IsNull(Box::new(scalar), *negated))
@@ -196,26 +202,112 @@ impl Binder<'_> {
                     ));
                 }
                 let (items, typed) = self.unify(bound, "ARRAY")?;
-                Ok((Scalar::Array(items), array_of(typed.ty)?.into()))
-            }
-            Expr::Row(_) => Err(PgError::feature_not_supported("row values in this place")),
-            Expr::Index(base, index) => {
-                let (base, typed) = self.expr(base)?;
-                let Some(element) = typed.ty.element() else {
-                    return Err(PgError::new(
-                        SqlState::DATATYPE_MISMATCH,
-                        format!(
-                            "cannot subscript type {} because it does not support subscripting",
-                            typed.ty
-                        ),
-                    ));
+                // An array of arrays is an array of more dimensions.
+                let array = match typed.ty.element() {
+                    Some(_) => typed.ty,
+                    None => array_of(typed.ty)?,
                 };
-                let index = self.expr(index)?;
-                let index = self.demand(index, Type::Int4, "array subscript")?;
-                Ok((Scalar::Index(Box::new((base, index))), element.into()))
+                Ok((Scalar::Array(items), array.into()))
             }
+            Expr::Row(items) => {
+                let mut parts = Vec::with_capacity(items.len());
+                for item in items {
+                    parts.push(self.settled(item)?.0);
+                }
+                Ok((Scalar::Row(parts, Arc::new([])), Type::Record.into()))
+            }
+            Expr::Index(..) | Expr::Slice(..) => self.subscript(expr),
             Expr::Named(..) => Err(PgError::feature_not_supported("named arguments")),
             Expr::Unsupported(what) => Err(PgError::feature_not_supported(what)),
+        }
+    }
+
+    /// `a[1][2]`, `a[1:2]`: all subscripts of one value belong together.
+    fn subscript(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
+        let mut chain = Vec::new();
+        let mut base = expr;
+        let is_slice = loop {
+            match base {
+                Expr::Index(inner, index) => {
+                    chain.push((None, Some(&**index), false));
+                    base = inner;
+                }
+                Expr::Slice(inner, low, high) => {
+                    chain.push((low.as_deref(), high.as_deref(), true));
+                    base = inner;
+                }
+                _ => break chain.iter().any(|(_, _, is_slice)| *is_slice),
+            }
+        };
+        chain.reverse();
+        let (mut scalar, mut typed) = self.expr(base)?;
+        if typed.ty == Type::Jsonb {
+            for (_, index, _) in chain {
+                match index {
+                    Some(index) if !is_slice => (scalar, typed) = self.json_item(scalar, index)?,
+                    _ => {
+                        return Err(PgError::new(
+                            SqlState::DATATYPE_MISMATCH,
+                            "jsonb subscript does not support slices",
+                        ));
+                    }
+                }
+            }
+            return Ok((scalar, typed));
+        }
+        let Some(element) = typed.ty.base().element() else {
+            return Err(PgError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!(
+                    "cannot subscript type {} because it does not support subscripting",
+                    typed.ty
+                ),
+            ));
+        };
+        let mut bounds = Vec::with_capacity(chain.len());
+        for (low, high, own_slice) in chain {
+            let mut end = |bound: Option<&Expr>| -> Result<Option<Scalar>, PgError> {
+                let Some(bound) = bound else { return Ok(None) };
+                let bound = self.expr(bound)?;
+                match self.coerce(bound.0, bound.1, Type::Int4.into(), Context::Assignment)? {
+                    Some(scalar) => Ok(Some(scalar)),
+                    None => Err(PgError::new(
+                        SqlState::DATATYPE_MISMATCH,
+                        "array subscript must have type integer",
+                    )),
+                }
+            };
+            let (mut low, high) = (end(low)?, end(high)?);
+            // Among slices a single place means all up to it.
+            if is_slice && !own_slice {
+                low = Some(Scalar::Const(Datum::Int4(1)));
+            }
+            bounds.push((low, high));
+        }
+        let result = match is_slice {
+            true => typed.ty,
+            false => element,
+        };
+        let scalar = Scalar::Subscript(Box::new(scalar), bounds, is_slice);
+        Ok((scalar, result.into()))
+    }
+
+    /// `j['key']`, `j[0]`.
+    fn json_item(&mut self, base: Scalar, index: &Expr) -> Result<(Scalar, Typed), PgError> {
+        let (index, from) = self.expr(index)?;
+        let (name, to) = match from.ty {
+            Type::Unknown | Type::Text => ("jsonb_object_field", Type::Text),
+            Type::Int4 => ("jsonb_array_element", Type::Int4),
+            _ => return Err(PgError::feature_not_supported("this subscript of jsonb")),
+        };
+        let index = self.coerce(index, from, to.into(), Context::Implicit)?;
+        let function = functions::procs(name).iter().find_map(|proc| proc.function);
+        match (function, index) {
+            (Some(function), Some(index)) => Ok((
+                Scalar::Call(function, vec![base, index]),
+                Type::Jsonb.into(),
+            )),
+            _ => Err(PgError::feature_not_supported("this subscript of jsonb")),
         }
     }
 
@@ -339,11 +431,22 @@ impl Binder<'_> {
             // Stands for the elements: a column has a type that does not change.
             let stand_in = (Scalar::Column(0), element.into());
             let (operand, element) = self.comparable(op, operand, stand_in, at)?;
-            if element != Scalar::Column(0) {
-                return Err(PgError::feature_not_supported(
-                    "comparing with an array of another type",
-                ));
-            }
+            // Elements that are cast are cast with the array.
+            let array = match element {
+                Scalar::Column(0) => array,
+                Scalar::Cast(_, cast) => {
+                    let cast = super::Cast {
+                        to: array_of(cast.to)?,
+                        ..cast
+                    };
+                    Scalar::Cast(Box::new(array), cast)
+                }
+                _ => {
+                    return Err(PgError::feature_not_supported(
+                        "comparing with an array of another type",
+                    ));
+                }
+            };
             (operand, array)
         };
         let any = Scalar::Any(comparison, Box::new((operand, array)), all);

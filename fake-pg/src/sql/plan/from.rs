@@ -298,7 +298,11 @@ impl Binder<'_> {
         };
         self.scope().clause = "functions in FROM";
         let (scalar, typed) = self.settled(call)?;
-        if typed.ty == Type::Record {
+        let out = match &scalar {
+            Scalar::Call(function, _) => crate::sql::functions::out_columns(function),
+            _ => &[],
+        };
+        if typed.ty == Type::Record && out.is_empty() {
             return Err(PgError::feature_not_supported("functions that return rows"));
         }
         let column = |name: Name, typed| ScopeColumn {
@@ -312,7 +316,14 @@ impl Binder<'_> {
             Some(alias) if alias.columns.is_empty() => alias.name.clone(),
             _ => name.clone(),
         };
-        let mut columns = vec![column(only, typed)];
+        let mut columns: Vec<ScopeColumn> = match out {
+            [] => vec![column(only, typed)],
+            out => out
+                .iter()
+                .map(|(name, ty)| column((*name).into(), Typed::from(*ty)))
+                .collect(),
+        };
+        let is_scalar = columns.len() == 1 && !ordinality;
         if ordinality {
             columns.push(column("ordinality".into(), Typed::from(Type::Int8)));
         }
@@ -324,7 +335,11 @@ impl Binder<'_> {
             name,
             columns: Vec::new(),
         };
-        self.derived(call, columns, alias.unwrap_or(&own))
+        let node = self.derived(call, columns, alias.unwrap_or(&own))?;
+        if let Some(relation) = self.scope().relations.last_mut() {
+            relation.scalar = is_scalar;
+        }
+        Ok(node)
     }
 
     fn join(

@@ -9,6 +9,7 @@ use crate::engine::Table;
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Alias, Name};
 use crate::sql::face::Column;
+use crate::types::Type;
 
 /// One item of FROM.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub(super) struct Relation {
     pub(super) table: Option<(Arc<Table>, usize)>,
     /// Reached only by its name: `excluded`.
     pub(super) qualified_only: bool,
+    /// A function's only value: the name of the item is the value, not a row of it.
+    pub(super) scalar: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -105,6 +108,7 @@ impl Scope {
             offset,
             table,
             qualified_only: false,
+            scalar: false,
         });
         Ok(self.relations.len() - 1)
     }
@@ -204,15 +208,17 @@ impl Binder<'_> {
                 "the system column {name}"
             )));
         }
+        if qualifier.is_none()
+            && let Some(row) = self.whole_row(name)
+        {
+            return Ok(row);
+        }
         Err(match qualifier {
             Some(qualifier) if qualifier_seen => PgError::new(
                 SqlState::UNDEFINED_COLUMN,
                 format!("column {qualifier}.{name} does not exist"),
             ),
             Some(qualifier) => self.missing_from(qualifier),
-            None if self.is_relation(name) => {
-                PgError::feature_not_supported("a whole row as a value")
-            }
             None => PgError::undefined_column(name),
         }
         .at(at))
@@ -263,9 +269,27 @@ impl Binder<'_> {
         missing_from(qualifier)
     }
 
-    fn is_relation(&self, name: &str) -> bool {
-        let mut relations = self.scopes.iter().flat_map(|scope| &scope.relations);
-        relations.any(|relation| &*relation.name == name)
+    /// An item of FROM as a value: its row, or the value of a function.
+    fn whole_row(&mut self, name: &str) -> Option<(Scalar, Typed)> {
+        let levels = self.scopes.iter().rev().enumerate();
+        let (level, relation) = levels
+            .flat_map(|(level, scope)| scope.relations.iter().map(move |item| (level, item)))
+            .find(|(_, relation)| &*relation.name == name)?;
+        let relation = relation.clone();
+        if relation.scalar {
+            let column = self.reference(level, relation.offset);
+            return Some((column, relation.columns[0].typed));
+        }
+        let mut parts = Vec::new();
+        let mut names = Vec::new();
+        for (place, column) in relation.columns.iter().enumerate() {
+            if column.dropped {
+                continue;
+            }
+            parts.push(self.reference(level, relation.offset + place));
+            names.push(column.name.clone());
+        }
+        Some((Scalar::Row(parts, names.into()), Type::Record.into()))
     }
 
     /// A column of the row at hand or of an enclosing query's; the latter makes

@@ -209,7 +209,7 @@ fn name_of(expr: &Expr) -> (u8, Name) {
     let nameless = || (0, Name::from("?column?"));
     match expr {
         Expr::Column(names, _) => names.last().map_or_else(nameless, |name| (2, name.clone())),
-        Expr::Index(base, _) => name_of(base),
+        Expr::Index(base, _) | Expr::Slice(base, ..) => name_of(base),
         Expr::Call(call) => call
             .name
             .last()

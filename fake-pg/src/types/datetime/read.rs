@@ -339,7 +339,7 @@ fn take_word(word: &str, fields: &mut Fields) -> Result<(), Failure> {
         return set_special(fields, special);
     }
     let abbreviates = |name: &&str| *name == lower || lower.len() == 3 && name.starts_with(&lower);
-    if let Some(place) = MONTHS.iter().position(|name| abbreviates(name)) {
+    if let Some(place) = MONTHS.iter().position(&abbreviates) {
         // The dashes around it are no signs.
         return match fields.month.replace(place as i64 + 1) {
             None => Ok(()),
