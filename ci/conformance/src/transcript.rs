@@ -221,7 +221,7 @@ impl Transcript {
             match word {
                 "virtual" => None,
                 "transaction" if before.ends_with("virtual transaction ") => None,
-                "transaction" | "ID" | "xid" => Some(this.alias("xid", number)),
+                "transaction" | "ID" | "xid" | "pivot" => Some(this.alias("xid", number)),
                 "process" | "Process" | "PID" => Some(this.pid(number.parse().ok()?)),
                 "database" => Some(this.alias("database", number)),
                 "relation" | "OID" | "object" | "type" => Some(this.oid(number.parse().ok()?)),

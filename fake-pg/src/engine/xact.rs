@@ -144,6 +144,7 @@ struct Level {
     locks: usize,
     messages: usize,
     ddl: usize,
+    read_only: bool,
     /// What there was to be checked; none if nothing.
     triggers: Option<Box<AfterTriggers>>,
     pending: (usize, usize),
@@ -282,6 +283,7 @@ impl Transaction {
             locks: self.locks.len(),
             messages: self.messages.len(),
             ddl: self.ddl.len(),
+            read_only: self.options.read_only,
             triggers: (!self.triggers.is_default()).then(|| Box::new(self.triggers.clone())),
             pending: self.pending.as_ref().map_or((0, 0), |p| p.mark()),
         });
@@ -390,6 +392,9 @@ impl Engine {
         let level = &mut tx.levels[place];
         tx.triggers = level.triggers.as_deref().cloned().unwrap_or_default();
         let (locks, messages, ddl) = (level.locks, level.messages, level.ddl);
+        if place > 0 {
+            tx.options.read_only = level.read_only;
+        }
         if let Some(pending) = &mut tx.pending {
             pending.truncate(level.pending);
             if place == 0 {

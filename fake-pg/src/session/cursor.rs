@@ -244,6 +244,8 @@ impl Session {
         let transaction = self.begin_implicit(engine, now)?;
         let hints = sql::resolve_types(engine, transaction, &prepare.types)?;
         let prepared = sql::prepare(engine, transaction, &prepare.statement, &hints)?;
+        engine.fix_snapshot(transaction);
+        self.queried = true;
         let name = &*prepare.name;
         if self.statements.contains_key(name) {
             return Err(PgError::duplicate_prepared_statement(name));

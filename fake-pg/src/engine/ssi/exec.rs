@@ -173,8 +173,9 @@ impl Exec<'_> {
     }
 
     /// All versions there are, seen or not.
-    pub fn versions(&self, table: &Table) -> impl Iterator<Item = Tid> + use<> {
-        (0..self.engine.heap(table.node).len()).map(Tid)
+    pub fn versions(&self, table: &Table) -> Vec<Tid> {
+        let tuples = self.engine.heap(table.node).tuples();
+        tuples.map(|(tid, _)| tid).collect()
     }
 
     /// The heads of chains among versions that an index has entries for, in the order of the heap.
@@ -224,8 +225,7 @@ impl Exec<'_> {
     }
 
     fn read_versions(&mut self, table: &Table, me: Sxact, page: u32) -> Result<(), Halt> {
-        let versions: Vec<Tid> = (0..self.engine.heap(table.node).len()).map(Tid).collect();
-        for tid in versions {
+        for tid in self.versions(table) {
             if self.page_of(table, tid) == page {
                 let visible = self.sees(table, tid);
                 self.read_version(table, me, tid, visible)?;

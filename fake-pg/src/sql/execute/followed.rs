@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::scan::{Joined, Next};
 use super::{Frame, Run};
 use crate::engine::{Chain, Halt, Index, Tid};
-use crate::sql::plan::{Access, Scalar, ScanPlan};
+use crate::sql::plan::{Access, FromNode, Scalar, ScanPlan, SelectPlan};
 use crate::types::Datum;
 
 impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
@@ -19,6 +19,15 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
     ) -> Result<ControlFlow<()>, Halt> {
         let seqscan = self.context.settings.is_on("enable_seqscan");
         self.read(scan, scan.access(seqscan), joined, outer, next)
+    }
+
+    /// Whether rows come in the order that is wanted, so that LIMIT ends the reading of them.
+    pub(super) fn reads_in_order(&self, plan: &SelectPlan) -> bool {
+        let FromNode::Scan(scan) = &plan.from.root else {
+            return false;
+        };
+        let seqscan = self.context.settings.is_on("enable_seqscan");
+        matches!(scan.access(seqscan), Access::Index { sorted: true, .. })
     }
 
     fn read(
@@ -35,6 +44,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 index,
                 conditions,
                 backward,
+                ..
             } => {
                 let conditions: Vec<&Scalar> = conditions
                     .iter()

@@ -225,12 +225,15 @@ impl<'p> Run<'p, '_, '_> {
             *found = self.select_groups(plan, outer)?;
             return Ok(());
         }
-        let sorts_input = !plan.tail.order.is_empty() && !plan.sorts_result();
+        let mut sorts_later = !plan.tail.order.is_empty();
+        let mut sorts_input = sorts_later && !plan.sorts_result();
+        if sorts_input && self.context.exec.is_serializable() && self.reads_in_order(plan) {
+            (sorts_input, sorts_later) = (false, false);
+        }
         if sorts_input || plan.distinct.is_some() {
             return self.select_sorted(plan, outer, most, found);
         }
         // Rows are handed on as they are found, so that LIMIT ends the search.
-        let sorts_later = !plan.tail.order.is_empty();
         let window = self.window(&plan.tail, outer)?;
         let wanted = match plan.set.is_some() || sorts_later {
             true => usize::MAX,
@@ -272,6 +275,10 @@ impl<'p> Run<'p, '_, '_> {
         })?;
         if wanted == usize::MAX {
             let rows = std::mem::take(rows);
+            if !sorts_later {
+                *found = window.cut(rows);
+                return Ok(());
+            }
             *found = self.tail(rows, &plan.tail, outer)?;
         }
         Ok(())

@@ -33,6 +33,8 @@ pub(crate) enum Access {
         /// Positions in the filter of the scan.
         conditions: Vec<usize>,
         backward: bool,
+        /// Its order is the one that is wanted.
+        sorted: bool,
     },
     /// Pages that indexes name; each index with its conditions.
     Bitmap {
@@ -141,6 +143,7 @@ impl ScanPlan {
                     index: index.clone(),
                     conditions: matched.clone(),
                     backward: backward.unwrap_or(false),
+                    sorted: ordered && !sorting.sorts && !sorting.order.is_empty(),
                 },
                 startup: cost.startup,
                 total: cost.total + heap + fetched * (CPU_TUPLE + quals(rest)),
