@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Stock clients against `midcommit serve`, and the pytest fixture against both commands. Each client
-# does the cycle of a job queue and gets one line: its version, and how long it took. A client that
+# Stock clients against `midcommit serve`, and through `midcommit proxy` against a real server; then the
+# pytest fixture against both. Each client does the cycle of a job queue and gets one line: its version, and how long it took. A client that
 # is missing is a failure. Installs what it needs under the target directory, pinned; root only
 # where PostgreSQL itself is missing.
 set -euo pipefail
@@ -15,16 +15,27 @@ main() {
     rust_client sqlx
     rust_client diesel
 
-    start serve
-    export PGHOST=127.0.0.1 PGPORT=$port
     # No settings of whoever runs this.
     unset PGUSER PGDATABASE PGPASSWORD PGOPTIONS PGSERVICE
-    export PYTHONDONTWRITEBYTECODE=1
-
+    export PGHOST=127.0.0.1 PYTHONDONTWRITEBYTECODE=1
     local python=$cache/venv/bin/python
-    version() { "$cache/venv/bin/pip" --disable-pip-version-check list 2>/dev/null | awk -v name="$1" '$1 == name { print $2 }'; }
-    locked() { awk -v name="\"$2\"" '$3 == name { getline; gsub("\"", "", $3); print $3 }' "ci/clients/$1/Cargo.lock"; }
 
+    start serve
+    PGPORT=$port clients "against serve"
+    start_real
+    start proxy --to "127.0.0.1:$real_port"
+    PGPORT=$port clients "through proxy, to PostgreSQL $("$bin/postgres" --version | awk '{ print $3 }')"
+    printf '\nserve and proxy\n'
+    client "pytest fixture" "$(version pytest)" env MIDCOMMIT_TO="127.0.0.1:$real_port" PYTHONPATH=ci/clients/python \
+        "$python" -m pytest -q -p midcommit_pytest -p no:cacheprovider ci/clients/python/example
+
+    [ ${#broken[@]} = 0 ] || failed "${broken[*]}"
+}
+
+# All clients on one server.
+clients() {
+    export PGPORT
+    printf '\n%s\n' "$1"
     client psql "$(psql --version | awk '{ print $3 }')" bash ci/clients/psql/cycle.sh
     client psycopg2 "$(version psycopg2-binary)" "$python" ci/clients/python/with_psycopg2.py
     client "psycopg sync" "$(version psycopg)" "$python" ci/clients/python/with_psycopg.py
@@ -34,12 +45,15 @@ main() {
         env NODE_PATH="$cache/node/node_modules" node ci/clients/node/with_pg.js
     client sqlx "$(locked sqlx sqlx)" "$cache/rust/debug/sqlx-client"
     client diesel-async "$(locked diesel diesel-async)" "$cache/rust/debug/diesel-client"
+}
 
-    start_real
-    client "pytest fixture" "$(version pytest)" env MIDCOMMIT_TO="127.0.0.1:$real_port" PYTHONPATH=ci/clients/python \
-        "$python" -m pytest -q -p midcommit_pytest -p no:cacheprovider ci/clients/python/example
+# The version of a Python package that is installed, or of a crate that is locked.
+version() {
+    "$cache/venv/bin/pip" --disable-pip-version-check list 2>/dev/null | awk -v name="$1" '$1 == name { print $2 }'
+}
 
-    [ ${#broken[@]} = 0 ] || failed "${broken[*]}"
+locked() {
+    awk -v name="\"$2\"" '$3 == name { getline; gsub("\"", "", $3); print $3 }' "ci/clients/$1/Cargo.lock"
 }
 
 python_packages() {

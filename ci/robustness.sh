@@ -27,7 +27,7 @@ main() {
 # Prints the throughput of a server: NAME PORT.
 bench() {
     local options=(-h 127.0.0.1 -p "$2" -U postgres)
-    pgbench "${options[@]}" -i -I dtGvp -q postgres >"$scratch/init.log" 2>&1 || {
+    pgbench "${options[@]}" -i -q postgres >"$scratch/init.log" 2>&1 || {
         cat "$scratch/init.log"
         failed "pgbench -i on $1"
     }
