@@ -144,6 +144,8 @@ pub struct Sequence {
     pub max: i64,
     /// Whether it starts again at its end.
     pub cycle: bool,
+    /// UNLOGGED: as new after a crash.
+    pub unlogged: bool,
     /// The column it goes away with.
     pub owner: Option<(TableId, usize)>,
 }
@@ -169,6 +171,7 @@ impl Sequence {
             min: 1,
             max,
             cycle: false,
+            unlogged: false,
             owner: None,
         }
     }

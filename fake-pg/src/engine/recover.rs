@@ -168,6 +168,7 @@ impl Engine {
         self.wal = wal;
         self.resume_prepared();
         self.sweep_storage();
+        self.reset_unlogged_sequences();
         Recovery {
             lost,
             completed,
@@ -314,6 +315,15 @@ impl Engine {
             .map(|sequence| sequence.node)
             .collect();
         self.sequences.retain(|node, _| sequences.contains(node));
+    }
+
+    /// An unlogged sequence is as it was made.
+    fn reset_unlogged_sequences(&mut self) {
+        let unlogged = self.catalog.sequences().filter(|s| s.unlogged);
+        for sequence in unlogged {
+            let fresh = SequenceState::new(sequence);
+            self.sequences.insert(sequence.node, fresh);
+        }
     }
 
     /// A heap is missing only if a later record drops it for good.

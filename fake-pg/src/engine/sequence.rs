@@ -81,16 +81,18 @@ impl Exec<'_> {
                 state.last_value
             };
             if state.log_count == 0 || !state.is_called {
-                exec.tx.xid(exec.engine);
-                let logged = SequenceState {
-                    last_value: sequence.ahead(value, LOG_AHEAD),
-                    log_count: 0,
-                    is_called: true,
-                };
-                exec.engine.wal.insert(Record::Sequence {
-                    node: sequence.node,
-                    state: logged,
-                });
+                if !sequence.unlogged {
+                    exec.tx.xid(exec.engine);
+                    let logged = SequenceState {
+                        last_value: sequence.ahead(value, LOG_AHEAD),
+                        log_count: 0,
+                        is_called: true,
+                    };
+                    exec.engine.wal.insert(Record::Sequence {
+                        node: sequence.node,
+                        state: logged,
+                    });
+                }
                 state.log_count = LOG_AHEAD + 1;
             }
             state = SequenceState {
@@ -122,9 +124,11 @@ impl Exec<'_> {
                     format!("setval: value {value} is out of bounds for sequence \"{name}\" ({min}..{max})"),
                 )));
             }
-            exec.tx.xid(exec.engine);
             let state = SequenceState { last_value: value, log_count: 0, is_called };
-            exec.engine.wal.insert(Record::Sequence { node: sequence.node, state });
+            if !sequence.unlogged {
+                exec.tx.xid(exec.engine);
+                exec.engine.wal.insert(Record::Sequence { node: sequence.node, state });
+            }
             exec.engine.sequences.insert(sequence.node, state);
             if is_called {
                 exec.engine.currvals.remember(exec.tx.pid, sequence.node, value);

@@ -17,6 +17,7 @@ mod followed;
 mod foreign_key;
 mod index_key;
 mod modify;
+mod persistence;
 mod scan;
 mod schema;
 mod select;

@@ -83,6 +83,8 @@ pub enum AlterAction {
     },
     /// VALIDATE CONSTRAINT.
     Validate(Name),
+    /// SET UNLOGGED, or SET LOGGED.
+    SetUnlogged(bool),
     /// RENAME TO.
     Rename(Name),
     /// RENAME COLUMN.

@@ -65,6 +65,8 @@ pub struct SequenceOptions {
 pub struct CreateSequence {
     /// The sequence's name.
     pub name: Relation,
+    /// UNLOGGED.
+    pub unlogged: bool,
     /// IF NOT EXISTS.
     pub if_not_exists: bool,
     /// Its options.

@@ -166,7 +166,7 @@ pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             access_method: 0,
             node: sequence.node.0,
             has_index: false,
-            unlogged: false,
+            unlogged: sequence.unlogged,
             kind: "S",
             columns: 3,
             checks: 0,

@@ -10,6 +10,7 @@ use super::constraint;
 use super::ddl::{self, Names};
 use super::drop::shown;
 use super::foreign_key;
+use super::persistence;
 use super::{Frame, Run};
 use crate::engine::{
     Catalog, CatalogChange, Check, Column, Exec, ForeignKey, Halt, Identity, Index, LockMode,
@@ -106,6 +107,9 @@ pub(super) fn alter(alter: &Alter, context: &mut Context<'_>) -> Result<(), Halt
         match one {
             AlterAction::Rename(to) => return rename(alter.object, &found, to, context),
             AlterAction::SetSchema(to) => return set_schema(&found, to, context),
+            AlterAction::SetUnlogged(unlogged) => {
+                return persistence::set(&found, *unlogged, context);
+            }
             AlterAction::Owner(_) | AlterAction::Tuning => return Ok(()),
             _ => {}
         }
@@ -270,9 +274,9 @@ impl Work {
             AlterAction::RenameColumn(from, to) => self.rename_column(from, to, names)?,
             AlterAction::RenameConstraint(from, to) => self.rename_constraint(from, to)?,
             AlterAction::Owner(_) | AlterAction::Tuning => {}
-            AlterAction::Rename(_) | AlterAction::SetSchema(_) => {
+            AlterAction::Rename(_) | AlterAction::SetSchema(_) | AlterAction::SetUnlogged(_) => {
                 return Err(PgError::feature_not_supported(
-                    "renaming or moving beside other actions",
+                    "renaming, moving or SET LOGGED beside other actions",
                 ));
             }
         }
@@ -992,6 +996,7 @@ impl Work {
         }
         for (place, mut sequence) in std::mem::take(&mut self.sequences) {
             sequence.owner = Some((self.new.id, place));
+            sequence.unlogged = self.old.unlogged;
             let sequence = context.exec.create_sequence(sequence)?;
             // Rows that are there get values of a new column's sequence.
             if place >= self.old.columns.len() {

@@ -148,6 +148,7 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
     for (place, mut sequence) in sequences {
         sequence.owner = Some((table.id, place));
         (sequence.database, sequence.schema) = (path.database, schema.clone());
+        sequence.unlogged = create.unlogged;
         exec.create_sequence(sequence)?;
     }
     for constraint in &create.constraints {
@@ -435,6 +436,7 @@ pub(super) fn create_sequence(
     }
     let mut sequence = Sequence::serial(name.clone(), Type::Int8);
     (sequence.database, sequence.schema) = (database, schema);
+    sequence.unlogged = create.unlogged;
     apply(&create.options, &mut sequence)?;
     exec.create_sequence(sequence)?;
     Ok(())

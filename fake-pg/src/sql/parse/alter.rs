@@ -95,6 +95,8 @@ fn action(tree: &Tree<'_>, node: &SyntaxNode) -> Result<AlterAction, Lacking> {
         K::SET_SCHEMA => {
             AlterAction::SetSchema(child_name(node, K::SCHEMA_REF).ok_or("this schema")?)
         }
+        K::SET_UNLOGGED => AlterAction::SetUnlogged(true),
+        K::SET_LOGGED => AlterAction::SetUnlogged(false),
         K::OWNER_TO => AlterAction::Owner(name(node)),
         K::SET_OPTIONS | K::RESET_OPTIONS | K::CLUSTER_ON | K::SET_WITHOUT_CLUSTER => {
             AlterAction::Tuning
@@ -176,7 +178,13 @@ fn add_constraint(tree: &Tree<'_>, node: &SyntaxNode) -> Result<AlterAction, Lac
 
 /// Lowers ALTER SEQUENCE that changes how it counts.
 pub(super) fn alter_sequence(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
-    let renames = [K::SEQUENCE_RENAME_TO, K::SET_SCHEMA, K::OWNER_TO];
+    let renames = [
+        K::SEQUENCE_RENAME_TO,
+        K::SET_SCHEMA,
+        K::OWNER_TO,
+        K::SET_LOGGED,
+        K::SET_UNLOGGED,
+    ];
     if child_of(node, &renames).is_some() {
         return alter(tree, node);
     }

@@ -264,6 +264,7 @@ pub(super) fn create_sequence(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         }
         Ok(CreateSequence {
             name: relation(tree, &sequence),
+            unlogged: child(node, K::UNLOGGED).is_some(),
             if_not_exists: child(node, K::IF_NOT_EXISTS).is_some(),
             options: sequence_options(tree, node)?,
         })
