@@ -8,7 +8,7 @@ use conformance::check::{check, compare};
 use conformance::divergences::Divergences;
 use conformance::host::run;
 use conformance::program::FEATURES;
-use conformance::random::{Plan, compare as compare_programs, show};
+use conformance::random::{Mix, Plan, compare as compare_programs, show};
 use conformance::real::Real;
 use conformance::script::{self, Script};
 use conformance::tables::{page, tables};
@@ -175,15 +175,16 @@ fn write_tables() -> Result<String, String> {
 
 fn random(plan: &Plan<'_>) -> Result<String, String> {
     println!("seed {}, {} programs", plan.seed, plan.programs);
-    let (mix, differences) = compare_programs(plan, |number, mix| {
+    let progress = |number: usize, mix: &Mix| {
         if number % 500 == 0 && number > plan.first {
             eprintln!("program {number}: {} steps so far", mix.steps);
         }
-    })?;
+    };
+    let (mix, differences) = compare_programs(plan, progress, |text| println!("{text}"))?;
     println!("{mix}");
-    match differences.is_empty() {
-        true => Ok("no difference".into()),
-        false => Err(differences.join("\n")),
+    match differences {
+        0 => Ok("no difference".into()),
+        many => Err(format!("{many} differences")),
     }
 }
 

@@ -87,14 +87,15 @@ pub struct Plan<'p> {
     pub features: &'p [&'p str],
 }
 
-/// Runs programs on both servers. What differs is in the second part, for people.
+/// Runs programs on both servers. What differs is told as it is found, for people, and counted.
 pub fn compare(
     plan: &Plan<'_>,
     mut progress: impl FnMut(usize, &Mix),
-) -> Result<(Mix, Vec<String>), String> {
+    mut differs: impl FnMut(&str),
+) -> Result<(Mix, usize), String> {
     let mut real = Real::start()?;
     real.hurry();
-    let (mut mix, mut differences) = (Mix::default(), Vec::new());
+    let (mut mix, mut differences) = (Mix::default(), 0);
     let strategy = programs(plan.features);
     for number in plan.first..plan.first + plan.programs {
         if (number - plan.first) % RENEWAL == 0 {
@@ -122,10 +123,9 @@ pub fn compare(
                 }
             }
         }
-        let text = format!("# seed {}, program {number}\n{least}", plan.seed);
-        progress(number, &mix);
-        differences.push(text);
-        if differences.len() >= plan.differences {
+        differs(&format!("# seed {}, program {number}\n{least}", plan.seed));
+        differences += 1;
+        if differences >= plan.differences {
             break;
         }
     }

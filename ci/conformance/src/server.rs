@@ -138,8 +138,20 @@ impl Server {
         command
     }
 
+    /// The server, which is to end when we do, even if we are killed.
+    fn postmaster(&self) -> Command {
+        let postgres = self.command("postgres");
+        if !Path::new("/usr/bin/setpriv").exists() {
+            return postgres;
+        }
+        let mut guarded = self.command("/usr/bin/setpriv");
+        guarded.args(["--pdeathsig", "QUIT"]);
+        guarded.arg(postgres.get_program());
+        guarded
+    }
+
     fn go_up(&mut self) -> Result<(), String> {
-        let mut command = self.command("postgres");
+        let mut command = self.postmaster();
         command.arg("-D").arg(self.directory.join("data"));
         command.arg("-p").arg(self.port.to_string());
         for (name, value) in &self.settings {

@@ -192,7 +192,9 @@ impl LockTable {
 
     /// Ends every hold of a session that outlives transactions, as DISCARD and disconnecting do.
     pub(super) fn release_session(&mut self, pid: Pid, wakeups: &mut Vec<Pid>) {
-        let tags: Vec<LockTag> = self.session_locks(pid).map(|(tag, _, _)| tag).collect();
+        let mut tags: Vec<LockTag> = self.session_locks(pid).map(|(tag, _, _)| tag).collect();
+        // Held in two modes, it is listed twice.
+        tags.dedup();
         for tag in tags {
             let lock = self
                 .locks

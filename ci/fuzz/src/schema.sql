@@ -1,0 +1,10 @@
+create table t (id int primary key, v int, s text, at timestamptz);
+insert into t values (1, 10, 'one', '2020-01-01 00:00:00+00'), (2, 20, 'two', null), (3, null, null, '2021-06-01 12:00:00+00');
+create table u (id bigserial primary key, k int unique, n numeric not null default 0, b bool default true);
+insert into u (k) values (1), (2);
+create table r (id int primary key, t int references t (id) on delete cascade deferrable);
+insert into r values (1, 1);
+create table j (id uuid primary key, payload jsonb not null default '{}', tags text[], raw bytea, f float8);
+insert into j values ('00000000-0000-0000-0000-000000000001', '{"a": [1, 2, {"b": null}]}', '{x,y}', '\x00ff', 1.5);
+create index on t (v);
+create sequence q;
