@@ -13,12 +13,13 @@ use tokio::sync::Notify;
 
 use crate::engine::{CommitMachine, CommitNumber, Engine, Pid, Recovery, Signal, Timestamp};
 use crate::error::PgError;
-use crate::session::{CommitAction, CommitHook, Next, Session};
+use crate::session::{Authentication, CommitAction, CommitHook, Next, Session};
 
 /// A running server, shared by its connections as `Rc<RefCell<Postmaster>>`.
 pub struct Postmaster {
     engine: Engine,
     hook: Box<dyn CommitHook>,
+    authentication: Authentication,
     clock: Box<dyn Fn() -> Timestamp>,
     backends: BTreeMap<Pid, Backend>,
     /// The newest pid. Pids are never used twice, not even after a crash.
@@ -78,6 +79,7 @@ impl Postmaster {
         Postmaster {
             engine,
             hook,
+            authentication: Authentication::Trust,
             clock,
             backends: BTreeMap::new(),
             pids: 0,
@@ -108,6 +110,11 @@ impl Postmaster {
     /// The same, to query or to sabotage.
     pub fn engine_mut(&mut self) -> &mut Engine {
         &mut self.engine
+    }
+
+    /// Demands this of clients that connect from now on.
+    pub fn demand(&mut self, authentication: Authentication) {
+        self.authentication = authentication;
     }
 
     /// Replaces the hook.
@@ -222,6 +229,7 @@ impl Postmaster {
         let bell = Rc::new(Notify::new());
         // A secret that tests can foresee: whoever may connect may also cancel.
         let mut session = Session::new(pid, self.pids.wrapping_mul(0x9e37_79b1_u32 as i32));
+        session.demand(self.authentication);
         if self.backends.len() >= self.connections_max {
             session.refuse(PgError::too_many_connections());
         }

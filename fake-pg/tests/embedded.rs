@@ -116,7 +116,7 @@ fn with_clients(test: impl AsyncFn(Client, Client)) {
             tokio::task::spawn_local(serve(postmaster.clone(), theirs));
             let mut config = tokio_postgres::Config::new();
             let (client, connection) = config
-                .user("u")
+                .user("postgres")
                 .dbname("postgres")
                 .connect_raw(ours, NoTls)
                 .await

@@ -39,7 +39,7 @@ async fn connect(server: &Shared) -> Client {
     tokio::task::spawn_local(serve(Rc::clone(server), far));
     let mut config = tokio_postgres::Config::new();
     config
-        .user("worker")
+        .user("postgres")
         .dbname("postgres")
         .application_name("stock");
     let (client, connection) = config.connect_raw(near, NoTls).await.expect("let in");
@@ -120,7 +120,7 @@ fn connect_insert_and_commit_leave_the_worker_pending_five_times() {
             async {
                 let mut config = tokio_postgres::Config::new();
                 let (mut client, connection) = config
-                    .user("worker")
+                    .user("postgres")
                     .dbname("postgres")
                     .connect_raw(near, NoTls)
                     .await

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::BytesMut;
 use fake_pg::engine::{CommitPoint, Engine, Pid, Signal, Timestamp};
 use fake_pg::error::SqlState;
-use fake_pg::session::{CommitAction, Next, Session};
+use fake_pg::session::{Authentication, CommitAction, Next, Session};
 use postgres_protocol::message::backend::Message as Reply;
 
 use crate::client::Exchange;
@@ -207,8 +207,13 @@ impl Host for Fake {
     fn open(&mut self, session: &str, login: &Login) -> Result<(), String> {
         self.pids += 1;
         let pid = Pid(self.pids);
+        let mut fresh = Session::new(pid, 0);
+        // As `server` has it in pg_hba.conf: the superuser is trusted.
+        if login.parameter("user") != Some("postgres") {
+            fresh.demand(Authentication::Md5);
+        }
         let client = Client {
-            session: Session::new(pid, 0),
+            session: fresh,
             pid,
             replies: BytesMut::new(),
             waits: false,

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::constraint::{Check, ForeignKey, Index};
 use super::embedded::Embedded;
 use super::namespace::{Database, DatabaseId, Namespace, SearchPath};
+use super::roles::Role;
 use super::{FileNode, TableId};
 use crate::types::{Datum, Type};
 
@@ -21,6 +22,7 @@ pub struct Catalog {
     /// Equal versions mean equal catalogs, across clones and threads: plans are cached by it.
     version: u64,
     pub(super) databases: BTreeMap<Arc<str>, Arc<Database>>,
+    pub(super) roles: Arc<BTreeMap<Arc<str>, Arc<Role>>>,
     /// A schema that the embedder answers for.
     embedded: Option<Arc<dyn Embedded>>,
 }
@@ -35,8 +37,10 @@ impl Default for Catalog {
             database.allows_connections = id != 4;
             databases.insert(database.name.clone(), Arc::new(database));
         }
+        let first = Arc::new(Role::initial());
         Catalog {
             version: 0,
+            roles: Arc::new(BTreeMap::from([(first.name.clone(), first)])),
             databases,
             embedded: None,
         }
@@ -268,6 +272,10 @@ pub enum CatalogChange {
     CreateDatabase(Arc<Database>),
     /// DROP DATABASE.
     DropDatabase(DatabaseId),
+    /// CREATE ROLE, also over one of the same OID.
+    PutRole(Arc<Role>),
+    /// DROP ROLE, by OID.
+    DropRole(u32),
 }
 
 /// A relation found by name.
@@ -442,6 +450,8 @@ impl Catalog {
                     database.namespaces.retain(|_, space| space.id != *oid);
                 }
             }
+            CatalogChange::PutRole(role) => self.put_role(role),
+            CatalogChange::DropRole(id) => self.remove_role(*id),
             CatalogChange::CreateDatabase(database) => {
                 self.databases.retain(|_, other| other.id != database.id);
                 self.databases

@@ -287,6 +287,8 @@ impl Engine {
             | CatalogChange::CreateSchema(..)
             | CatalogChange::DropSchema(..)
             | CatalogChange::CreateDatabase(_)
+            | CatalogChange::PutRole(_)
+            | CatalogChange::DropRole(_)
             | CatalogChange::DropDatabase(_) => {}
             CatalogChange::ReplaceSequence(sequence) => {
                 let before = self.catalog.with(&tx.ddl);
@@ -354,6 +356,8 @@ impl Engine {
             | CatalogChange::DropView(_)
             | CatalogChange::CreateSchema(..)
             | CatalogChange::DropSchema(..)
+            | CatalogChange::PutRole(_)
+            | CatalogChange::DropRole(_)
             | CatalogChange::CreateDatabase(_) => {}
             CatalogChange::ReplaceSequence(sequence) => {
                 let old = self.catalog.sequence_by_id(sequence.id).map(|old| old.node);

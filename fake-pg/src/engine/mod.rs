@@ -56,6 +56,7 @@ mod notify;
 mod prepared;
 mod recover;
 mod rewrite;
+mod roles;
 mod row_lock;
 mod sabotage;
 #[cfg(test)]
@@ -91,6 +92,7 @@ pub use notify::Notification;
 pub use prepared::{Preparer, TwoPhase};
 pub use recover::Recovery;
 pub use rewrite::{Mapping, Source};
+pub use roles::{Role, RoleSetting, SUPERUSER_ID};
 pub use row_lock::Found;
 pub use sabotage::Sabotage;
 pub use sequence::SequenceState;
@@ -106,6 +108,7 @@ use mvcc::{Clog, Running};
 use notify::Notifications;
 use prepared::PreparedTable;
 use recover::Image;
+use roles::Secrets;
 use sequence::Currvals;
 use ssi::Ssi;
 use vacuum::Vacuum;
@@ -139,6 +142,7 @@ pub struct Engine {
     wakeups: Vec<Pid>,
     sessions: Sessions,
     notifications: Notifications,
+    secrets: Secrets,
     prepared: PreparedTable,
     /// The sessions whose COMMIT waits for a replica.
     replication_waiters: Vec<Pid>,
@@ -181,6 +185,7 @@ impl Engine {
             wakeups: Vec::new(),
             sessions: Sessions::default(),
             notifications: Notifications::default(),
+            secrets: Secrets::default(),
             prepared: PreparedTable::default(),
             replication_waiters: Vec::new(),
             config: Config::default(),

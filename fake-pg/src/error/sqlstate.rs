@@ -51,6 +51,7 @@ impl SqlState {
     pub const IDLE_IN_TRANSACTION_SESSION_TIMEOUT: Self = Self(*b"25P03");
     pub const INVALID_SQL_STATEMENT_NAME: Self = Self(*b"26000");
     pub const INVALID_AUTHORIZATION_SPECIFICATION: Self = Self(*b"28000");
+    pub const INVALID_GRANT_OPERATION: Self = Self(*b"0LP01");
     pub const INVALID_PASSWORD: Self = Self(*b"28P01");
     pub const DEPENDENT_OBJECTS_STILL_EXIST: Self = Self(*b"2BP01");
     pub const INVALID_CURSOR_NAME: Self = Self(*b"34000");

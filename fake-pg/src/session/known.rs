@@ -78,6 +78,9 @@ impl Session {
     pub(super) fn known(&mut self) -> &Known {
         if !self.settings.is_same(&self.known.seen) {
             self.known = Known::of(&self.settings);
+            if *self.user != *self.settings.current_user() {
+                self.user = self.settings.current_user().into();
+            }
             self.path = self.search_path();
         }
         &self.known
@@ -114,6 +117,9 @@ impl Session {
                 self.refuse_company("DISCARD ALL", company)?;
                 self.portals.clear();
                 self.statements.clear();
+                let login = engine.catalog().role(self.settings.login());
+                let superuser = login.is_none_or(|role| role.superuser);
+                self.settings.authorize(None, superuser, false);
                 self.settings.reset_all();
                 engine.unlisten_all(self.pid);
                 engine.advisory_unlock_all(self.pid);

@@ -9,6 +9,7 @@
 //! `cursor` are statements fetched piece by piece, `run`
 //! executes a statement, `block` is the transaction block, `commit` ends it, `reply` writes.
 
+mod authentication;
 mod block;
 mod commit;
 mod copy;
@@ -16,6 +17,7 @@ mod cursor;
 mod extended;
 mod hook;
 mod known;
+pub(crate) mod password;
 mod portal;
 mod reply;
 mod run;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 
+pub use authentication::Authentication;
 pub use hook::{CommitAction, CommitContext, CommitHook, Undisturbed};
 
 use crate::engine::{CommitPoint, Engine, Pid, SearchPath, Timestamp, Wait};
@@ -34,6 +37,7 @@ use crate::error::{PgError, Severity, SqlState};
 use crate::sql::settings::Settings;
 use crate::types::Datum;
 use crate::wire::frontend::{self, BadFrame, Message};
+use authentication::Asking;
 use block::Block;
 use commit::Commit;
 use extended::{Execution, PreparedStatement};
@@ -74,6 +78,7 @@ const OUTPUT_MAX: usize = 1 << 20;
 pub struct Session {
     pid: Pid,
     key: i32,
+    authentication: Authentication,
     input: BytesMut,
     output: BytesMut,
     /// So many bytes at the head of the output may not wait for more.
@@ -130,6 +135,8 @@ pub struct Session {
 enum Work {
     /// The client has not introduced itself.
     Opening(startup::Asked),
+    /// It has, and is asked for a password.
+    Authenticating(Box<Asking>),
     /// Between two messages.
     Idle,
     /// A script of the simple protocol.
@@ -151,6 +158,7 @@ impl Session {
         Session {
             pid,
             key,
+            authentication: Authentication::Trust,
             input: BytesMut::new(),
             output: BytesMut::with_capacity(OUTPUT_FIRST),
             due: 0,
@@ -184,6 +192,11 @@ impl Session {
             found: Vec::new(),
             scratch: String::new(),
         }
+    }
+
+    /// Demands this of its client.
+    pub fn demand(&mut self, authentication: Authentication) {
+        self.authentication = authentication;
     }
 
     /// The secret that allows to cancel.
@@ -333,6 +346,7 @@ impl Session {
                 Work::Commit(commit) => self.step_commit(commit, engine, now),
                 Work::Acknowledge => self.acknowledge(engine, now),
                 Work::Opening(asked) => self.open(asked, engine),
+                Work::Authenticating(asking) => self.authenticate(asking, engine),
                 Work::Closing => {
                     self.work = Work::Closing;
                     let written = self.due == 0 || self.lost;

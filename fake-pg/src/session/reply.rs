@@ -130,9 +130,12 @@ impl Session {
         }
         let before = self.reported.reported();
         for ((name, now), (_, before)) in self.settings.reported().zip(before) {
-            let now = match name {
-                "session_authorization" => Cow::Borrowed(&*self.user),
-                _ => now,
+            let (now, before) = match name {
+                "session_authorization" => (
+                    Cow::Borrowed(self.settings.session_user()),
+                    Cow::Borrowed(self.reported.session_user()),
+                ),
+                _ => (now, before),
             };
             // Whoever is being let in has been told nothing yet.
             if !self.let_in || now != before {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{Next, Session, Work};
-use crate::engine::{Activity, ActivityState, DatabaseId, Engine, SearchPath};
+use crate::engine::{Activity, ActivityState, DatabaseId, Engine, Role, SearchPath};
 use crate::error::{PgError, SqlState};
 use crate::sql::settings::Settings;
 use crate::wire::backend;
@@ -108,9 +108,27 @@ impl Session {
         {
             return Err(PgError::feature_not_supported("replication connections"));
         }
-        backend::authentication_ok(&mut self.output);
         self.user = user.into();
         self.database = database.unwrap_or(user).into();
+        match self.ask(startup, engine) {
+            Ok(startup) => self.let_in(startup, engine),
+            Err(asking) => {
+                self.work = Work::Authenticating(Box::new(asking));
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets in a client that is who it says.
+    ///
+    /// Source: `InitPostgres` in `utils/init/postinit.c`.
+    pub(super) fn let_in(&mut self, startup: Startup, engine: &mut Engine) -> Result<(), PgError> {
+        let given = |wanted: &str| {
+            let mut found = startup.parameters.iter().filter(|(name, _)| name == wanted);
+            found.next_back().map(|(_, value)| value.as_str())
+        };
+        backend::authentication_ok(&mut self.output);
+        let role = self.find_role(engine)?;
         let database = find_database(engine, &self.database)?;
         let own = |name: &str| {
             matches!(name, "user" | "database" | "options" | "replication")
@@ -130,7 +148,17 @@ impl Session {
         let asked = asked
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        self.settings = Settings::new(asked)?;
+        let defaults = role.settings.iter().filter(|setting| {
+            let database = setting.database.as_ref();
+            database.is_none_or(|database| *database == self.database)
+        });
+        // What is said of one database goes before what is said of all.
+        let (special, general): (Vec<_>, Vec<_>) =
+            defaults.partition(|setting| setting.database.is_some());
+        let defaults = general.into_iter().chain(special);
+        let defaults = defaults.map(|setting| (&*setting.name, &*setting.value));
+        self.settings = Settings::new(defaults.chain(asked))?;
+        self.settings.log_in(&self.user, role.superuser);
         self.path = Arc::new(SearchPath {
             database,
             ..SearchPath::standard().clone()
@@ -172,6 +200,33 @@ fn find_database(engine: &Engine, name: &str) -> Result<DatabaseId, PgError> {
         ));
     }
     Ok(database.id)
+}
+
+impl Session {
+    /// The role that logs in.
+    ///
+    /// Source: `InitializeSessionUserId` in `utils/init/miscinit.c`.
+    fn find_role(&self, engine: &Engine) -> Result<Arc<Role>, PgError> {
+        let user = &self.user;
+        let refuse =
+            |message| PgError::new(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, message).fatal();
+        let Some(role) = engine.catalog().role(user) else {
+            return Err(refuse(format!("role \"{user}\" does not exist")));
+        };
+        if !role.login {
+            return Err(refuse(format!(
+                "role \"{user}\" is not permitted to log in"
+            )));
+        }
+        let limit = usize::try_from(role.connection_limit).unwrap_or(usize::MAX);
+        if !role.superuser && engine.sessions_of(user) >= limit {
+            return Err(PgError::new(
+                SqlState::TOO_MANY_CONNECTIONS,
+                format!("too many connections for role \"{user}\""),
+            ));
+        }
+        Ok(role.clone())
+    }
 }
 
 fn unsupported_protocol(major: u16, minor: u16) -> PgError {

@@ -17,6 +17,7 @@ mod ddl;
 mod alter;
 mod copy;
 mod cursor;
+mod role;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub use query::{
     Alias, Cte, Distinct, FromItem, JoinCondition, JoinKind, LockStrength, LockWait, Locking,
     OrderBy, Query, QueryBody, Select, SetOp, Target, With,
 };
+pub use role::{RoleCommand, RoleOption};
 pub use transaction::{IsolationLevel, TransactionCommand, TransactionModes};
 
 /// A name after case folding.
@@ -213,6 +215,8 @@ pub enum Command {
     Checkpoint,
     /// DISCARD ALL and its parts.
     Discard(Discard),
+    /// Roles.
+    Role(Box<RoleCommand>),
     /// DECLARE.
     Declare(Box<Declare>),
     /// FETCH and MOVE.

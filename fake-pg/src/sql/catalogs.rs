@@ -27,7 +27,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) exec: &'a Exec<'a>,
     pub(crate) settings: &'a Settings,
     pub(crate) database: &'a str,
-    pub(crate) user: &'a str,
 }
 
 impl Facts<'_> {
@@ -70,6 +69,7 @@ enum Source {
 const COMPUTED: &[(&str, Compute)] = &[
     ("pg_attrdef", classes::pg_attrdef),
     ("pg_attribute", classes::pg_attribute),
+    ("pg_auth_members", cluster::pg_auth_members),
     ("pg_authid", cluster::pg_authid),
     ("pg_class", classes::pg_class),
     ("pg_constraint", constraints::pg_constraint),
@@ -100,7 +100,6 @@ const COMPUTED: &[(&str, Compute)] = &[
 
 /// What cannot exist here.
 const EMPTY: &[&str] = &[
-    "pg_auth_members",
     "pg_db_role_setting",
     "pg_default_acl",
     "pg_description",

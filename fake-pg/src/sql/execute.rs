@@ -18,6 +18,7 @@ mod foreign_key;
 mod index_key;
 mod modify;
 mod persistence;
+mod role;
 mod scan;
 mod schema;
 mod select;

@@ -15,6 +15,7 @@ mod expr;
 mod operand;
 mod maintain;
 mod query;
+mod role;
 mod schema;
 mod tree;
 mod utility;
@@ -145,6 +146,13 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::TRUNCATE => ddl::truncate(tree, node),
         K::LOCK => ddl::lock(tree, node),
         K::SET_CONSTRAINTS => ddl::set_constraints(node),
+        K::CREATE_ROLE | K::CREATE_USER | K::CREATE_GROUP => role::create(node),
+        K::ALTER_ROLE | K::ALTER_USER => role::alter(node),
+        K::DROP_ROLE | K::DROP_USER | K::DROP_GROUP => role::drop(node),
+        K::GRANT | K::REVOKE => role::grant(tree, node),
+        K::SET_ROLE | K::RESET_ROLE | K::SET_SESSION_AUTH | K::RESET_SESSION_AUTH => {
+            role::act_as(node)
+        }
         K::DECLARE => cursor::declare(tree, node),
         K::FETCH | K::MOVE => cursor::fetch(node),
         K::CLOSE => cursor::close(node),

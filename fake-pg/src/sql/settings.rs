@@ -82,6 +82,12 @@ const KNOWN: &[Known] = &[
     known("jit", Kind::Bool, "on"),
     known("lock_timeout", Kind::Time, "0"),
     known("max_connections", Kind::ReadOnly, "100"),
+    known(
+        "password_encryption",
+        Kind::Enum(&["md5", "scram-sha-256"]),
+        "scram-sha-256",
+    ),
+    known("role", Kind::ReadOnly, "none"),
     known("row_security", Kind::Bool, "on"),
     known("search_path", Kind::Names, "\"$user\", public"),
     known("server_encoding", Kind::ReadOnly, "UTF8"),
@@ -128,6 +134,13 @@ const REPORTED: &[&str] = &[
 static REPORTED_KNOWN: LazyLock<Vec<&'static Known>> =
     LazyLock::new(|| REPORTED.iter().filter_map(|name| find(name)).collect());
 
+/// What only superusers may set (`PGC_SUSET`).
+const SUPERUSERS: [&str; 3] = [
+    "deadlock_timeout",
+    "session_replication_role",
+    "log_statement",
+];
+
 /// Values that differ from the defaults, keyed by the folded name.
 type Values = Arc<BTreeMap<String, String>>;
 
@@ -146,9 +159,69 @@ pub struct Settings {
     state: State,
     /// The state before the transaction block, then before each savepoint.
     saved: Vec<State>,
+    /// Who has logged in.
+    login: Arc<str>,
 }
 
 impl Settings {
+    /// Somebody has logged in.
+    pub fn log_in(&mut self, role: &str, superuser: bool) {
+        self.login = role.into();
+        if !superuser {
+            self.put("is_superuser", Some("off"), false);
+            self.initial = self.state.now.clone();
+        }
+    }
+
+    /// `session_user`.
+    pub fn session_user(&self) -> &str {
+        let set = self.state.now.get("session_authorization");
+        set.map_or(&*self.login, String::as_str)
+    }
+
+    /// Who has logged in, whoever the session acts as.
+    pub fn login(&self) -> &str {
+        &self.login
+    }
+
+    /// `current_user`.
+    pub fn current_user(&self) -> &str {
+        let role = self.state.now.get("role");
+        role.map_or_else(|| self.session_user(), String::as_str)
+    }
+
+    /// Acts as another role, or as the session's own again: SET ROLE.
+    pub fn act_as(&mut self, role: Option<&str>, superuser: bool, local: bool) {
+        self.put("role", role, local);
+        self.put("is_superuser", (!superuser).then_some("off"), local);
+    }
+
+    /// SET SESSION AUTHORIZATION; `None` is who has logged in.
+    pub fn authorize(&mut self, role: Option<&str>, superuser: bool, local: bool) {
+        self.put("session_authorization", role, local);
+        self.act_as(None, superuser, local);
+    }
+
+    /// Whether `current_user` may do everything.
+    pub fn is_superuser(&self) -> bool {
+        !self.state.now.contains_key("is_superuser")
+    }
+
+    /// Sets a value that was checked.
+    fn put(&mut self, key: &str, value: Option<&str>, local: bool) {
+        let change = |values: &mut Values| {
+            let values = Arc::make_mut(values);
+            match value {
+                Some(value) => values.insert(key.into(), value.into()),
+                None => values.remove(key),
+            };
+        };
+        change(&mut self.state.now);
+        if !local {
+            change(&mut self.state.after_commit);
+        }
+    }
+
     /// Settings at the start of a session. `startup` are the parameters of the
     /// start-up packet other than `user`, `database` and `replication`.
     pub fn new<'a>(startup: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, PgError> {
@@ -258,6 +331,12 @@ impl Settings {
         if let Some(refused) = refuse_set(&key) {
             return Err(refused);
         }
+        if SUPERUSERS.contains(&&*key) && !self.is_superuser() {
+            return Err(PgError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied to set parameter \"{}\"", spelled(name)),
+            ));
+        }
         let value = match (find(name), value) {
             (Some(known), Some(value)) => Some(check(known, value)?),
             (Some(known), None) if known.kind == Kind::ReadOnly => {
@@ -283,8 +362,16 @@ impl Settings {
 
     /// RESET ALL, and DISCARD ALL's share.
     pub fn reset_all(&mut self) {
+        // Who the session acts as is not a setting that this resets (`GUC_NO_RESET_ALL`).
+        let kept = ["role", "session_authorization", "is_superuser"];
+        let kept = kept.map(|name| (name, self.state.now.get(name).cloned()));
         self.state.now = self.initial.clone();
         self.state.after_commit = self.initial.clone();
+        for (name, value) in kept {
+            if self.state.now.get(name) != value.as_ref() {
+                self.put(name, value.as_deref(), false);
+            }
+        }
     }
 
     /// All settings for SHOW ALL, by name.

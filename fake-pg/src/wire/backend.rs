@@ -70,6 +70,39 @@ pub fn authentication_ok(out: &mut BytesMut) {
     out.put_slice(b"R\0\0\0\x08\0\0\0\0");
 }
 
+/// Asks for the MD5 of a password's MD5 and a salt.
+pub fn authentication_md5(out: &mut BytesMut, salt: [u8; 4]) {
+    message(out, b'R', |out| {
+        out.put_i32(5);
+        out.put_slice(&salt);
+    });
+}
+
+/// Offers a SASL mechanism.
+pub fn authentication_sasl(out: &mut BytesMut, mechanism: &str) {
+    message(out, b'R', |out| {
+        out.put_i32(10);
+        string(out, mechanism);
+        out.put_u8(0);
+    });
+}
+
+/// The server's part of a SASL exchange that goes on.
+pub fn authentication_sasl_continue(out: &mut BytesMut, data: &str) {
+    message(out, b'R', |out| {
+        out.put_i32(11);
+        out.put_slice(data.as_bytes());
+    });
+}
+
+/// Its last part.
+pub fn authentication_sasl_final(out: &mut BytesMut, data: &str) {
+    message(out, b'R', |out| {
+        out.put_i32(12);
+        out.put_slice(data.as_bytes());
+    });
+}
+
 /// Reports a setting that drivers want to know.
 pub fn parameter_status(out: &mut BytesMut, name: &str, value: &str) {
     message(out, b'S', |out| {

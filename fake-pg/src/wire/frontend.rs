@@ -275,6 +275,14 @@ pub fn opening(input: &mut BytesMut) -> Result<Option<Opening>, BadFrame> {
     }))
 }
 
+/// The mechanism and the first message of SASLInitialResponse.
+pub fn sasl_initial(body: &[u8]) -> Option<(&str, &str)> {
+    let mut body = Body(body);
+    let mechanism = body.string().ok()?;
+    let message = body.value().ok()??;
+    Some((mechanism, std::str::from_utf8(message).ok()?))
+}
+
 fn startup(version: u32, packet: &[u8]) -> Startup {
     let mut startup = Startup {
         major: (version >> 16) as u16,

@@ -44,12 +44,12 @@ pub(super) fn pg_stat_activity(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         let (wait_type, wait) = waits_for(facts, *pid, activity);
         let database = database_of(facts, activity);
         let active = activity.state == ActivityState::Active;
-        let user = Some(super::cluster::SUPERUSER);
+        let user = facts.catalog().role(&activity.user);
         rows.push([
             database.map_or(Datum::Null, |id| oid(id.0)),
             name(&activity.database),
             Datum::Int4(pid.0),
-            user.map_or(Datum::Null, oid),
+            user.map_or(Datum::Null, |role| oid(role.id)),
             name(&activity.user),
             Datum::text(&*activity.application_name),
             Datum::Int4(-1),

@@ -1,6 +1,7 @@
 //! What all databases share: databases and roles; and settings.
 
 use super::{Facts, Rows, name, oid};
+use crate::engine::Role;
 use crate::types::Datum;
 
 /// The OID of the role that `initdb` makes (`BOOTSTRAP_SUPERUSERID`).
@@ -56,13 +57,15 @@ pub(super) fn pg_prepared_xacts(facts: &Facts<'_>, rows: &mut Rows<'_>) {
     }
 }
 
-/// The session's role and the one that `initdb` makes.
-fn roles(facts: &Facts<'_>) -> Vec<(i64, String)> {
-    let mut roles = vec![(SUPERUSER, "postgres".to_string())];
-    if facts.user != "postgres" {
-        roles.push((16383, facts.user.to_string()));
-    }
+/// All roles, by OID.
+fn roles<'a>(facts: &'a Facts<'_>) -> Vec<&'a Role> {
+    let mut roles: Vec<&Role> = facts.catalog().roles().map(|role| &**role).collect();
+    roles.sort_by_key(|role| role.id);
     roles
+}
+
+fn valid_until(role: &Role) -> Datum {
+    role.valid_until.map_or(Datum::Null, Datum::Timestamptz)
 }
 
 pub(super) fn pg_authid(facts: &Facts<'_>, rows: &mut Rows<'_>) {
@@ -77,11 +80,25 @@ pub(super) fn pg_authid(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         "rolreplication",
         "rolbypassrls",
         "rolconnlimit",
+        "rolpassword",
+        "rolvaliduntil",
     ]);
-    for (id, role) in roles(facts) {
-        let can = [true; 7].map(Datum::Bool);
-        let start = [oid(id), Datum::text(role)];
-        rows.push(start.into_iter().chain(can).chain([Datum::Int4(-1)]));
+    for role in roles(facts) {
+        let kept = role.password.as_deref();
+        rows.push([
+            oid(role.id),
+            name(&role.name),
+            Datum::Bool(role.superuser),
+            Datum::Bool(role.inherit),
+            Datum::Bool(role.create_role),
+            Datum::Bool(role.create_db),
+            Datum::Bool(role.login),
+            Datum::Bool(role.replication),
+            Datum::Bool(role.bypass_rls),
+            Datum::Int4(role.connection_limit),
+            kept.map_or(Datum::Null, Datum::text),
+            valid_until(role),
+        ]);
     }
 }
 
@@ -96,18 +113,25 @@ pub(super) fn pg_roles(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         "rolreplication",
         "rolconnlimit",
         "rolpassword",
+        "rolvaliduntil",
         "rolbypassrls",
         "oid",
     ]);
-    for (id, role) in roles(facts) {
-        let can = [true; 6].map(Datum::Bool);
-        let end = [
-            Datum::Int4(-1),
+    for role in roles(facts) {
+        rows.push([
+            name(&role.name),
+            Datum::Bool(role.superuser),
+            Datum::Bool(role.inherit),
+            Datum::Bool(role.create_role),
+            Datum::Bool(role.create_db),
+            Datum::Bool(role.login),
+            Datum::Bool(role.replication),
+            Datum::Int4(role.connection_limit),
             Datum::text("********"),
-            Datum::Bool(true),
-            oid(id),
-        ];
-        rows.push([Datum::text(role)].into_iter().chain(can).chain(end));
+            valid_until(role),
+            Datum::Bool(role.bypass_rls),
+            oid(role.id),
+        ]);
     }
 }
 
@@ -120,16 +144,31 @@ pub(super) fn pg_user(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         "userepl",
         "usebypassrls",
         "passwd",
+        "valuntil",
     ]);
-    for (id, role) in roles(facts) {
-        let can = [true; 4].map(Datum::Bool);
-        let start = [Datum::text(role), oid(id)];
-        rows.push(
-            start
-                .into_iter()
-                .chain(can)
-                .chain([Datum::text("********")]),
-        );
+    for role in roles(facts).into_iter().filter(|role| role.login) {
+        rows.push([
+            name(&role.name),
+            oid(role.id),
+            Datum::Bool(role.create_db),
+            Datum::Bool(role.superuser),
+            Datum::Bool(role.replication),
+            Datum::Bool(role.bypass_rls),
+            Datum::text("********"),
+            valid_until(role),
+        ]);
+    }
+}
+
+/// Who is a member of whom.
+pub(super) fn pg_auth_members(facts: &Facts<'_>, rows: &mut Rows<'_>) {
+    rows.fill(&["roleid", "member", "grantor", "admin_option"]);
+    for role in roles(facts) {
+        let above = role.member_of.iter();
+        let above = above.filter_map(|above| facts.catalog().role(above));
+        for of in above {
+            rows.push([oid(of.id), oid(role.id), oid(SUPERUSER), Datum::Bool(false)]);
+        }
     }
 }
 

@@ -269,7 +269,6 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             exec,
             settings,
             database,
-            user,
             ..
         } = &mut *self.context;
         let rows = exec.rows(|exec| {
@@ -277,7 +276,6 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 exec,
                 settings,
                 database,
-                user,
             })
         })?;
         let rows: super::Shared = Arc::new(rows.iter().map(|row| row.to_vec()).collect());

@@ -94,6 +94,7 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             context.settings.set(name, value.as_deref(), *local)?;
             "SET"
         }
+        Command::Role(command) => super::role::run(command, context)?,
         Command::Listen(channel) => {
             context.exec.listen(context.database, channel)?;
             "LISTEN"

@@ -85,8 +85,44 @@ fn pid(datum: &Datum) -> Pid {
     Pid(datum.as_i64().unwrap_or(0) as i32)
 }
 
+/// Who is no superuser may signal sessions of roles it may act as (`pg_signal_backend`).
+fn refuse_signal(
+    context: &mut Context<'_>,
+    pid: Pid,
+    (deed, what): (&str, &str),
+) -> Result<(), Halt> {
+    if context.settings.is_superuser() {
+        return Ok(());
+    }
+    let user = context.user.to_string();
+    let refused = context.exec.datum(|exec| {
+        let catalog = exec.catalog();
+        let Some(victim) = exec.engine.activity().get(&pid) else {
+            return Ok(Datum::Null);
+        };
+        let superuser = catalog.role(&victim.user).is_none_or(|role| role.superuser);
+        Ok(match superuser {
+            true => Datum::text(format!("must be a superuser to {deed} superuser {what}")),
+            false if catalog.may_act_as(&user, &victim.user) => Datum::Null,
+            false => Datum::text(format!(
+                "must be a member of the role whose {what} is being {deed}{} or member of pg_signal_backend",
+                if deed == "cancel" { "ed" } else { "d" }
+            )),
+        })
+    })?;
+    match refused.as_str() {
+        Some(message) => Err(PgError::new(SqlState::INSUFFICIENT_PRIVILEGE, message).into()),
+        None => Ok(()),
+    }
+}
+
 /// Sends a signal; a warning if there is nobody to receive it (`pg_signal_backend`).
 fn signal(context: &mut Context<'_>, pid: Pid, signal: Signal) -> Result<bool, Halt> {
+    let words = match signal {
+        Signal::Cancel => ("cancel", "query"),
+        Signal::Terminate => ("terminate", "process"),
+    };
+    refuse_signal(context, pid, words)?;
     let sent = context.exec.datum(|exec| {
         let sent = exec.engine.send_signal(pid, signal);
         if !sent {

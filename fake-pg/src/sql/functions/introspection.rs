@@ -252,7 +252,6 @@ fn facts<'a>(context: &'a Context<'_>) -> Facts<'a> {
         exec: &context.exec,
         settings: context.settings,
         database: context.database,
-        user: context.user,
     }
 }
 

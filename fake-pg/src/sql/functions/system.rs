@@ -71,7 +71,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "session_user",
         &[],
         Returns::Is(Type::Name),
-        |context, _| Ok(Datum::text(context.user)),
+        |context, _| Ok(Datum::text(context.settings.session_user())),
     ),
     strict(
         "current_schema",

@@ -101,7 +101,7 @@ fn unsupported(node: &SyntaxNode) -> Command {
 }
 
 /// The string constant below a node.
-fn string(node: &SyntaxNode) -> Option<Name> {
+pub(super) fn string(node: &SyntaxNode) -> Option<Name> {
     let literal = child(node, K::LITERAL).and_then(Literal::cast)?;
     Some(literal.string_value()?.into())
 }
@@ -201,7 +201,7 @@ fn assigned(config: &SyntaxNode) -> Result<Option<String>, Command> {
 }
 
 /// A value as PostgreSQL flattens it (guc.c, flatten_set_variable_args).
-fn setting_value(node: &SyntaxNode) -> Option<String> {
+pub(super) fn setting_value(node: &SyntaxNode) -> Option<String> {
     match node.kind() {
         K::LITERAL => {
             if let Some(value) = string_value(node) {
