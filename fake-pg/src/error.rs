@@ -172,6 +172,12 @@ impl PgError {
         self
     }
 
+    /// The schema of the table that the error is about, if it is not `public`.
+    pub fn in_schema(mut self, schema: &str) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
     fn on_table(mut self, table: &str) -> Self {
         self.schema = Some("public".into());
         self.table = Some(table.into());

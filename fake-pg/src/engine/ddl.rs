@@ -254,11 +254,8 @@ pub(super) fn refuse_duplicate_keys<'r>(
     match rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         Some(pair) => {
             let key = index.describe(table, pair[0].1);
-            Err(PgError::could_not_create_unique_index(
-                &table.name,
-                &index.name,
-                &key,
-            ))
+            let error = PgError::could_not_create_unique_index(&table.name, &index.name, &key);
+            Err(error.in_schema(&table.schema))
         }
         None => Ok(()),
     }

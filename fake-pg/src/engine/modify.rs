@@ -56,7 +56,8 @@ impl Exec<'_> {
                     continue;
                 }
                 if index.deferral != Deferral::Never {
-                    return Err(PgError::deferrable_arbiter(&table.name, &index.name).into());
+                    let error = PgError::deferrable_arbiter(&table.name, &index.name);
+                    return Err(error.in_schema(&table.schema).into());
                 }
                 let Some(key) = Key::computed(index, &row)? else {
                     continue;
@@ -207,7 +208,8 @@ impl Exec<'_> {
                     // that.
                     exec.enters(table, index)?;
                     let key = index.describe(table, &row);
-                    return Err(PgError::unique_violation(&table.name, &index.name, &key).into());
+                    let error = PgError::unique_violation(&table.name, &index.name, &key);
+                    return Err(error.in_schema(&table.schema).into());
                 }
             }
             exec.enters(table, index)?;

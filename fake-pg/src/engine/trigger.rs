@@ -274,7 +274,8 @@ impl Exec<'_> {
                     .is_some()
             {
                 let key = index.describe(table, &row);
-                return Err(PgError::unique_violation(&table.name, &index.name, &key).into());
+                let error = PgError::unique_violation(&table.name, &index.name, &key);
+                return Err(error.in_schema(&table.schema).into());
             }
             Ok(Effect::Done)
         })

@@ -136,7 +136,7 @@ impl Session {
     ) -> Option<Next> {
         let mut checked = Ok(());
         if commit.can_abort() {
-            checked = self.interrupt_commit(&commit, now).map_err(Halt::Error);
+            checked = self.interrupt_commit(&commit).map_err(Halt::Error);
         }
         if checked.is_ok() && commit.machine.deferred().is_some() {
             checked = self.check_deferred(&mut commit, engine, now);
@@ -146,6 +146,9 @@ impl Session {
             Err(Halt::Wait(wait)) => {
                 commit.is_waiting = true;
                 self.work = Work::Commit(commit);
+                if let Some(activity) = engine.activity_mut(self.pid) {
+                    activity.waiting = Some(wait.on);
+                }
                 return Some(self.wait(wait));
             }
             Err(Halt::Error(error)) => {
@@ -265,7 +268,11 @@ impl Session {
         let result = sql::fire_deferred(&mut context);
         if result.is_ok() {
             context.exec.finish();
-            commit.is_waiting = false;
+        }
+        if !matches!(result, Err(Halt::Wait(_))) && std::mem::take(&mut commit.is_waiting) {
+            if let Some(activity) = engine.activity_mut(self.pid) {
+                activity.waiting = None;
+            }
         }
         for notice in std::mem::take(&mut commit.journal.notices) {
             self.notice(&notice);
@@ -273,12 +280,9 @@ impl Session {
         result
     }
 
-    fn interrupt_commit(&mut self, commit: &Commit, now: Timestamp) -> Result<(), PgError> {
-        let interrupted = match self.interrupt() {
-            Ok(()) if commit.is_waiting => self.interrupt_timed(now),
-            other => other,
-        };
-        interrupted.map_err(|mut error| {
+    fn interrupt_commit(&mut self, commit: &Commit) -> Result<(), PgError> {
+        // `statement_timeout` no longer counts (`finish_xact_command`).
+        self.interrupt().map_err(|mut error| {
             error.context = commit.journal.waiting_context();
             error
         })?;

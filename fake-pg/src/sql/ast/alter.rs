@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{ColumnDef, Expr, Identity, Name, QualifiedName, Relation, SequenceOptions};
-use super::{TableConstraint, TypeName};
+use super::{ConstraintTiming, TableConstraint, TypeName};
 
 /// ALTER TABLE, ALTER INDEX, ALTER VIEW, and ALTER SEQUENCE that renames or moves.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +85,8 @@ pub enum AlterAction {
     Validate(Name),
     /// SET UNLOGGED, or SET LOGGED.
     SetUnlogged(bool),
+    /// ALTER CONSTRAINT.
+    AlterConstraint(Name, ConstraintTiming),
     /// RENAME TO.
     Rename(Name),
     /// RENAME COLUMN.

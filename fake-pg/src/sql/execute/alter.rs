@@ -271,6 +271,27 @@ impl Work {
                 };
                 self.check_rows(&check, names)?;
             }
+            AlterAction::AlterConstraint(name, timing) => {
+                let mut keys = self.new.foreign_keys.iter();
+                let Some(key) = keys.find(|key| key.name == *name) else {
+                    let table = &self.new.name;
+                    let mut indexes = self.new.indexes.iter();
+                    let is_key = indexes.any(|index| index.constraint && index.name == *name);
+                    if !is_key && !self.new.checks.iter().any(|check| check.name == *name) {
+                        return Err(self.no_constraint(name));
+                    }
+                    return Err(PgError::new(
+                        SqlState::WRONG_OBJECT_TYPE,
+                        format!(
+                            "constraint \"{name}\" of relation \"{table}\" is not a foreign key constraint"
+                        ),
+                    ));
+                };
+                self.changed_keys.push(ForeignKey {
+                    deferral: (*timing).into(),
+                    ..ForeignKey::clone(key)
+                });
+            }
             AlterAction::RenameColumn(from, to) => self.rename_column(from, to, names)?,
             AlterAction::RenameConstraint(from, to) => self.rename_constraint(from, to)?,
             AlterAction::Owner(_) | AlterAction::Tuning => {}

@@ -197,7 +197,8 @@ impl<'e, 'c> Enforcer<'e, 'c> {
         }
         let key = describe(self.parent, &self.key.keys, values);
         let (parent, child) = (&self.parent.name, &self.child.name);
-        Err(PgError::still_referenced(parent, child, &self.key.name, &key).into())
+        let error = PgError::still_referenced(parent, child, &self.key.name, &key);
+        Err(error.in_schema(&self.child.schema).into())
     }
 
     fn parent_exists(&mut self, values: &[Datum], by_parent: bool) -> Result<bool, Halt> {
@@ -287,7 +288,8 @@ impl<'e, 'c> Enforcer<'e, 'c> {
     }
 
     fn missing(&self, detail: String) -> PgError {
-        PgError::foreign_key_violation(&self.child.name, &self.key.name, detail)
+        let error = PgError::foreign_key_violation(&self.child.name, &self.key.name, detail);
+        error.in_schema(&self.child.schema)
     }
 }
 

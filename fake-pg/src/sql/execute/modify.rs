@@ -258,14 +258,16 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         for (column, value) in plan.table.columns.iter().zip(row) {
             if column.not_null && value.is_null() {
                 let (table, row) = (&plan.table.name, describe(&plan.table, row));
-                return Err(PgError::not_null_violation(table, &column.name, &row).into());
+                let error = PgError::not_null_violation(table, &column.name, &row);
+                return Err(error.in_schema(&plan.table.schema).into());
             }
         }
         for (name, check) in &plan.checks {
             // NULL passes.
             if self.eval(check, &Frame { row, outer: None })? == Datum::Bool(false) {
                 let (table, row) = (&plan.table.name, describe(&plan.table, row));
-                return Err(PgError::check_violation(table, name, &row).into());
+                let error = PgError::check_violation(table, name, &row);
+                return Err(error.in_schema(&plan.table.schema).into());
             }
         }
         Ok(())

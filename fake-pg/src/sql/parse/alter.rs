@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
-use super::ddl::{column_with_constraints, constraint, expr_with_text, sequence_options};
+use super::ddl::{column_with_constraints, constraint, expr_with_text, sequence_options, timing};
 use super::expr::child_expr;
 use super::operand::{is_type, type_name};
 use super::tree::{Tree, child, child_name, child_of, has, name, path, relation};
@@ -81,6 +81,7 @@ fn action(tree: &Tree<'_>, node: &SyntaxNode) -> Result<AlterAction, Lacking> {
             cascade,
         },
         K::VALIDATE_CONSTRAINT => AlterAction::Validate(constraint_ref(node)?),
+        K::ALTER_CONSTRAINT => AlterAction::AlterConstraint(constraint_ref(node)?, timing(node)?),
         K::TABLE_RENAME_TO | K::INDEX_RENAME_TO | K::VIEW_RENAME_TO | K::SEQUENCE_RENAME_TO => {
             AlterAction::Rename(new_name(node)?)
         }

@@ -151,7 +151,7 @@ pub(super) fn constraint(
     })
 }
 
-fn timing(node: &SyntaxNode) -> Result<ConstraintTiming, Lacking> {
+pub(super) fn timing(node: &SyntaxNode) -> Result<ConstraintTiming, Lacking> {
     let mut timing = ConstraintTiming::default();
     for option in node.children() {
         match option.kind() {

@@ -55,12 +55,10 @@ impl Binder<'_> {
                 scope.add(
                     table.name.clone(),
                     table_columns(table),
-                    None,
+                    Some(table.clone()),
                     alias.as_ref(),
                 )?;
                 scope.add("excluded".into(), table_columns(table), None, None)?;
-                scope.relations[1].qualified_only = true;
-                // Its columns are reached by name, those of the table without.
                 self.scopes.push(scope);
                 let bound = self.conflict_update(assignments, filter.as_ref(), table);
                 self.scopes.pop();

@@ -22,8 +22,6 @@ pub(super) struct Relation {
     pub(super) offset: usize,
     /// If its rows have identities: the table, and its place among those.
     pub(super) table: Option<(Arc<Table>, usize)>,
-    /// Reached only by its name: `excluded`.
-    pub(super) qualified_only: bool,
     /// A function's only value: the name of the item is the value, not a row of it.
     pub(super) scalar: bool,
 }
@@ -107,7 +105,6 @@ impl Scope {
             columns,
             offset,
             table,
-            qualified_only: false,
             scalar: false,
         });
         Ok(self.relations.len() - 1)
@@ -178,7 +175,6 @@ impl Binder<'_> {
                 match qualifier {
                     Some(qualifier) if !relation.is_called(schema, qualifier) => continue,
                     Some(_) => qualifier_seen = true,
-                    None if relation.qualified_only => continue,
                     None => {}
                 }
                 for (index, column) in relation.columns.iter().enumerate() {

@@ -78,11 +78,7 @@ impl Binder<'_> {
         let scope = self.scope();
         let mut found = false;
         for relation in &scope.relations {
-            let wanted = match qualifier {
-                Some(qualifier) => relation.is_called(schema, qualifier),
-                None => !relation.qualified_only,
-            };
-            if !wanted {
+            if qualifier.is_some_and(|qualifier| !relation.is_called(schema, qualifier)) {
                 continue;
             }
             found = true;
