@@ -28,7 +28,8 @@ pub use copy::{Copy, CopyFormat, CopyOptions, CopySource};
 pub use cursor::{Declare, Direction, Execute, Fetch, Prepare};
 pub use ddl::{
     ColumnDef, ConstraintKind, ConstraintTiming, CreateIndex, CreateSequence, CreateTable,
-    ForeignKey, Identity, Reaction, SequenceOptions, TableConstraint, UniqueKey,
+    CreateTableAs, CreateView, ForeignKey, Identity, Reaction, SequenceOptions, TableConstraint,
+    UniqueKey,
 };
 pub use dml::{Assignment, ConflictTarget, Delete, Insert, OnConflict, Update};
 pub use expr::{Call, Expr, TypeName};
@@ -146,6 +147,23 @@ pub enum Command {
     Alter(Box<Alter>),
     /// ALTER SEQUENCE.
     AlterSequence(Box<AlterSequence>),
+    /// CREATE VIEW.
+    CreateView(Box<CreateView>),
+    /// CREATE TABLE AS.
+    CreateTableAs(Box<CreateTableAs>),
+    /// COMMENT ON, and the relation it is about, if it is about one.
+    Comment(Option<Relation>),
+    /// REINDEX.
+    Reindex(Relation),
+    /// GRANT of privileges, which everybody has.
+    Grant,
+    /// CREATE EXTENSION of one that is there.
+    CreateExtension {
+        /// Which.
+        name: Name,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+    },
     /// TRUNCATE.
     Truncate {
         /// The tables.

@@ -24,6 +24,7 @@ mod schema;
 mod select;
 mod sequence;
 mod utility;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -157,6 +158,12 @@ fn refuse_writing(
         (_, Command::CreateTable(_)) => Some("CREATE TABLE"),
         (_, Command::CreateIndex(_)) => Some("CREATE INDEX"),
         (_, Command::CreateSequence(_)) => Some("CREATE SEQUENCE"),
+        (_, Command::CreateView(_)) => Some("CREATE VIEW"),
+        (_, Command::CreateTableAs(_)) => Some("CREATE TABLE AS"),
+        (_, Command::Comment(_)) => Some("COMMENT"),
+        (_, Command::Reindex(_)) => Some("REINDEX"),
+        (_, Command::Grant) => Some("GRANT"),
+        (_, Command::CreateExtension { .. }) => Some("CREATE EXTENSION"),
         (_, Command::Alter(alter)) => Some(alter.object.alter_tag()),
         (_, Command::AlterSequence(_)) => Some("ALTER SEQUENCE"),
         (_, Command::CreateSchema { .. }) => Some("CREATE SCHEMA"),
@@ -185,6 +192,22 @@ fn verb(action: &Action) -> &'static str {
 }
 
 impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
+    /// To run a query outside of any statement, with so many slots.
+    fn planned(context: &'r mut Context<'c>, slots: (usize, usize)) -> Self {
+        Run {
+            ctes: vec![(None, None); slots.1],
+            subqueries: vec![None; slots.0],
+            ..Run::alone(context)
+        }
+    }
+
+    /// All rows of a query.
+    fn query_rows(&mut self, plan: &'p super::plan::QueryPlan) -> Result<Vec<Values>, Halt> {
+        let rows = self.query(plan, None, None)?;
+        self.finish_ctes(&plan.ctes)?;
+        Ok(rows)
+    }
+
     /// To compute an expression outside of any statement.
     fn alone(context: &'r mut Context<'c>) -> Self {
         Run {

@@ -19,6 +19,7 @@ mod role;
 mod schema;
 mod tree;
 mod utility;
+mod view;
 
 use std::sync::Arc;
 
@@ -134,6 +135,12 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::DROP_TABLE | K::DROP_INDEX | K::DROP_SEQUENCE | K::DROP_VIEW | K::DROP_SCHEMA => {
             ddl::drop(tree, node)
         }
+        K::CREATE_VIEW => view::create_view(tree, node),
+        K::CREATE_TABLE_AS => view::create_table_as(tree, node),
+        K::COMMENT_ON => view::comment(tree, node),
+        K::REINDEX => view::reindex(tree, node),
+        K::CREATE_EXTENSION => view::create_extension(node),
+        K::GRANT if tree::child(node, K::ON_PRIVILEGE_OBJECTS_CLAUSE).is_some() => Command::Grant,
         K::COPY => copy::copy(tree, node),
         K::ALTER_TABLE | K::ALTER_INDEX | K::ALTER_VIEW => alter::alter(tree, node),
         K::ALTER_SEQUENCE => alter::alter_sequence(tree, node),

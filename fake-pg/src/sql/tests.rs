@@ -211,7 +211,7 @@ fn what_is_lacking_fails_and_is_named() {
         ("select '1'::money", "type money"),
         ("select '(1,2)'::point <-> '(1,2)'", "type point"),
         ("select * from pg_operator", "the catalog pg_operator"),
-        ("select 'a' collate \"C\"", "COLLATE"),
+        ("select 'a' collate \"de_DE\"", "COLLATE"),
         ("create temp table x (a int)", "temporary tables"),
         (
             "merge into t using s on true when matched then delete",

@@ -58,6 +58,12 @@ pub struct SequenceOptions {
     pub min: Option<i64>,
     /// MAXVALUE.
     pub max: Option<i64>,
+    /// CYCLE, NO CYCLE.
+    pub cycle: Option<bool>,
+    /// AS.
+    pub ty: Option<TypeName>,
+    /// OWNED BY a column, or NONE.
+    pub owned_by: Option<Option<super::QualifiedName>>,
 }
 
 /// CREATE SEQUENCE.
@@ -173,4 +179,36 @@ pub struct CreateIndex {
     pub nulls_not_distinct: bool,
     /// WHERE of a partial index, with its text.
     pub filter: Option<(Expr, Arc<str>)>,
+}
+
+/// CREATE VIEW.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateView {
+    /// The view's name.
+    pub view: Relation,
+    /// OR REPLACE.
+    pub or_replace: bool,
+    /// Names of columns.
+    pub columns: Vec<Name>,
+    /// Its query,
+    pub query: super::Query,
+    /// and its text, which is what the catalog keeps.
+    pub text: Arc<str>,
+}
+
+/// CREATE TABLE AS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTableAs {
+    /// The table's name.
+    pub table: Relation,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// UNLOGGED.
+    pub unlogged: bool,
+    /// Names of columns.
+    pub columns: Vec<Name>,
+    /// Its rows.
+    pub query: super::Query,
+    /// Rather than WITH NO DATA.
+    pub with_data: bool,
 }

@@ -406,28 +406,7 @@ impl Work {
             Err(missing) => return Err(missing),
         };
         let on = shown(catalog, path, &self.new.schema, &self.new.name);
-        for view in self.readers(catalog) {
-            let view_name = shown(catalog, path, &view.schema, &view.name);
-            if !reads_column(&view, name) {
-                continue;
-            }
-            if !cascade {
-                let message = format!(
-                    "cannot drop column {name} of table {on} because other objects depend on it"
-                );
-                return Err(
-                    PgError::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
-                        .with_detail(format!(
-                            "view {view_name} depends on column {name} of table {on}"
-                        ))
-                        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."),
-                );
-            }
-            let message = format!("drop cascades to view {view_name}");
-            self.notices
-                .push(PgError::notice(SqlState::SUCCESSFUL_COMPLETION, message));
-            self.views.push(view);
-        }
+        self.drop_readers(name, &on, cascade, (catalog, path))?;
         let referring = self.new.referenced_by.iter();
         let referring: Vec<_> = referring
             .filter(|key| key.keys.contains(&place))
@@ -468,6 +447,59 @@ impl Work {
         Ok(())
     }
 
+    /// Views that read a column, and views of those, go only with CASCADE.
+    fn drop_readers(
+        &mut self,
+        name: &str,
+        on: &str,
+        cascade: bool,
+        (catalog, path): (&Catalog, &SearchPath),
+    ) -> Result<(), PgError> {
+        let describe = |view: &View| {
+            let name = shown(catalog, path, &view.schema, &view.name);
+            format!("view {name}")
+        };
+        let mut found: Vec<(Arc<View>, String)> = Vec::new();
+        for view in self.readers(catalog) {
+            if reads_column(&view, name) {
+                found.push((view, format!("column {name} of table {on}")));
+            }
+        }
+        let mut next = 0;
+        while let Some((view, _)) = found.get(next).cloned() {
+            let spaces = catalog.namespaces(self.new.database);
+            for reader in spaces.flat_map(|space| space.views()) {
+                let known = found.iter().any(|(other, _)| other.id == reader.id);
+                if reader.reads.contains(&view.id) && !known {
+                    found.push((reader.clone(), describe(&view)));
+                }
+            }
+            next += 1;
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        if !cascade {
+            let lines = found.iter();
+            let lines = lines.map(|(view, on)| format!("{} depends on {on}", describe(view)));
+            let message = format!(
+                "cannot drop column {name} of table {on} because other objects depend on it"
+            );
+            return Err(
+                PgError::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
+                    .with_detail(lines.collect::<Vec<_>>().join("\n"))
+                    .with_hint("Use DROP ... CASCADE to drop the dependent objects too."),
+            );
+        }
+        let lines = found.iter();
+        let lines: Vec<String> = lines
+            .map(|(view, _)| format!("drop cascades to {}", describe(view)))
+            .collect();
+        self.notices.push(cascades(&lines));
+        self.views.extend(found.into_iter().map(|(view, _)| view));
+        Ok(())
+    }
+
     /// Foreign keys of other tables go only with CASCADE.
     fn drop_referring(
         &mut self,
@@ -505,14 +537,7 @@ impl Work {
             .iter()
             .map(|key| format!("drop cascades to {key}"))
             .collect();
-        let notice = match &lines[..] {
-            [one] => PgError::notice(SqlState::SUCCESSFUL_COMPLETION, one),
-            all => PgError::notice(
-                SqlState::SUCCESSFUL_COMPLETION,
-                format!("drop cascades to {} other objects", all.len()),
-            )
-            .with_detail(all.join("\n")),
-        };
+        let notice = cascades(&lines);
         self.notices.push(notice);
         self.dropped_keys.extend(keys);
         Ok(())
@@ -538,15 +563,16 @@ impl Work {
         (catalog, path): (&Catalog, &SearchPath),
     ) -> Result<(), PgError> {
         let place = self.column(name)?;
-        if self
-            .readers(catalog)
-            .iter()
-            .any(|view| reads_column(view, name))
-        {
+        let readers = self.readers(catalog);
+        if let Some(view) = readers.iter().find(|view| reads_column(view, name)) {
             return Err(PgError::new(
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "cannot alter type of a column used by a view or rule",
-            ));
+            )
+            .with_detail(format!(
+                "rule _RETURN on view {} depends on column \"{name}\"",
+                shown(catalog, path, &view.schema, &view.name)
+            )));
         }
         let of_key = |key: &Arc<crate::engine::ForeignKey>| key.columns.contains(&place);
         if self.is_referenced(place) || self.new.foreign_keys.iter().any(of_key) {
@@ -1172,6 +1198,19 @@ fn kind(always: bool) -> Identity {
     match always {
         true => Identity::Always,
         false => Identity::ByDefault,
+    }
+}
+
+/// The notice of what CASCADE takes along.
+fn cascades(lines: &[String]) -> PgError {
+    let code = SqlState::SUCCESSFUL_COMPLETION;
+    match lines {
+        [one] => PgError::notice(code, one),
+        all => PgError::notice(
+            code,
+            format!("drop cascades to {} other objects", all.len()),
+        )
+        .with_detail(all.join("\n")),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::sql::quote::quote_name;
 use crate::types::Type;
 
 /// The schema that is to be created in, and the name (`RangeVarGetCreationNamespace`).
-fn creation<'n>(
+pub(super) fn creation<'n>(
     catalog: &Catalog,
     path: &SearchPath,
     relation: &'n ast::Relation,
@@ -159,12 +159,12 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
     Ok(())
 }
 
-fn is_taken(namespace: &Option<Arc<Namespace>>, name: &str) -> bool {
+pub(super) fn is_taken(namespace: &Option<Arc<Namespace>>, name: &str) -> bool {
     let namespace = namespace.as_ref();
     namespace.is_some_and(|namespace| namespace.relation(name).is_some())
 }
 
-fn skip_existing(exec: &mut Exec<'_>, name: &str) {
+pub(super) fn skip_existing(exec: &mut Exec<'_>, name: &str) {
     exec.notice(PgError::notice(
         SqlState::DUPLICATE_TABLE,
         format!("relation \"{name}\" already exists, skipping"),
@@ -244,6 +244,7 @@ pub(super) fn column(
 
 pub(super) fn apply(options: &SequenceOptions, sequence: &mut Sequence) -> Result<(), PgError> {
     let invalid = |message: String| PgError::new(SqlState::INVALID_PARAMETER_VALUE, message);
+    sequence.cycle = options.cycle.unwrap_or(sequence.cycle);
     if let Some(increment) = options.increment {
         if increment == 0 {
             return Err(invalid("INCREMENT must not be zero".into()));
@@ -437,6 +438,21 @@ pub(super) fn create_sequence(
     let mut sequence = Sequence::serial(name.clone(), Type::Int8);
     (sequence.database, sequence.schema) = (database, schema);
     sequence.unlogged = create.unlogged;
+    if let Some(ty) = &create.options.ty {
+        let path = exec.path().clone();
+        let typed = Binder::new(exec.catalog(), &path, Vec::new()).type_name(ty)?;
+        if !matches!(typed.ty, Type::Int2 | Type::Int4 | Type::Int8) {
+            return Err(PgError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                "sequence type must be smallint, integer, or bigint",
+            )
+            .into());
+        }
+        (sequence.max, sequence.ty) = (Sequence::serial("", typed.ty).max, typed.ty);
+    }
+    if let Some(Some(column)) = &create.options.owned_by {
+        sequence.owner = Some(super::sequence::owner_of(column, exec)?);
+    }
     apply(&create.options, &mut sequence)?;
     exec.create_sequence(sequence)?;
     Ok(())

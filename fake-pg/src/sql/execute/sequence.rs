@@ -39,7 +39,7 @@ pub(super) fn alter(alter: &AlterSequence, context: &mut Context<'_>) -> Result<
     if let Some(owner) = &alter.owned_by {
         new.owner = match owner {
             None => None,
-            Some(column) => Some(owner_of(column, context)?),
+            Some(column) => Some(owner_of(column, &context.exec)?),
         };
     }
     let exec = &mut context.exec;
@@ -73,9 +73,9 @@ pub(super) fn alter(alter: &AlterSequence, context: &mut Context<'_>) -> Result<
 }
 
 /// The column of OWNED BY.
-fn owner_of(
+pub(super) fn owner_of(
     names: &[ast::Name],
-    context: &Context<'_>,
+    exec: &crate::engine::Exec<'_>,
 ) -> Result<(crate::engine::TableId, usize), PgError> {
     let invalid = || {
         PgError::new(SqlState::SYNTAX_ERROR, "invalid OWNED BY option")
@@ -88,7 +88,7 @@ fn owner_of(
         name: relation.to_vec(),
         at: 0,
     };
-    let Some(Relation::Table(table)) = find(&context.exec, &relation)? else {
+    let Some(Relation::Table(table)) = find(exec, &relation)? else {
         return Err(PgError::undefined_table(&relation.name.join(".")));
     };
     let place = table.column(column);

@@ -1,7 +1,7 @@
 //! Statements that are run from their tree: DDL, SET, SHOW.
 
 use super::{constraint, ddl, drop, maintain, schema};
-use crate::engine::{Exec, Halt};
+use crate::engine::{Exec, Halt, LockMode, Relation};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Command;
 use crate::sql::face::{Column, CommandTag, Context, Outcome};
@@ -30,6 +30,49 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
         } => {
             drop::drop(*object, *if_exists, *cascade, names, context)?;
             object.tag()
+        }
+        Command::CreateView(create) => {
+            super::view::create_view(create, context)?;
+            "CREATE VIEW"
+        }
+        Command::CreateTableAs(create) => {
+            if let Some(count) = super::view::create_table_as(create, context)? {
+                return Ok(Outcome {
+                    tag: CommandTag::Select(count),
+                    rows: Vec::new(),
+                });
+            }
+            "CREATE TABLE AS"
+        }
+        Command::Comment(on) => {
+            if let Some(relation) = on
+                && ddl::find(&context.exec, relation)?.is_none()
+            {
+                return Err(PgError::undefined_table(&relation.name.join(".")).into());
+            }
+            "COMMENT"
+        }
+        Command::Reindex(relation) => {
+            let found = ddl::find(&context.exec, relation)?;
+            let Some(Relation::Table(table) | Relation::Index(table, _)) = found else {
+                return Err(PgError::undefined_table(&relation.name.join(".")).into());
+            };
+            context.exec.lock_table(&table, LockMode::Share, false)?;
+            "REINDEX"
+        }
+        Command::Grant => "GRANT",
+        Command::CreateExtension {
+            name,
+            if_not_exists,
+        } => {
+            let message = format!("extension \"{name}\" already exists");
+            let code = SqlState::DUPLICATE_OBJECT;
+            if !if_not_exists {
+                return Err(PgError::new(code, message).into());
+            }
+            let notice = PgError::notice(code, format!("{message}, skipping"));
+            context.exec.notice(notice);
+            "CREATE EXTENSION"
         }
         Command::Alter(alter) => {
             super::alter::alter(alter, context)?;

@@ -7,7 +7,7 @@ use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 use super::ddl::{column_with_constraints, constraint, expr_with_text, sequence_options, timing};
 use super::expr::child_expr;
 use super::operand::{is_type, type_name};
-use super::tree::{Tree, child, child_name, child_of, has, name, path, relation};
+use super::tree::{Tree, child, child_name, child_of, name, path, relation};
 use crate::sql::ast::{
     Alter, AlterAction, AlterSequence, Command, DropObject, Expr, Identity, Name, SequenceOptions,
 };
@@ -199,17 +199,15 @@ pub(super) fn alter_sequence(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
                 Some(_) => return Err("this RESTART".into()),
             },
         };
-        let owned_by =
-            child(node, K::OPTION_OWNED_BY).map(|option| match has(&option, K::NONE_KW) {
-                true => None,
-                false => Some(path(&option)),
-            });
         Ok(AlterSequence {
             sequence: relation(tree, &sequence),
             if_exists: child(node, K::IF_EXISTS).is_some(),
-            options: sequence_options(tree, node)?,
+            options: SequenceOptions {
+                owned_by: None,
+                ..sequence_options(tree, node)?
+            },
             restart,
-            owned_by,
+            owned_by: sequence_options(tree, node)?.owned_by,
         })
     };
     lower().map_or_else(Command::Unsupported, |alter| {

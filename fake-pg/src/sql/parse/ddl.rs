@@ -106,7 +106,13 @@ fn column(tree: &Tree<'_>, node: &SyntaxNode, create: &mut CreateTable) -> Resul
                         })?,
                 });
             }
-            K::COLLATE => return Err("COLLATE".into()),
+            K::COLLATE => {
+                let collation = child(&clause, K::COLLATION_REF).map(|name| path(&name));
+                let collation = collation.and_then(|names| names.last().cloned());
+                if !matches!(collation.as_deref(), Some("default" | "C" | "POSIX")) {
+                    return Err("COLLATE".into());
+                }
+            }
             K::STORAGE | K::COMPRESSION_METHOD => {}
             _ => {
                 let constraint = constraint(tree, &clause, Some(&name))?;
@@ -289,9 +295,18 @@ pub(super) fn sequence_options(
             K::OPTION_INCREMENT => options.increment = number(&option)?,
             K::OPTION_MIN_VALUE => options.min = number(&option)?,
             K::OPTION_MAX_VALUE => options.max = number(&option)?,
-            K::OPTION_CYCLE => return Err("CYCLE".into()),
-            K::OPTION_AS_TYPE => return Err("CREATE SEQUENCE … AS".into()),
-            K::OPTION_OWNED_BY => return Err("OWNED BY".into()),
+            K::OPTION_CYCLE => options.cycle = Some(true),
+            K::OPTION_NO_CYCLE => options.cycle = Some(false),
+            K::OPTION_AS_TYPE => {
+                let ty = option.children().find(is_type).ok_or("this type")?;
+                options.ty = Some(type_name(tree, &ty));
+            }
+            K::OPTION_OWNED_BY => {
+                options.owned_by = Some(match has(&option, K::NONE_KW) {
+                    true => None,
+                    false => Some(path(&option)),
+                });
+            }
             _ => {}
         }
     }

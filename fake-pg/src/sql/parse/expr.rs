@@ -152,7 +152,10 @@ fn flatten(tree: &Tree<'_>, node: &SyntaxNode, links: &mut Vec<Link>) {
             let name = child(node, K::COLLATION_REF).map(|name| path(&name));
             let name = name.unwrap_or_default();
             let name: Vec<&str> = name.iter().map(|name| &**name).collect();
-            let is_default = matches!(name[..], ["default"] | ["pg_catalog", "default"]);
+            let is_default = matches!(
+                name[..],
+                ["default" | "C" | "POSIX"] | ["pg_catalog", "default" | "C" | "POSIX"]
+            );
             links.push(Link::Collate(is_default));
             return;
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::coerce::Context;
 use super::scope::Scope;
 use super::{Scalar, Typed};
-use crate::engine::{Catalog, Embedded, LockMode, SearchPath, Table};
+use crate::engine::{Catalog, Embedded, LockMode, SearchPath, Table, TableId};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Expr;
 use crate::types::Type;
@@ -27,6 +27,9 @@ pub(crate) struct Binder<'a> {
     pub(super) ctes: Vec<super::with::CteInReach>,
     /// How many slots for them the statement needs.
     pub(super) cte_slots: usize,
+    /// The relations read, unless within a view.
+    pub(super) reads: Vec<TableId>,
+    pub(super) in_view: bool,
     /// How many subqueries there are.
     pub(super) subqueries: usize,
     /// The outermost level that the expression at hand refers to.
@@ -53,6 +56,8 @@ impl<'a> Binder<'a> {
             scopes: Vec::new(),
             ctes: Vec::new(),
             cte_slots: 0,
+            reads: Vec::new(),
+            in_view: false,
             subqueries: 0,
             outermost: usize::MAX,
             keep_unknown: false,
@@ -87,6 +92,11 @@ impl<'a> Binder<'a> {
     /// The tables the statement uses, and how it must lock them as a whole.
     pub(crate) fn locks(&mut self) -> Vec<(Arc<Table>, LockMode, u32)> {
         std::mem::take(&mut self.locks)
+    }
+
+    /// The relations the query itself reads; what its views read is theirs.
+    pub(crate) fn relations_read(&mut self) -> Vec<TableId> {
+        std::mem::take(&mut self.reads)
     }
 
     /// Notes that a table is used; of several ways the strongest counts.

@@ -12,10 +12,11 @@ use super::names::split_name;
 use super::pushdown::{References, push, ranges, split};
 use super::scope::{Relation, ScopeColumn, result_columns, table_columns};
 use super::{Comparison, Derived, FromNode, Scalar, ScanPlan, Typed, Wanted};
-use crate::engine::{Embedded, LockMode, Table};
+use crate::engine::{Embedded, LockMode, Table, View};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{self, Alias, Expr, FromItem, JoinCondition, JoinKind, Name};
+use crate::sql::ast::{self, Alias, Command, Expr, FromItem, JoinCondition, JoinKind, Name};
 use crate::sql::catalogs::{self, SystemRelation};
+use crate::sql::parse;
 use crate::types::Type;
 
 impl Binder<'_> {
@@ -146,8 +147,51 @@ impl Binder<'_> {
         if let Some(system) = self.system_relation(relation)? {
             return self.system_rows(system, alias);
         }
+        if let Some(crate::engine::Relation::View(view)) = self.find_relation(relation)? {
+            return self.view(&view, alias);
+        }
         let table = self.table(relation)?;
         self.scan(table, alias, relation.at)
+    }
+
+    /// A view is its query, bound where it was made.
+    fn view(&mut self, view: &Arc<View>, alias: Option<&Alias>) -> Result<FromNode, PgError> {
+        if !self.in_view {
+            self.reads.push(view.id);
+        }
+        let script = parse::parse_script(&view.query)?;
+        let Some(Command::Query(query)) = script.first().map(|statement| &statement.command) else {
+            return Err(PgError::undefined_table(&view.name));
+        };
+        let mut binder = Binder::new(self.catalog, &view.path, Vec::new());
+        binder.in_view = true;
+        (binder.cte_slots, binder.subqueries) = (self.cte_slots, self.subqueries);
+        let plan = binder.query(query)?;
+        (self.subqueries, self.cte_slots) = binder.slots();
+        for (table, mode, _) in binder.locks() {
+            self.note_lock(&table, mode, 0);
+        }
+        self.constants.append(&mut binder.constants);
+        let mut columns = result_columns(&plan.columns);
+        for (place, (column, own)) in columns.iter_mut().zip(&view.columns).enumerate() {
+            column.name = own.name.clone();
+            column.origin = (view.id.0, place as i16 + 1);
+        }
+        let own = Alias {
+            name: view.name.clone(),
+            columns: Vec::new(),
+        };
+        let source = Derived::Subquery {
+            plan,
+            lateral: false,
+        };
+        let node = self.derived(source, columns, alias.unwrap_or(&own))?;
+        if alias.is_none()
+            && let Some(added) = self.scope().relations.last_mut()
+        {
+            added.schema = Some(view.schema.clone());
+        }
+        Ok(node)
     }
 
     /// The system relation of that name, if there is one.
@@ -209,6 +253,9 @@ impl Binder<'_> {
         at: u32,
     ) -> Result<FromNode, PgError> {
         self.note_lock(&table, LockMode::AccessShare, at);
+        if !self.in_view && !self.reads.contains(&table.id) {
+            self.reads.push(table.id);
+        }
         let columns = table_columns(&table);
         let scope = self.scope();
         let place = scope.add(table.name.clone(), columns, Some(table.clone()), alias)?;
