@@ -167,3 +167,46 @@ impl Ssi {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::mvcc::Snapshot;
+
+    /// What one transaction holds after it has read these, one after the other.
+    #[track_caller]
+    fn check(read: &[Granule], held: &[Granule]) {
+        let mut ssi = Ssi::default();
+        let me = ssi.begin(Pid(1), false, &Snapshot::default());
+        let me = me.expect("a writer is always followed");
+        for &granule in read {
+            ssi.acquire(me, Target::new(TableId(1), None, granule));
+        }
+        let found: Vec<Granule> = ssi.all_locks().map(|(target, _)| target.granule).collect();
+        assert_eq!(found, held);
+    }
+
+    #[test]
+    fn what_is_covered_is_not_locked_again() {
+        use Granule::*;
+        check(&[Tuple(0, 1), Tuple(0, 1)], &[Tuple(0, 1)]);
+        check(
+            &[Page(0), Tuple(0, 1), Tuple(1, 1)],
+            &[Page(0), Tuple(1, 1)],
+        );
+        check(&[Tuple(0, 1), Relation, Page(3)], &[Relation]);
+    }
+
+    #[test]
+    fn the_third_row_of_a_page_locks_the_page_and_too_many_pages_the_table() {
+        use Granule::*;
+        check(
+            &[Tuple(0, 1), Tuple(0, 2), Tuple(1, 1), Tuple(0, 3)],
+            &[Page(0), Tuple(1, 1)],
+        );
+        let pages: Vec<Granule> = (0..31).map(Page).collect();
+        check(&pages, &pages);
+        let pages: Vec<Granule> = (0..32).map(Page).collect();
+        check(&pages, &[Relation]);
+    }
+}

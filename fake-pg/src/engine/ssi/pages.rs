@@ -84,3 +84,33 @@ fn extent(value: &Datum) -> (usize, usize) {
         other => varying(other.to_string().len()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{CommandId, Xid};
+
+    #[test]
+    fn rows_fill_pages_as_the_real_server_fills_them() {
+        // Measured on PostgreSQL 15.18 with `select ctid` of the row that begins the second page.
+        for (row, second) in [
+            (vec![Datum::Int4(1), Datum::Int4(1)], 226),
+            (vec![Datum::Int4(1), Datum::text("x".repeat(100))], 58),
+            (vec![Datum::Int4(1), Datum::Null], 226),
+            (
+                vec![Datum::Bool(true), Datum::Int8(1), Datum::Bool(true)],
+                157,
+            ),
+        ] {
+            let row: Row = row.into();
+            let mut heap = Heap::new(&[], false);
+            for _ in 0..=second {
+                heap.insert(Xid(1), CommandId(0), row.clone());
+            }
+            let mut pages = Pages::default();
+            let place = |pages: &mut Pages, n| pages.place(FileNode(1), &heap, Tid(n));
+            assert_eq!(place(&mut pages, second - 1), (0, second), "{row:?}");
+            assert_eq!(place(&mut pages, second), (1, 1), "{row:?}");
+        }
+    }
+}
