@@ -38,6 +38,9 @@ fn act() -> BoxedStrategy<Act> {
         14 => statement().prop_map(|sql| Act::Inside(format!("Q {sql}"))),
         1 => statement().prop_map(|sql| Act::Work(format!("Q {sql}"))),
         1 => statement().prop_map(|sql| Act::Inside(format!("ext {sql} | S"))),
+        1 => Just(Act::End("Q prepare transaction 'g'".into())),
+        1 => select(vec!["Q commit prepared 'g'", "Q rollback prepared 'g'"])
+            .prop_map(|ops| Act::Work(ops.into())),
         4 => begin().prop_map(|sql| Act::Begin(format!("Q {sql}"))),
         5 => select(vec!["Q commit", "Q commit", "Q commit", "Q rollback"])
             .prop_map(|ops| Act::End(ops.into())),

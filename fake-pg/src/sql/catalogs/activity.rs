@@ -4,7 +4,7 @@
 
 use super::{Facts, Rows, name, oid};
 use crate::engine::{
-    Activity, ActivityState, AdvisoryKey, DatabaseId, LockMode, LockTag, Pid, WaitOn,
+    Activity, ActivityState, AdvisoryKey, DatabaseId, Granule, LockMode, LockTag, Pid, WaitOn,
 };
 use crate::types::Datum;
 
@@ -171,6 +171,26 @@ pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         if !entry.granted {
             row[15] = time(activity.and_then(|activity| activity.query_start));
         }
+        rows.push(row);
+    }
+    // What serializable transactions have read comes last (`pg_lock_status`).
+    for (target, pid) in engine.siread_locks() {
+        let (kind, page, tuple) = match target.granule {
+            Granule::Relation => ("relation", None, None),
+            Granule::Page(page) => ("page", Some(page), None),
+            Granule::Tuple(page, tuple) => ("tuple", Some(page), Some(tuple)),
+        };
+        let mut row = holding(kind);
+        if let Some(table) = facts.exec.catalog().table_by_id(target.table) {
+            row[1] = oid(table.database.0);
+        }
+        row[2] = oid(target.index.unwrap_or(target.table).0);
+        row[3] = page.map_or(Datum::Null, |page| Datum::Int4(page as i32));
+        row[4] = tuple.map_or(Datum::Null, |tuple| Datum::Int2(tuple as i16));
+        if let Some(pid) = pid {
+            (row[10], row[11]) = (transaction(pid), Datum::Int4(pid.0));
+        }
+        row[12] = Datum::text("SIReadLock");
         rows.push(row);
     }
 }
