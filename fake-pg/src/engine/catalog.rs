@@ -14,7 +14,7 @@ use super::embedded::Embedded;
 use super::namespace::{Database, DatabaseId, Namespace, SearchPath};
 use super::roles::Role;
 use super::{FileNode, TableId};
-use crate::types::{Datum, Type};
+use crate::types::{Datum, Type, UserType};
 
 /// All databases with their schemas and relations.
 #[derive(Clone, Debug)]
@@ -264,6 +264,10 @@ pub enum CatalogChange {
     CreateView(Arc<View>),
     /// DROP VIEW.
     DropView(Arc<View>),
+    /// CREATE TYPE, also over one of the same OID, whose columns then have this one.
+    PutType(DatabaseId, Arc<str>, &'static UserType),
+    /// DROP TYPE, by OID.
+    DropType(DatabaseId, u32),
     /// CREATE SCHEMA, also over one of the same OID.
     CreateSchema(DatabaseId, Arc<Namespace>),
     /// DROP SCHEMA, by OID.
@@ -405,7 +409,7 @@ impl Catalog {
     }
 
     /// The schema that a change is about; it is missing only if it went in the same transaction.
-    fn namespace_mut(&mut self, id: DatabaseId, schema: &str) -> Option<&mut Namespace> {
+    pub(super) fn namespace_mut(&mut self, id: DatabaseId, schema: &str) -> Option<&mut Namespace> {
         let found = self.database_mut(id)?.namespaces.get_mut(schema)?;
         Some(Arc::make_mut(found))
     }
@@ -437,6 +441,8 @@ impl Catalog {
                 }
             }
             CatalogChange::DropView(view) => self.remove_view(view),
+            CatalogChange::PutType(id, schema, ty) => self.put_type(*id, schema, ty),
+            CatalogChange::DropType(id, oid) => self.remove_type(*id, *oid),
             CatalogChange::CreateSchema(id, space) => {
                 if let Some(database) = self.database_mut(*id) {
                     database.namespaces.retain(|_, other| other.id != space.id);

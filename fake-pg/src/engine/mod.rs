@@ -64,6 +64,7 @@ mod script;
 mod sequence;
 mod ssi;
 mod trigger;
+mod user_type;
 mod vacuum;
 mod wal;
 mod xact;

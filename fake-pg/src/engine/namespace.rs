@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use super::catalog::{Catalog, Relation, Sequence, Table, View};
+use crate::types::UserType;
 
 /// A database's OID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +49,7 @@ pub struct Namespace {
     pub(super) tables: BTreeMap<Arc<str>, Arc<Table>>,
     pub(super) sequences: BTreeMap<Arc<str>, Arc<Sequence>>,
     pub(super) views: BTreeMap<Arc<str>, Arc<View>>,
+    pub(super) types: BTreeMap<Arc<str>, &'static UserType>,
 }
 
 /// The OID of the schema `public` in every database.
@@ -77,6 +79,11 @@ impl Namespace {
             owner: owner.into(),
             ..Namespace::default()
         }
+    }
+
+    /// A type that somebody made here.
+    pub fn user_type(&self, name: &str) -> Option<&'static UserType> {
+        self.types.get(name).copied()
     }
 
     /// Tables by name, in order.

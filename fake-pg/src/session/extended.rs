@@ -81,7 +81,7 @@ impl Session {
             statement: Arc::clone(statement),
             hints: types
                 .iter()
-                .map(|&oid| hint(oid))
+                .map(|&oid| self.hint(oid, engine))
                 .collect::<Result<_, _>>()?,
             prepared: None,
         };
@@ -547,14 +547,23 @@ impl Session {
     }
 }
 
-fn hint(oid: u32) -> Result<Option<Type>, PgError> {
-    // `unknown`, which some drivers send for what they do not know either.
-    if oid == 0 || oid == 705 {
-        return Ok(None);
+impl Session {
+    /// The type of a parameter as Parse names it.
+    fn hint(&self, oid: u32, engine: &Engine) -> Result<Option<Type>, PgError> {
+        // `unknown`, which some drivers send for what they do not know either.
+        if oid == 0 || oid == 705 {
+            return Ok(None);
+        }
+        if let Some(ty) = Type::from_oid(oid) {
+            return Ok(Some(ty));
+        }
+        let catalog = engine.catalog();
+        let database = catalog.database(&self.database);
+        database
+            .and_then(|database| catalog.user_type_by_oid(database.id, oid))
+            .map(Some)
+            .ok_or_else(|| PgError::feature_not_supported(format!("parameters of type {oid}")))
     }
-    Type::from_oid(oid)
-        .map(Some)
-        .ok_or_else(|| PgError::feature_not_supported(format!("parameters of type {oid}")))
 }
 
 /// The tag of an Execute counts the rows of that Execute.

@@ -118,6 +118,29 @@ pub enum Command {
         /// The objects named.
         names: Vec<Relation>,
     },
+    /// CREATE TYPE … AS ENUM.
+    CreateEnum {
+        /// Its name.
+        name: Relation,
+        /// Its labels in order.
+        labels: Vec<Name>,
+    },
+    /// ALTER TYPE.
+    AlterEnum {
+        /// The type.
+        name: Relation,
+        /// What happens to it.
+        change: AlterEnum,
+    },
+    /// DROP TYPE.
+    DropType {
+        /// IF EXISTS.
+        if_exists: bool,
+        /// CASCADE.
+        cascade: bool,
+        /// The types.
+        names: Vec<Relation>,
+    },
     /// CREATE SCHEMA.
     CreateSchema {
         /// Its name.
@@ -289,6 +312,35 @@ impl Command {
                 | Command::Unlisten(_)
         )
     }
+}
+
+/// What ALTER TYPE does to an enum.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AlterEnum {
+    /// ADD VALUE.
+    Add {
+        /// The new label.
+        label: Name,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+        /// Where it goes.
+        place: Place,
+    },
+    /// RENAME VALUE … TO.
+    Rename(Name, Name),
+    /// RENAME TO.
+    RenameType(Name),
+}
+
+/// Where a new label of an enum goes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// Behind all others.
+    Last,
+    /// BEFORE.
+    Before(Name),
+    /// AFTER.
+    After(Name),
 }
 
 /// The kind of object a DROP names.

@@ -23,6 +23,7 @@ mod scan;
 mod schema;
 mod select;
 mod sequence;
+mod types;
 mod utility;
 mod view;
 
@@ -166,6 +167,9 @@ fn refuse_writing(
         (_, Command::CreateExtension { .. }) => Some("CREATE EXTENSION"),
         (_, Command::Alter(alter)) => Some(alter.object.alter_tag()),
         (_, Command::AlterSequence(_)) => Some("ALTER SEQUENCE"),
+        (_, Command::CreateEnum { .. }) => Some("CREATE TYPE"),
+        (_, Command::AlterEnum { .. }) => Some("ALTER TYPE"),
+        (_, Command::DropType { .. }) => Some("DROP TYPE"),
         (_, Command::CreateSchema { .. }) => Some("CREATE SCHEMA"),
         (_, Command::RenameSchema { .. }) => Some("ALTER SCHEMA"),
         (_, Command::CreateDatabase(_)) => Some("CREATE DATABASE"),

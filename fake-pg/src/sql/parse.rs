@@ -18,6 +18,7 @@ mod query;
 mod role;
 mod schema;
 mod tree;
+mod types;
 mod utility;
 mod view;
 
@@ -144,6 +145,9 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::COPY => copy::copy(tree, node),
         K::ALTER_TABLE | K::ALTER_INDEX | K::ALTER_VIEW => alter::alter(tree, node),
         K::ALTER_SEQUENCE => alter::alter_sequence(tree, node),
+        K::CREATE_TYPE => types::create(tree, node),
+        K::ALTER_TYPE => types::alter(tree, node),
+        K::DROP_TYPE => types::drop(tree, node),
         K::CREATE_SCHEMA => schema::create_schema(node),
         K::ALTER_SCHEMA => schema::alter_schema(node),
         K::CREATE_DATABASE => schema::create_database(node),

@@ -177,7 +177,10 @@ fn receive(ty: Type, rest: &mut &[u8]) -> Result<Datum, PgError> {
         },
         Type::PgLsn => {
             let at = u64::from_be_bytes(take(rest)?);
-            Datum::text(crate::engine::Lsn(at).to_string())
+            Datum::text(format!("{:X}/{:X}", at >> 32, at & 0xffff_ffff))
+        }
+        Type::User(_) if ty.labels().is_some() => {
+            super::text::read(ty, utf8(all(rest))?, super::Env::default())?
         }
         Type::Void => Datum::Void,
         _ => match ty.element() {

@@ -52,6 +52,17 @@ pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
         }
         Type::Jsonb => Datum::Jsonb(Arc::new(json::parse(text)?)),
         Type::Void => Datum::Void,
+        Type::User(user) if ty.labels().is_some() => {
+            let labels = ty.labels().unwrap_or(&[]);
+            let found = labels.iter().find(|label| label.text == text);
+            let Some(label) = found else {
+                return Err(PgError::new(
+                    SqlState::INVALID_TEXT_REPRESENTATION,
+                    format!("invalid input value for enum {}: \"{text}\"", user.shown),
+                ));
+            };
+            Datum::Enum(f32::from_bits(label.order), label.text.as_str().into())
+        }
         _ => match ty.element() {
             Some(element) => array::read(element, text, env)?,
             None => {

@@ -82,6 +82,22 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             super::sequence::alter(alter, context)?;
             "ALTER SEQUENCE"
         }
+        Command::CreateEnum { name, labels } => {
+            super::types::create(name, labels, context)?;
+            "CREATE TYPE"
+        }
+        Command::AlterEnum { name, change } => {
+            super::types::alter(name, change, context)?;
+            "ALTER TYPE"
+        }
+        Command::DropType {
+            if_exists,
+            cascade,
+            names,
+        } => {
+            super::types::drop(names, *if_exists, *cascade, context)?;
+            "DROP TYPE"
+        }
         Command::CreateSchema {
             name,
             if_not_exists,

@@ -163,6 +163,21 @@ fn bind_chosen(
 ) -> Result<Bound, PgError> {
     let proc = chosen.proc;
     let (bound, generic, types) = arguments(binder, chosen, args, at)?;
+    // These ask for the type of their argument, not for its value.
+    if let Some(labels) = generic.actual(Type::Anyenum).and_then(Type::labels)
+        && let [_] = &bound[..]
+        && matches!(proc.name, "enum_range" | "enum_first" | "enum_last")
+    {
+        let mut all = labels
+            .iter()
+            .map(|label| Datum::Enum(f32::from_bits(label.order), label.text.as_str().into()));
+        let value = match proc.name {
+            "enum_first" => all.next().unwrap_or(Datum::Null),
+            "enum_last" => all.next_back().unwrap_or(Datum::Null),
+            _ => Datum::Array(all.collect()),
+        };
+        return Ok((Scalar::Const(value), result(proc.result, &generic)?.into()));
+    }
     if proc.name == "pg_typeof" {
         let ty = types.first().copied().unwrap_or(Type::Unknown);
         let named = Datum::Named(ty.oid(), ty.sql_name().into());

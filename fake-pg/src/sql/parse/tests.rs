@@ -111,7 +111,6 @@ fn a_script_is_cut_into_statements() {
 #[test]
 fn what_is_lacking_is_named() {
     for (sql, construct) in [
-        ("create type x as enum ('a')", "CREATE TYPE"),
         ("refresh materialized view a", "REFRESH MATERIALIZED VIEW"),
         ("copy t from '/tmp/x'", "COPY from a file"),
         (

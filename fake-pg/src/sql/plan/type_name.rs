@@ -15,8 +15,11 @@ impl Binder<'_> {
     /// The type a name stands for.
     pub(crate) fn type_name(&self, name: &TypeName) -> Result<Typed, PgError> {
         let found = match &name.name[..] {
-            [single] => find_type(single),
+            [single] => {
+                find_type(single).or_else(|| self.catalog.user_type(self.path, None, single))
+            }
             [schema, single] if &**schema == "pg_catalog" => find_type(single),
+            [schema, single] => self.catalog.user_type(self.path, Some(schema), single),
             _ => None,
         };
         let shown = name.name.join(".");
