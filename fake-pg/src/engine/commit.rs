@@ -362,9 +362,8 @@ impl CommitMachine {
         if let Purpose::Prepare(.., Some(state)) = &self.purpose {
             engine.leave_prepared(state, self.pid);
             engine.ssi.disown(self.tx.as_ref().and_then(|tx| tx.sxact));
-            if self.tx.take().is_some_and(|tx| tx.snapshot.is_some()) {
-                engine.vacuum.release_transaction(self.pid);
-            }
+            engine.vacuum.release_transaction(self.pid);
+            self.tx = None;
         }
     }
 
@@ -405,9 +404,7 @@ impl CommitMachine {
     fn unlock(&mut self, engine: &mut Engine) {
         let tx = self.tx();
         let (pid, xids) = (tx.pid, std::mem::take(&mut tx.xids));
-        if tx.snapshot.is_some() {
-            engine.vacuum.release_transaction(pid);
-        }
+        engine.vacuum.release_transaction(pid);
         for (tag, mode) in std::mem::take(&mut tx.locks) {
             engine.unlock(pid, tag, mode);
         }

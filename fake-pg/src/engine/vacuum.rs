@@ -31,7 +31,7 @@ const FATES_KEPT: u64 = 1 << 20;
 pub(super) struct Vacuum {
     /// The oldest xids that the snapshots of waiting statements see as running, by session.
     statements: Vec<(Pid, Xid)>,
-    /// The same of transactions that keep one snapshot.
+    /// The same of transactions that keep snapshots.
     transactions: Vec<(Pid, Xid)>,
     /// What has changed so much that it is worth a look.
     due: Vec<FileNode>,
@@ -53,7 +53,9 @@ impl Vacuum {
 
     /// Its transaction is over.
     pub(super) fn release_transaction(&mut self, pid: Pid) {
-        self.transactions.retain(|(holder, _)| *holder != pid);
+        if !self.transactions.is_empty() {
+            self.transactions.retain(|(holder, _)| *holder != pid);
+        }
     }
 
     /// A statement keeps its snapshot while it waits.

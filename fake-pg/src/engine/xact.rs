@@ -363,9 +363,7 @@ impl Engine {
     /// ROLLBACK, or the end of a session in a transaction.
     pub fn abort(&mut self, mut tx: Transaction) {
         self.undo(&mut tx, 0);
-        if tx.snapshot.is_some() {
-            self.vacuum.release_transaction(tx.pid);
-        }
+        self.vacuum.release_transaction(tx.pid);
         self.tidy_up();
     }
 

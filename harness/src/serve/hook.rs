@@ -34,7 +34,8 @@ impl CommitHook for Hook {
         let pid = commit.pid;
         match point {
             // In a pipeline CommandComplete is written before the COMMIT is received.
-            CommitPoint::Received | CommitPoint::Completed => {
+            // A PREPARE TRANSACTION commits nothing yet.
+            CommitPoint::Received | CommitPoint::Completed if !commit.prepares => {
                 let author = Author {
                     server_number: commit.number.0,
                     xid: Some(xid.0 as i64),
