@@ -4,6 +4,7 @@
 //! Constructors are named by meaning, so that a message stands in one place. How an error travels
 //! to the client is `wire`'s business; what it does to the transaction is `session`'s.
 
+mod shutdown;
 mod sqlstate;
 
 use std::fmt;

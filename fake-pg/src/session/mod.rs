@@ -214,6 +214,17 @@ impl Session {
         self.refusal = Some(Box::new(error));
     }
 
+    /// SIGQUIT: a word of warning, and nothing else is done.
+    ///
+    /// Source: `quickdie` in `tcop/postgres.c`.
+    pub(crate) fn quit(&mut self, warning: &PgError) {
+        if self.let_in {
+            self.report(warning);
+            self.flush();
+        }
+        self.hang_up();
+    }
+
     /// Whether a transaction is open, failed or being committed.
     pub fn in_transaction(&self) -> bool {
         !matches!(self.block, Block::None) || matches!(self.work, Work::Commit(_))
