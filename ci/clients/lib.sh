@@ -9,7 +9,7 @@ started=()
 finish() {
     local pid
     for pid in "${started[@]}"; do
-        kill "$pid" 2>/dev/null && wait "$pid" || true
+        kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true
     done
     if [ -d "$scratch/real" ]; then
         as_postgres "$bin/pg_ctl" -D "$scratch/real/data" -m immediate stop >/dev/null 2>&1 || true
@@ -37,6 +37,7 @@ build() {
 # Starts `midcommit ARGUMENTS` and sets `port` and `pid`.
 start() {
     local said=$scratch/said.${#started[@]}
+    : >"$said"
     "$MIDCOMMIT" "$@" --listen 127.0.0.1:0 >"$said" 2>"$said.err" &
     pid=$!
     started+=("$pid")

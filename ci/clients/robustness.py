@@ -161,30 +161,32 @@ async def come_and_go(count, at_a_time=20):
     await asyncio.gather(*(one(count // at_a_time) for _ in range(at_a_time)))
 
 
-async def all_of_it(scale, chance, onlooker, tell):
-    await garbage(int(300 * scale), chance)
+async def all_of_it(chance, onlooker, tell):
+    await garbage(300, chance)
     onlooker.check()
-    tell(f"{int(300 * scale)} connections that sent garbage")
-    each = await idle(int(1000 * scale), onlooker)
-    tell(f"{int(1000 * scale)} idle connections, {each / 1024:.1f} KiB each")
+    tell("300 connections that sent garbage")
+    each = await idle(1000, onlooker)
+    tell(f"1000 idle connections, {each / 1024:.1f} KiB each")
     growth = await never_reads(20_000)
     tell(f"2 GB asked for and not read: {growth / 2**20:.1f} MiB more resident memory")
     if growth > 64 * 2**20:
         raise SystemExit("the server buffers without bound for a client that does not read")
     onlooker.check()
-    await come_and_go(int(10_000 * scale))
+    await come_and_go(10_000)
     onlooker.check()
-    tell(f"{int(10_000 * scale)} connections opened and closed")
+    tell("10000 connections opened and closed")
 
 
 async def main():
     chance = random.Random(SEED)
     async with Onlooker() as onlooker:
-        await all_of_it(1, chance, onlooker, lambda said: None)
+        # Twice: an allocator settles on how it cuts its memory up, and a leak goes on.
+        for _ in range(2):
+            await all_of_it(chance, onlooker, lambda said: None)
         await asyncio.sleep(1)
         before = resident()
         print(f"after a warm-up of the same kind: {before / 2**20:.1f} MiB resident; seed {SEED}")
-        await all_of_it(1, chance, onlooker, lambda said: print(f"  {said}"))
+        await all_of_it(chance, onlooker, lambda said: print(f"  {said}"))
         await asyncio.sleep(1)
         after = resident()
     print(
