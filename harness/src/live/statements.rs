@@ -197,11 +197,14 @@ pub(crate) fn read(sql: &[u8]) -> Kind {
 }
 
 fn of_statement(first: &[u8], second: &[u8], modifies: bool) -> Kind {
+    // COMMIT PREPARED stands outside of blocks.
     let prepared = is_any(second, &["prepared"]);
+    let commits = is_any(first, &["commit", "end"]);
     Kind {
         ours: false,
-        commits: is_any(first, &["commit", "end"]),
+        commits: commits && !prepared,
         writes: match modifies {
+            _ if prepared => commits,
             true => is_any(
                 first,
                 &["insert", "update", "delete", "merge", "with", "explain"],
@@ -213,7 +216,7 @@ fn of_statement(first: &[u8], second: &[u8], modifies: bool) -> Kind {
                     "revoke", "comment", "refresh", "notify",
                 ],
             ),
-        } && !prepared,
+        },
         discards: is_any(first, &["discard", "deallocate"]),
         runs: 1,
     }
@@ -376,7 +379,8 @@ mod tests {
         for (sql, expected) in [
             ("COMMIT", "commits"),
             (" /* a /* b */ */ end -- commit", "commits"),
-            ("commit prepared 'g'", "commits"),
+            ("commit prepared 'g'", "writes"),
+            ("rollback prepared 'g'", ""),
             ("begin; insert into t values (1); commit", "commits"),
             (
                 "select 'commit; midcommit.arm', $$commit; midcommit.x$$, $1",

@@ -27,8 +27,9 @@ impl CommitHook for Hook {
         point: CommitPoint,
         engine: &mut Engine,
     ) -> CommitAction {
-        // Who only reads, and who asks the desk, is not looked at.
-        let Some(xid) = commit.xid else {
+        // Who only reads, and who asks the desk, is not looked at; nor is PREPARE TRANSACTION, which
+        // commits nothing.
+        let Some(xid) = commit.xid.filter(|_| !commit.prepares) else {
             return CommitAction::GoOn;
         };
         let pid = commit.pid;
