@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use fake_pg::engine::{Engine, Exec, Journal, Pid, Timestamp, TxOptions};
 use fake_pg::sql::settings::Settings;
-use fake_pg::sql::{self, Context, Outcome, Prepared};
+use fake_pg::sql::{self, Context, Fetch, Outcome, Prepared};
 use fake_pg::types::{Datum, binary};
 use fake_pg::wire::backend::{self, Presence};
 
@@ -60,7 +60,7 @@ impl Server {
             .engine
             .begin(Pid(1), TxOptions::default(), Timestamp(0));
         let prepared = sql::prepare(&self.engine, &tx, &script[0], &[]).expect("it is bound");
-        self.engine.end_read_only(tx);
+        self.engine.end_read_only(tx).expect("nothing was written");
         Statement {
             sql,
             prepared,
@@ -79,6 +79,7 @@ impl Server {
             settings: &mut self.settings,
             database: "postgres",
             user: "postgres",
+            fetch: Fetch::default(),
         };
         let outcome = sql::execute(&statement.prepared, &statement.params, &mut context);
         context.exec.finish();
