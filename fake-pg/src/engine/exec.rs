@@ -9,14 +9,15 @@
 //!
 //! So: everything that changes the world, or that could come out differently the next time, goes
 //! through [`Exec`]. What is written here is that mechanism; the effects themselves stand in
-//! `modify`, `row_lock`, `ddl`, `sequence` and `lock::advisory`.
+//! `lock_wait`, `modify`, `row_lock`, `ddl`, `sequence` and `lock::advisory`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalog::{Catalog, Table};
 use super::heap::{Heap, Key, Row, Tuple};
-use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
+use super::lock::LockTag;
+use super::lock_wait::Waiting;
 use super::mvcc::{Snapshot, View};
 use super::namespace::SearchPath;
 use super::row_lock::Found;
@@ -24,7 +25,7 @@ use super::trigger::Event;
 use super::wal::Record;
 use super::xact::Transaction;
 use super::{CommandId, Engine, Lsn, Tid, Timestamp, Xid};
-use crate::error::{PgError, SqlState};
+use crate::error::PgError;
 use crate::types::Datum;
 
 /// Why a statement stopped short.
@@ -80,14 +81,14 @@ pub enum WaitOn {
 /// What one statement has done so far.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
-    snapshot: Option<Snapshot>,
+    pub(super) snapshot: Option<Snapshot>,
     /// The command that took it: a cursor sees nothing of later ones.
     command: Option<CommandId>,
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
     /// Its snapshot is its own, and not the transaction's.
     passing: bool,
     /// Since when it has been waiting, and whether it has looked for a deadlock.
-    waiting: Option<Waiting>,
+    pub(super) waiting: Option<Waiting>,
     /// It has the tables it needs, and runs.
     pub began: bool,
     /// The query within the statement that is being executed, for CONTEXT.
@@ -106,25 +107,6 @@ impl Journal {
             passing: true,
             ..Journal::default()
         }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Waiting {
-    tag: LockTag,
-    since: Timestamp,
-    deadlock_checked: bool,
-    /// What errors that end the wait say of it.
-    context: Option<String>,
-}
-
-impl Journal {
-    /// The CONTEXT of an error that interrupts the statement while it waits.
-    pub fn waiting_context(&self) -> Option<String> {
-        let waiting = self.waiting.as_ref()?;
-        let parts = [waiting.context.as_deref(), self.within.as_deref()];
-        let parts: Vec<&str> = parts.into_iter().flatten().collect();
-        (!parts.is_empty()).then(|| parts.join("\n"))
     }
 }
 
@@ -438,40 +420,6 @@ impl Exec<'_> {
     }
 }
 
-/// Tables as a whole.
-impl Exec<'_> {
-    /// Locks a table until the transaction ends: AccessShare to read it, RowShare to lock rows,
-    /// RowExclusive to change them; LOCK TABLE and DDL take what they need. A statement does this
-    /// before anything else.
-    ///
-    /// To hold a lock is no effect that must not be repeated, so the journal knows nothing of it. Who
-    /// has had to wait starts afresh, with a new snapshot and perhaps a new catalog.
-    pub fn lock_table(&mut self, table: &Table, mode: LockMode, nowait: bool) -> Result<(), Halt> {
-        if nowait && !self.may_lock(LockTag::Relation(table.id), mode) {
-            let message = format!("could not obtain lock on relation \"{}\"", table.name);
-            return Err(PgError::new(SqlState::LOCK_NOT_AVAILABLE, message).into());
-        }
-        self.lock_tag(LockTag::Relation(table.id), mode)
-    }
-
-    /// The same for anything else that DDL must have to itself.
-    pub(super) fn lock_tag(&mut self, tag: LockTag, mode: LockMode) -> Result<(), Halt> {
-        if self.engine.locks.holds(tag, self.tx.pid, mode)
-            || self.try_lock(tag, mode, AdvisoryScope::Transaction)
-        {
-            return Ok(());
-        }
-        if self.journal.effects.is_empty() {
-            self.journal.snapshot = None;
-        }
-        Err(self.wait_for(tag, mode))
-    }
-
-    fn may_lock(&self, tag: LockTag, mode: LockMode) -> bool {
-        self.engine.locks.is_free(tag, self.tx.pid, mode)
-    }
-}
-
 /// The mechanism.
 impl Exec<'_> {
     /// Whether the next effect has happened in an earlier execution.
@@ -495,77 +443,6 @@ impl Exec<'_> {
         self.used += 1;
         Ok(effect)
     }
-
-    /// Takes a lock if it is free.
-    pub(super) fn try_lock(&mut self, tag: LockTag, mode: LockMode, scope: AdvisoryScope) -> bool {
-        let pid = self.tx.pid;
-        let Engine { locks, wakeups, .. } = &mut *self.engine;
-        let taken = locks.acquire(tag, Request { pid, mode, scope }, wakeups);
-        if taken && scope == AdvisoryScope::Transaction {
-            self.tx.locks.push((tag, mode));
-        }
-        taken
-    }
-
-    /// Waits for the end of a transaction (`XactLockTableWait`). What for is told by `reason`, such
-    /// as `updating tuple (0,1) in relation "t"`.
-    pub(super) fn wait_for_end(&mut self, xid: Xid, reason: &str) -> Halt {
-        let context = Some(format!("while {reason}"));
-        self.wait_within(LockTag::Transaction(xid), LockMode::Share, context)
-    }
-
-    /// Stands in the queue for a lock, or gives up: after `lock_timeout`, or on a deadlock found
-    /// after `deadlock_timeout`.
-    pub(super) fn wait_for(&mut self, tag: LockTag, mode: LockMode) -> Halt {
-        self.wait_within(tag, mode, None)
-    }
-
-    fn wait_within(&mut self, tag: LockTag, mode: LockMode, context: Option<String>) -> Halt {
-        let (pid, timeouts, now) = (self.tx.pid, self.tx.timeouts, self.now);
-        let Engine {
-            locks,
-            running,
-            wakeups,
-            catalog,
-            ..
-        } = &mut *self.engine;
-        let fail = |mut error: PgError, context: Option<String>| {
-            error.context = context;
-            Halt::Error(error)
-        };
-        if let Err(other) = locks.enqueue(tag, pid, mode, wakeups) {
-            return fail(
-                locks.early_deadlock(tag, (pid, mode), other, catalog),
-                context,
-            );
-        }
-        let waiting = match &mut self.journal.waiting {
-            Some(waiting) if waiting.tag == tag => waiting,
-            other => other.insert(Waiting {
-                tag,
-                since: now,
-                deadlock_checked: false,
-                context,
-            }),
-        };
-        let lock_deadline = timeouts.lock.map(|patience| waiting.since.after(patience));
-        if lock_deadline.is_some_and(|deadline| now >= deadline) {
-            return fail(PgError::lock_timeout(), waiting.context.clone());
-        }
-        let check = waiting.since.after(timeouts.deadlock);
-        if now >= check && !waiting.deadlock_checked {
-            waiting.deadlock_checked = true;
-            if let Some(error) = locks.deadlock(pid, (running, catalog), wakeups) {
-                return fail(error, waiting.context.clone());
-            }
-        }
-        let check = (!waiting.deadlock_checked).then_some(check);
-        let deadline = [lock_deadline, check].into_iter().flatten().min();
-        Halt::Wait(Wait {
-            on: WaitOn::Lock(tag),
-            deadline,
-        })
-    }
 }
 
 /// A statement that ran differently the second time has broken the rule at the head of this file.
@@ -576,37 +453,6 @@ pub(super) fn diverged(expected: &str, found: &Effect) -> ! {
 #[cfg(test)]
 mod tests {
     use crate::engine::script::check;
-
-    #[test]
-    fn lock_timeout_counts_from_the_beginning_of_the_wait() {
-        check(
-            "a insert 1 x
-             a begin
-             a append 1 a
-             b begin 500
-             b append 1 b -> waits
-             sleep 499
-             sleep 1      -> b: ERROR 55P03: canceling statement due to lock timeout",
-        );
-    }
-
-    #[test]
-    fn who_waited_for_a_table_sees_what_has_become_of_it() {
-        // Repeatable read has taken its snapshot before it waits, so that it sees neither row.
-        check(
-            "a insert 1 x
-             a begin
-             a truncate   -> truncated
-             a insert 2 y
-             b select     -> waits
-             c begin rr
-             c append 2 z -> waits
-             a commit to unlocked -> received deferred interrupts-held inserted flushed clog replicated visible unlocked; b: 2=y; c: updated 0
-             d drop       -> waits
-             c abort      -> rolled back; d: dropped
-             c select     -> ERROR 42P01: relation \"t\" does not exist",
-        );
-    }
 
     #[test]
     fn a_sleep_ends_once_and_what_follows_is_not_computed_twice() {

@@ -34,8 +34,8 @@
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
 //!
 //! In reading order: `ids`, `config`, `namespace`, `catalog`, `constraint`, `heap`, `mvcc`, `wal`,
-//! `lock`, `xact`, `exec`, `row_lock`, `modify`, `trigger`, `ddl`, `sequence`, `ssi`, `commit_point`,
-//! `commit`, `prepared`, `vacuum`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
+//! `lock`, `xact`, `exec`, `lock_wait`, `row_lock`, `modify`, `trigger`, `ddl`, `sequence`, `ssi`,
+//! `commit_point`, `commit`, `prepared`, `vacuum`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
 
 mod activity;
 mod catalog;
@@ -49,6 +49,7 @@ mod exec;
 mod heap;
 mod ids;
 mod lock;
+mod lock_wait;
 mod modify;
 mod mvcc;
 mod namespace;

@@ -269,10 +269,11 @@ impl Session {
         if result.is_ok() {
             context.exec.finish();
         }
-        if !matches!(result, Err(Halt::Wait(_))) && std::mem::take(&mut commit.is_waiting) {
-            if let Some(activity) = engine.activity_mut(self.pid) {
-                activity.waiting = None;
-            }
+        if !matches!(result, Err(Halt::Wait(_)))
+            && std::mem::take(&mut commit.is_waiting)
+            && let Some(activity) = engine.activity_mut(self.pid)
+        {
+            activity.waiting = None;
         }
         for notice in std::mem::take(&mut commit.journal.notices) {
             self.notice(&notice);
