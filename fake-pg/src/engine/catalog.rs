@@ -72,6 +72,9 @@ pub struct Table {
     pub referenced_by: Vec<Arc<ForeignKey>>,
     /// UNLOGGED: fast, and empty after a crash.
     pub unlogged: bool,
+    /// What making an index has found: how many pages, and how many rows (`index_update_stats`). The
+    /// planner knows no more of a table.
+    pub measured: Option<(u32, u32)>,
 }
 
 /// A column.
@@ -197,6 +200,7 @@ impl Table {
             foreign_keys: Vec::new(),
             referenced_by: Vec::new(),
             unlogged: false,
+            measured: None,
         }
     }
 
@@ -247,7 +251,7 @@ pub enum CatalogChange {
     /// DROP TABLE.
     DropTable(Arc<Table>),
     /// CREATE INDEX: two of them may be under way at once on one table.
-    AddIndex(TableId, Arc<Index>),
+    AddIndex(TableId, Arc<Index>, Option<(u32, u32)>),
     /// A foreign key, noted in both tables.
     AddForeignKey(Arc<ForeignKey>),
     /// VALIDATE CONSTRAINT, or a change of its deferral: the one of the same table and name, changed.
@@ -422,8 +426,11 @@ impl Catalog {
                 self.put_table(table);
             }
             CatalogChange::DropTable(table) => self.remove_table(table),
-            CatalogChange::AddIndex(id, index) => {
-                self.change_table(*id, |table| table.indexes.push(index.clone()));
+            CatalogChange::AddIndex(id, index, measured) => {
+                self.change_table(*id, |table| {
+                    table.indexes.push(index.clone());
+                    table.measured = measured.or(table.measured);
+                });
             }
             CatalogChange::AddForeignKey(key) => self.add_foreign_key(key),
             CatalogChange::ReplaceForeignKey(key) => self.replace_foreign_key(key),

@@ -65,6 +65,7 @@ impl Exec<'_> {
             exec.empties(table)?;
             let mut table = Table::clone(table);
             table.node = exec.create_heap(&table);
+            table.measured = None;
             exec.tx
                 .change_catalog(CatalogChange::ReplaceTable(Arc::new(table)));
             Ok(())
@@ -83,6 +84,7 @@ impl Exec<'_> {
                 let rows = exec.scan(table).map(|(_, row)| row);
                 refuse_duplicate_keys(rows, table, &index)?;
             }
+            let measured = exec.measure(table);
             let (xid, node) = (exec.tx.xid(exec.engine), table.node);
             exec.heap_mut(table)?.add_index(&index);
             exec.engine.wal.insert(Record::AddIndex {
@@ -91,7 +93,7 @@ impl Exec<'_> {
                 index: index.clone(),
             });
             exec.tx
-                .change_catalog(CatalogChange::AddIndex(table.id, index));
+                .change_catalog(CatalogChange::AddIndex(table.id, index, measured));
             Ok(())
         })
     }
@@ -274,7 +276,7 @@ impl Engine {
             CatalogChange::CreateTable(table) => drop(self.heaps.remove(&table.node)),
             CatalogChange::CreateSequence(sequence) => drop(self.sequences.remove(&sequence.node)),
             CatalogChange::ReplaceTable(table) => self.undo_replacement(table, tx),
-            CatalogChange::AddIndex(id, index) => self.undo_index(*id, index, tx),
+            CatalogChange::AddIndex(id, index, _) => self.undo_index(*id, index, tx),
             CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) => {}
             CatalogChange::AddForeignKey(_)
             | CatalogChange::ReplaceForeignKey(_)

@@ -59,6 +59,9 @@ impl Exec<'_> {
                 indexes,
                 mapping,
             });
+            if new.indexes.len() > old.indexes.len() {
+                new.measured = exec.measure(&new).or(old.measured);
+            }
             let known = |index: &Index| old.indexes.iter().any(|other| other.id == index.id);
             for index in new.indexes.iter().filter(|index| index.unique) {
                 if !known(index) {

@@ -197,6 +197,12 @@ impl Exec<'_> {
         }
     }
 
+    /// The pages and rows of a table, if it has rows.
+    pub(in crate::engine) fn measure(&mut self, table: &Table) -> Option<(u32, u32)> {
+        let rows = self.scan(table).count() as u32;
+        (rows > 0).then(|| (self.pages(table), rows))
+    }
+
     fn pages(&mut self, table: &Table) -> u32 {
         match self.engine.heap(table.node).len() {
             0 => 0,

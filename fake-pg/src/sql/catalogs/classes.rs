@@ -78,6 +78,7 @@ struct Class<'a> {
     kind: &'static str,
     columns: usize,
     checks: usize,
+    rows: Option<u32>,
 }
 
 pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
@@ -105,8 +106,12 @@ pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             oid(SUPERUSER),
             oid(class.access_method),
             oid(class.node),
-            // Never analysed.
-            Datum::Float8(if matches!(class.kind, "r") { -1.0 } else { 0.0 }),
+            Datum::Float8(match (class.kind, class.rows) {
+                ("r", Some(rows)) => rows.into(),
+                // Never analysed.
+                ("r", None) => -1.0,
+                _ => 0.0,
+            }),
             Datum::Bool(class.has_index),
             Datum::text(if class.unlogged { "u" } else { "p" }),
             Datum::text(class.kind),
@@ -128,6 +133,7 @@ pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             kind: if relation.is_view { "v" } else { "r" },
             columns: relation.columns.len(),
             checks: 0,
+            rows: None,
         });
     }
     for (space, table) in tables_of(facts) {
@@ -142,6 +148,7 @@ pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             kind: "r",
             columns: table.columns.len(),
             checks: table.checks.len(),
+            rows: table.measured.map(|measured| measured.1),
         });
         for index in &table.indexes {
             push(Class {
@@ -155,6 +162,7 @@ pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 kind: "i",
                 columns: index.columns.len(),
                 checks: 0,
+                rows: None,
             });
         }
     }
@@ -170,6 +178,7 @@ pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             kind: "S",
             columns: 3,
             checks: 0,
+            rows: None,
         });
     }
     for (space, view) in views_of(facts) {
@@ -184,6 +193,7 @@ pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             kind: "v",
             columns: view.columns.len(),
             checks: 0,
+            rows: None,
         });
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Rows do not depend on it, so that nobody asks but who must know what else is read: serializable
 //! isolation, whose failures follow from the pages that a plan touches. What follows are the cost
-//! formulas of `costsize.c` and `selfuncs.c` for a table that has never been analysed, which is taken
-//! to have ten pages (`table_block_relation_estimate_size`). Joins are PostgreSQL's business only as
+//! formulas of `costsize.c` and `selfuncs.c` for a table that has never been analysed. It is taken to
+//! have ten pages, or as many as there were when an index was made over its rows
+//! (`table_block_relation_estimate_size`). Joins are PostgreSQL's business only as
 //! far as the order in which they are written goes.
 
 use std::ops::Range;

@@ -31,12 +31,15 @@ impl<'t> Selectivity<'t> {
             .map(|column| average_width(column.ty, column.typmod))
             .sum();
         let density = (8192 - 24) / (width + 24 + 4);
-        let pages = 10.0;
+        let (pages, tuples) = match table.measured {
+            Some((pages, rows)) => (f64::from(pages), f64::from(rows)),
+            None => (10.0, 10.0 * density as f64),
+        };
         Selectivity {
             table,
             offset,
             pages,
-            tuples: pages * density as f64,
+            tuples,
         }
     }
 
