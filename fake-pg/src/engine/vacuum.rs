@@ -198,7 +198,6 @@ impl Engine {
             clog: Some(self.clog.clone()),
             next_xid: self.next_xid,
             next_oid: self.next_oid,
-            ..Image::clone(&self.base)
         });
         true
     }

@@ -83,7 +83,7 @@ fn xmax(_: &mut Context<'_>, args: &[Datum]) -> Answer {
 fn xip(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     let running = snapshot(&args[0]).xip;
     let running: Arc<[Datum]> = running.iter().map(|xid| Datum::Int8(*xid as i64)).collect();
-    Ok(Datum::Array(running.into()))
+    Ok(Datum::Array(running))
 }
 
 fn visible(_: &mut Context<'_>, args: &[Datum]) -> Answer {
