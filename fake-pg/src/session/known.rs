@@ -12,7 +12,7 @@ use super::cursor::Own;
 use crate::engine::{
     Durability, Engine, Halt, Isolation, SearchPath, Timeouts, Timestamp, TxOptions,
 };
-use crate::error::{PgError, Severity};
+use crate::error::{PgError, Severity, SqlState};
 use crate::sql::ast::{Command, Discard, Statement};
 use crate::sql::settings::Settings;
 use crate::types::{Datum, Type};
@@ -93,6 +93,16 @@ impl Session {
             schemas: self.settings.search_path(&self.user),
             temporary: None,
         })
+    }
+
+    /// SET LOCAL outside of a block has no effect that anybody could see.
+    pub(super) fn warn_local(&mut self, command: &Command, company: Company) {
+        if matches!(command, Command::Set { local: true, .. }) && !self.has_block(company) {
+            self.notice(&PgError::warning(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET LOCAL can only be used in transaction blocks",
+            ));
+        }
     }
 
     /// Runs a command that is about the session itself: `is_own` says which are. After

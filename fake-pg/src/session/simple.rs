@@ -186,6 +186,7 @@ impl Session {
                     let prepared = sql::prepare(engine, transaction, statement, &[])?;
                     self.refuse_in_block(&statement.command, company)?;
                     self.demand_block(&statement.command, company)?;
+                    self.warn_local(&statement.command, company);
                     self.fold(&prepared, &[], engine, now)?;
                     if let Some(copying) = prepared.copying().filter(|copying| copying.incoming) {
                         let copy = self.begin_copy_in(&copying.clone());

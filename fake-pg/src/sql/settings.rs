@@ -5,6 +5,9 @@
 //! names and values are checked here. A setting that PostgreSQL has and fake-pg
 //! lacks is refused with `0A000` unless it changes nothing a client can see.
 
+mod acting;
+mod units;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -18,8 +21,12 @@ use crate::types::text;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bool,
-    /// Milliseconds, shown with the largest unit that divides them.
+    /// Milliseconds, shown with the largest unit that divides them; so many at least.
     Time,
+    /// The same, one at least.
+    Delay,
+    /// Kilobytes, shown with the largest unit that divides them.
+    Memory,
     /// An integer, from, to.
     Integer(i64, i64),
     Text,
@@ -58,7 +65,7 @@ const KNOWN: &[Known] = &[
     known("client_encoding", Kind::Only(&["UTF8"]), "UTF8"),
     known("client_min_messages", LEVELS, "notice"),
     known("DateStyle", Kind::Only(&["ISO, MDY"]), "ISO, MDY"),
-    known("deadlock_timeout", Kind::Time, "1000"),
+    known("deadlock_timeout", Kind::Delay, "1000"),
     known(
         "default_transaction_isolation",
         Kind::Enum(&[
@@ -109,7 +116,7 @@ const KNOWN: &[Known] = &[
     known("transaction_deferrable", Kind::ReadOnly, "off"),
     known("transaction_isolation", Kind::ReadOnly, "read committed"),
     known("transaction_read_only", Kind::ReadOnly, "off"),
-    known("work_mem", Kind::Text, "4MB"),
+    known("work_mem", Kind::Memory, "4096"),
 ];
 
 /// The settings the server reports by ParameterStatus, in the order of
@@ -164,64 +171,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Somebody has logged in.
-    pub fn log_in(&mut self, role: &str, superuser: bool) {
-        self.login = role.into();
-        if !superuser {
-            self.put("is_superuser", Some("off"), false);
-            self.initial = self.state.now.clone();
-        }
-    }
-
-    /// `session_user`.
-    pub fn session_user(&self) -> &str {
-        let set = self.state.now.get("session_authorization");
-        set.map_or(&*self.login, String::as_str)
-    }
-
-    /// Who has logged in, whoever the session acts as.
-    pub fn login(&self) -> &str {
-        &self.login
-    }
-
-    /// `current_user`.
-    pub fn current_user(&self) -> &str {
-        let role = self.state.now.get("role");
-        role.map_or_else(|| self.session_user(), String::as_str)
-    }
-
-    /// Acts as another role, or as the session's own again: SET ROLE.
-    pub fn act_as(&mut self, role: Option<&str>, superuser: bool, local: bool) {
-        self.put("role", role, local);
-        self.put("is_superuser", (!superuser).then_some("off"), local);
-    }
-
-    /// SET SESSION AUTHORIZATION; `None` is who has logged in.
-    pub fn authorize(&mut self, role: Option<&str>, superuser: bool, local: bool) {
-        self.put("session_authorization", role, local);
-        self.act_as(None, superuser, local);
-    }
-
-    /// Whether `current_user` may do everything.
-    pub fn is_superuser(&self) -> bool {
-        !self.state.now.contains_key("is_superuser")
-    }
-
-    /// Sets a value that was checked.
-    fn put(&mut self, key: &str, value: Option<&str>, local: bool) {
-        let change = |values: &mut Values| {
-            let values = Arc::make_mut(values);
-            match value {
-                Some(value) => values.insert(key.into(), value.into()),
-                None => values.remove(key),
-            };
-        };
-        change(&mut self.state.now);
-        if !local {
-            change(&mut self.state.after_commit);
-        }
-    }
-
     /// Settings at the start of a session. `startup` are the parameters of the
     /// start-up packet other than `user`, `database` and `replication`.
     pub fn new<'a>(startup: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, PgError> {
@@ -309,7 +258,8 @@ impl Settings {
     fn shown(&self, known: &Known) -> Cow<'_, str> {
         let raw = self.raw(known);
         match known.kind {
-            Kind::Time => Cow::Owned(show_time(raw)),
+            Kind::Time | Kind::Delay => Cow::Owned(units::show(raw, units::TIME, "ms")),
+            Kind::Memory => Cow::Owned(units::show(raw, units::MEMORY, "kB")),
             _ => Cow::Borrowed(raw),
         }
     }
@@ -343,7 +293,15 @@ impl Settings {
                 return Err(read_only(known.name));
             }
             (None, Some(value)) if key.contains('.') => Some(value.to_string()),
-            (_, None) => self.initial.get(&key).cloned(),
+            // Once it has been set, there is a setting of that name.
+            (None, None) if key.contains('.') => {
+                let initial = self.initial.get(&key).cloned();
+                let known = self.state.now.contains_key(&key);
+                initial.or_else(|| known.then(String::new))
+            }
+            (Some(_), None) => self.initial.get(&key).cloned(),
+            (None, None) if !exists(name) => return Err(unrecognized(name)),
+            (None, None) => None,
             (None, Some(_)) => return Err(unknown(name)),
         };
         let change = |values: &mut Values| {
@@ -487,15 +445,31 @@ fn unrecognized(name: &str) -> PgError {
     )
 }
 
+/// Whether PostgreSQL 15 has such a setting.
+fn exists(name: &str) -> bool {
+    let name = name.to_lowercase();
+    include_str!("settings/names.txt")
+        .lines()
+        .any(|known| known == name)
+}
+
 /// A name fake-pg does not know may be one that PostgreSQL knows.
 fn unknown(name: &str) -> PgError {
+    if !exists(name) {
+        return unrecognized(name);
+    }
     PgError::feature_not_supported(format_args!("the configuration parameter \"{name}\""))
 }
 
 fn read_only(name: &str) -> PgError {
     PgError::new(
         "55P02".parse().unwrap_or(SqlState::INVALID_PARAMETER_VALUE),
-        format!("parameter \"{name}\" cannot be changed"),
+        match name {
+            "max_connections" => {
+                format!("parameter \"{name}\" cannot be changed without restarting the server")
+            }
+            _ => format!("parameter \"{name}\" cannot be changed"),
+        },
     )
 }
 
@@ -528,15 +502,18 @@ fn check(known: &Known, value: &str) -> Result<String, PgError> {
         },
         Kind::Integer(from, to) => match value.trim().parse::<i64>() {
             Ok(number) if (from..=to).contains(&number) => Ok(number.to_string()),
+            Ok(number) if known.name == "extra_float_digits" && !(-15..=3).contains(&number) => {
+                Err(units::outside(known.name, &number.to_string(), (-15, 3)))
+            }
             Ok(_) => Err(PgError::feature_not_supported(format_args!(
                 "{} = {value}",
                 known.name
             ))),
             Err(_) => Err(invalid(known, value)),
         },
-        Kind::Time => parse_time(value)
-            .map(|millis| millis.to_string())
-            .ok_or_else(|| invalid(known, value)),
+        Kind::Time => units::read(known.name, value, units::TIME, "ms", 0),
+        Kind::Delay => units::read(known.name, value, units::TIME, "ms", 1),
+        Kind::Memory => units::read(known.name, value, units::MEMORY, "kB", 64),
         Kind::Enum(values) => {
             let folded = value.to_lowercase();
             if let Some(value) = values.iter().find(|value| **value == folded) {
@@ -618,104 +595,5 @@ fn split_identifiers(list: &str) -> Option<Vec<String>> {
     }
 }
 
-/// `250`, `2s`, `1.5 min`, in milliseconds.
-fn parse_time(value: &str) -> Option<i64> {
-    let value = value.trim();
-    let end = value
-        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+')))
-        .unwrap_or(value.len());
-    let number: f64 = value[..end].parse().ok()?;
-    let unit = match value[end..].trim() {
-        "us" => 1e-3,
-        "" | "ms" => 1.0,
-        "s" => 1e3,
-        "min" => 6e4,
-        "h" => 3.6e6,
-        "d" => 8.64e7,
-        _ => return None,
-    };
-    let millis = (number * unit).round_ties_even() as i64;
-    (0..=i64::from(i32::MAX))
-        .contains(&millis)
-        .then_some(millis)
-}
-
-/// With the largest unit that leaves a whole number (guc.c, convert_int_from_base_unit).
-fn show_time(raw: &str) -> String {
-    let millis: i64 = raw.parse().unwrap_or(0);
-    for (unit, size) in [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("min", 60_000),
-        ("s", 1000),
-    ] {
-        if millis != 0 && millis % size == 0 {
-            return format!("{}{unit}", millis / size);
-        }
-    }
-    match millis {
-        0 => "0".into(),
-        _ => format!("{millis}ms"),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_ends_with_the_transaction_and_set_with_its_rollback() {
-        let mut settings = Settings::new([("application_name", "a")]).unwrap();
-        let app = |settings: &Settings| settings.application_name().to_string();
-        settings.begin();
-        settings.set("application_name", Some("b"), true).unwrap();
-        assert_eq!(app(&settings), "b");
-        settings.commit();
-        assert_eq!(app(&settings), "a");
-        settings.begin();
-        settings.set("application_name", Some("c"), false).unwrap();
-        settings.savepoint();
-        let level = settings.level();
-        settings.set("application_name", Some("d"), false).unwrap();
-        settings.rollback_to(level);
-        assert_eq!(app(&settings), "c");
-        settings.rollback();
-        assert_eq!(app(&settings), "a");
-        settings.set("application_name", Some("e"), false).unwrap();
-        settings.set("application_name", None, false).unwrap();
-        assert_eq!(app(&settings), "a");
-    }
-
-    #[test]
-    fn values_are_shown_as_postgres_shows_them() {
-        // From PostgreSQL 15: set, then show.
-        for (name, value, shown) in [
-            ("lock_timeout", "2s", "2s"),
-            ("lock_timeout", "1500", "1500ms"),
-            ("lock_timeout", "0", "0"),
-            ("statement_timeout", "120000", "2min"),
-            ("synchronous_commit", "OFF", "off"),
-            ("synchronous_commit", "true", "on"),
-            ("timezone", "utc", "UTC"),
-            ("client_encoding", "utf-8", "UTF8"),
-            ("datestyle", "ISO", "ISO, MDY"),
-            ("my.own", "x", "x"),
-        ] {
-            let mut settings = Settings::default();
-            settings.set(name, Some(value), false).unwrap();
-            assert_eq!(settings.get(name).unwrap(), shown, "{name} = {value}");
-        }
-        for (name, value, code) in [
-            ("lock_timeout", "soon", "22023"),
-            ("synchronous_commit", "maybe", "22023"),
-            ("server_version", "16", "55P02"),
-            ("TimeZone", "Europe/Berlin", "0A000"),
-            ("enable_hashjoin", "off", "0A000"),
-        ] {
-            let error = Settings::default()
-                .set(name, Some(value), false)
-                .unwrap_err();
-            assert_eq!(error.code.as_str(), code, "{name} = {value}");
-        }
-    }
-}
+mod tests;
