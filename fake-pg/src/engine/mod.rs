@@ -39,6 +39,7 @@
 
 mod activity;
 mod catalog;
+mod chance;
 mod commit;
 mod commit_point;
 mod config;
@@ -142,6 +143,7 @@ pub struct Engine {
     commits: Vec<Committed>,
     last_number: CommitNumber,
     wakeups: Vec<Pid>,
+    chance: chance::Chance,
     sessions: Sessions,
     notifications: Notifications,
     secrets: Secrets,
@@ -185,6 +187,7 @@ impl Engine {
             commits: Vec::new(),
             last_number: CommitNumber(0),
             wakeups: Vec::new(),
+            chance: chance::Chance::default(),
             sessions: Sessions::default(),
             notifications: Notifications::default(),
             secrets: Secrets::default(),

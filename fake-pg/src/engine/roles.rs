@@ -157,6 +157,13 @@ impl Engine {
     /// needs bytes that they can not guess.
     pub fn seed_secrets(&mut self, seed: [u8; 32]) {
         self.secrets = Secrets { seed, drawn: 0 };
+        // What SQL draws by chance must not tell the seed.
+        let mut digest = Sha256::new();
+        digest.update(seed);
+        digest.update(b"chance");
+        let bytes = digest.finalize();
+        let word = bytes.iter().take(8);
+        self.seed_chance(word.fold(0, |word, byte| word << 8 | u64::from(*byte)));
     }
 
     /// The next secret bytes.

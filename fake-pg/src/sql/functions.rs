@@ -5,6 +5,7 @@
 //! with `0A000`.
 
 mod arrays;
+mod bytes;
 mod calls;
 mod embedded;
 mod fields;
@@ -18,6 +19,7 @@ mod snapshots;
 mod strings;
 mod system;
 mod times;
+mod words;
 
 pub(crate) use arrays::{combine, element, slice};
 pub(crate) use embedded::EmbeddedCall;
@@ -185,6 +187,8 @@ pub(crate) type Built = &'static [(&'static str, Body)];
 
 const BUILT: &[Built] = &[
     arrays::BUILT,
+    bytes::BUILT,
+    words::BUILT,
     math::BUILT,
     strings::BUILT,
     times::BUILT,

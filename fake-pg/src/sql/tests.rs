@@ -202,7 +202,6 @@ fn compare(file: &std::path::Path) -> String {
 fn what_is_lacking_fails_and_is_named() {
     let mut client = Client::new();
     for (sql, construct) in [
-        ("select gen_random_uuid()", "the function gen_random_uuid"),
         (
             "select pg_export_snapshot()",
             "the function pg_export_snapshot",

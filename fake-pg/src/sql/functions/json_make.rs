@@ -197,7 +197,7 @@ pub(crate) fn key_text(datum: &Datum) -> Result<String, PgError> {
 }
 
 fn check_pairs(args: &[Datum], name: &str) -> Result<(), Halt> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Ok(());
     }
     Err(PgError::new(

@@ -14,10 +14,10 @@ type Answer = Result<Datum, Halt>;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     strict("lower", &[Is(Text)], Returns::Is(Text), |_, args| {
-        Ok(Datum::text(str(&args[0]).to_lowercase()))
+        Ok(Datum::text(str(&args[0]).to_ascii_lowercase()))
     }),
     strict("upper", &[Is(Text)], Returns::Is(Text), |_, args| {
-        Ok(Datum::text(str(&args[0]).to_uppercase()))
+        Ok(Datum::text(str(&args[0]).to_ascii_uppercase()))
     }),
     strict("length", &[Is(Text)], Returns::Is(Int4), char_length),
     strict("length", &[Is(Bytea)], Returns::Is(Int4), octet_length),
@@ -123,12 +123,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Datum::text(str(&args[0]).chars().rev().collect::<String>()))
     }),
     variadic("concat", &[Arg::Any], Returns::Is(Text), concat),
-    strict("hashtext", &[Is(Text)], Returns::Is(Int4), |_, args| {
-        Ok(Datum::Int4(hash_bytes(str(&args[0]).as_bytes()) as i32))
-    }),
-    strict("quote_ident", &[Is(Text)], Returns::Is(Text), |_, args| {
-        Ok(Datum::text(quote_ident(str(&args[0]))))
-    }),
 ];
 
 pub(super) const BUILT: Built = &[
@@ -264,18 +258,6 @@ fn concat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::text(text))
 }
 
-/// An identifier, quoted if it must be.
-fn quote_ident(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    match plain {
-        true => name.to_string(),
-        false => format!("\"{}\"", name.replace('"', "\"\"")),
-    }
-}
-
 pub(super) fn concat_two(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::text([str(&args[0]), str(&args[1])].concat()))
 }
@@ -299,7 +281,7 @@ pub(super) fn not_ilike_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
 /// LIKE with `\` as the escape.
 fn like(text: &str, pattern: &str, insensitive: bool) -> Result<bool, Halt> {
     let fold = |text: &str| match insensitive {
-        true => text.to_lowercase().chars().collect(),
+        true => text.to_ascii_lowercase().chars().collect(),
         false => text.chars().collect::<Vec<char>>(),
     };
     let (text, pattern) = (fold(text), fold(pattern));
@@ -341,54 +323,4 @@ fn like(text: &str, pattern: &str, insensitive: bool) -> Result<bool, Halt> {
         }
     }
     Ok(true)
-}
-
-/// Bob Jenkins's hash as PostgreSQL has it (`hash_bytes` in hashfn.c), little-endian.
-fn hash_bytes(bytes: &[u8]) -> u32 {
-    let start = 0x9e37_79b9_u32
-        .wrapping_add(bytes.len() as u32)
-        .wrapping_add(3_923_095);
-    let (mut a, mut b, mut c) = (start, start, start);
-    let mut blocks = bytes.chunks_exact(12);
-    let word = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .rev()
-            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
-    };
-    for block in &mut blocks {
-        a = a.wrapping_add(word(&block[..4]));
-        b = b.wrapping_add(word(&block[4..8]));
-        c = c.wrapping_add(word(&block[8..]));
-        (a, b, c) = mix(a, b, c);
-    }
-    let rest = blocks.remainder();
-    let part = |from: usize, to: usize| word(&rest[from.min(rest.len())..to.min(rest.len())]);
-    a = a.wrapping_add(part(0, 4));
-    b = b.wrapping_add(part(4, 8));
-    // The lowest byte of c is reserved for the length.
-    c = c.wrapping_add(part(8, 11) << 8);
-    last(a, b, c)
-}
-
-fn mix(mut a: u32, mut b: u32, mut c: u32) -> (u32, u32, u32) {
-    for (first, second, third) in [(4, 6, 8), (16, 19, 4)] {
-        a = a.wrapping_sub(c) ^ c.rotate_left(first);
-        c = c.wrapping_add(b);
-        b = b.wrapping_sub(a) ^ a.rotate_left(second);
-        a = a.wrapping_add(c);
-        c = c.wrapping_sub(b) ^ b.rotate_left(third);
-        b = b.wrapping_add(a);
-    }
-    (a, b, c)
-}
-
-fn last(mut a: u32, mut b: u32, mut c: u32) -> u32 {
-    c = (c ^ b).wrapping_sub(b.rotate_left(14));
-    a = (a ^ c).wrapping_sub(c.rotate_left(11));
-    b = (b ^ a).wrapping_sub(a.rotate_left(25));
-    c = (c ^ b).wrapping_sub(b.rotate_left(16));
-    a = (a ^ c).wrapping_sub(c.rotate_left(4));
-    b = (b ^ a).wrapping_sub(a.rotate_left(14));
-    (c ^ b).wrapping_sub(b.rotate_left(24))
 }

@@ -284,6 +284,13 @@ fn special_call(tree: &Tree<'_>, node: &SyntaxNode, at: u32) -> Expr {
             };
             call("substring", child_exprs(tree, &args), at)
         }
+        K::OVERLAY_FN => {
+            let mut args = child_exprs(tree, node);
+            for inner in node.children().filter(|inner| !is_expr(inner)) {
+                args.extend(child_exprs(tree, &inner));
+            }
+            call("overlay", args, at)
+        }
         K::POSITION_FN => call("position", child_exprs(tree, node), at),
         K::TRIM_FN => {
             let name = match child_of(node, &[K::TRIM_BOTH, K::TRIM_LEADING, K::TRIM_TRAILING])

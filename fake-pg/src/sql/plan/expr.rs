@@ -151,10 +151,19 @@ impl Binder<'_> {
                     (true, false) => "~~*",
                     (true, true) => "!~~*",
                 };
-                if escape.is_some() {
-                    return Err(PgError::feature_not_supported("LIKE … ESCAPE"));
-                }
-                self.binary(op, operand, pattern, *at)
+                let Some(escape) = escape else {
+                    return self.binary(op, operand, pattern, *at);
+                };
+                let pattern = crate::sql::ast::Call {
+                    name: vec!["like_escape".into()],
+                    args: vec![Expr::clone(pattern), Expr::clone(escape)],
+                    star: false,
+                    distinct: false,
+                    order_by: Vec::new(),
+                    filter: None,
+                    at: *at,
+                };
+                self.binary(op, operand, &Expr::Call(Box::new(pattern)), *at)
             }
             Expr::Cast(inner, ty) => self.cast(inner, ty),
             Expr::Case {
