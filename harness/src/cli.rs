@@ -365,6 +365,14 @@ mod tests {
                 &["serve", "--max-connections", "0"],
                 "it must be at least 1",
             ),
+            (
+                &["serve", "--auth", "scram-sha-256"],
+                "without a --schema no role has a password",
+            ),
+            (
+                &["serve", "--auth", "peer"],
+                "[possible values: trust, md5, scram-sha-256]",
+            ),
             (&["proxy"], "--to <HOST:PORT>"),
             (
                 &["proxy", "--to", "localhost"],

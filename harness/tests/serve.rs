@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use midcommit::serve::{Options, Server};
+use midcommit::serve::{Authentication, Options, Server};
 use tokio_postgres::{Client, Config, NoTls, Row};
 
 /// Runs a test against a server of its own, and stops the server after it.
@@ -344,10 +344,61 @@ fn what_cannot_be_is_refused_with_what_could_be() {
     }
 }
 
+/// A folder of this test's own, gone after it.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let name = format!("midcommit-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+
+    fn schema(&self, sql: &str) -> Options {
+        let file = self.0.join("schema.sql");
+        std::fs::write(&file, sql).unwrap();
+        Options {
+            schema: Some(file),
+            ..Options::default()
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn passwords_are_those_of_the_roles_in_the_schema() {
+    let folder = Folder::new("roles");
+    for authentication in [Authentication::Md5, Authentication::Scram] {
+        let options = Options {
+            authentication,
+            ..folder.schema("create role app login password 'secret'")
+        };
+        with_server(options, async |connect| {
+            let mut config = Config::new();
+            config.host("127.0.0.1").port(connect.port).user("app");
+            config.dbname("postgres").password("wrong");
+            let refused = config.connect(NoTls).await.err().unwrap();
+            let said = "password authentication failed for user \"app\"";
+            assert_eq!(told(refused), ("28P01".to_owned(), said.to_owned()));
+            let (client, connection) = config.password("secret").connect(NoTls).await.unwrap();
+            tokio::task::spawn_local(async { drop(connection.await) });
+            assert_eq!(
+                one::<String>(&client, "select current_user::text").await,
+                "app"
+            );
+        });
+    }
+}
+
 #[test]
 fn a_schema_that_fails_is_shown_where_it_does() {
-    let folder = std::env::temp_dir().join(format!("midcommit-schema-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::new("schema");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -362,14 +413,10 @@ fn a_schema_that_fails_is_shown_where_it_does() {
             ":2: `create tabel b (id int);`: syntax error",
         ),
     ] {
-        let file = folder.join("schema.sql");
-        std::fs::write(&file, sql).unwrap();
-        let options = Options {
-            schema: Some(file),
-            ..Options::default()
-        };
-        let error = runtime.block_on(Server::start(&options)).err().unwrap();
+        let error = runtime
+            .block_on(Server::start(&folder.schema(sql)))
+            .err()
+            .unwrap();
         assert!(error.contains(said), "{error}");
     }
-    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -87,6 +87,7 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   midcommit serve                                   on 127.0.0.1:5432, without tables
   midcommit serve --listen 127.0.0.1:0 --schema schema.sql
+  midcommit serve --auth scram-sha-256 --schema roles.sql
 
 Faults, by SQL on any connection that commits by itself:
   select midcommit.arm('commit flushed: rst');      the next COMMIT is durable, and its client is cut off
@@ -133,6 +134,21 @@ pub(super) struct Serve {
     /// A script to run before anybody connects: tables, and rows.
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
+    /// What is asked of clients; roles and their passwords come from the schema.
+    #[arg(long, value_enum, default_value_t = Auth::Trust)]
+    pub(super) auth: Auth,
+}
+
+/// As the methods are called in `pg_hba.conf`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Auth {
+    /// Nothing.
+    Trust,
+    /// A password, by MD5, or by SCRAM where the role's is kept so.
+    Md5,
+    /// A password, by SCRAM.
+    #[value(name = "scram-sha-256")]
+    Scram,
 }
 
 #[derive(Debug, Args)]

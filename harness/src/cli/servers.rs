@@ -6,8 +6,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::Shell;
-use super::args::{Cli, Format, Proxy, Serve};
+use super::args::{Auth, Cli, Format, Proxy, Serve};
 use super::exit::Exit;
+use fake_pg::session::Authentication;
+
 use crate::live::listen::{make_room, signalled};
 use crate::{proxy, serve};
 
@@ -31,6 +33,11 @@ impl Shell<'_> {
             allow_remote: args.allow_remote,
             schema: args.schema.clone(),
             connections_max: args.max_connections,
+            authentication: match args.auth {
+                Auth::Trust => Authentication::Trust,
+                Auth::Md5 => Authentication::Md5,
+                Auth::Scram => Authentication::Scram,
+            },
         };
         block_on(async {
             // A signal that comes early ends it, too.

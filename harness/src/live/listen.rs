@@ -2,8 +2,9 @@
 //!
 //! The only place of the library that looks at a clock on the wall: who connects by TCP lives by it.
 
+use std::fs::File;
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -64,6 +65,14 @@ pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let end = text.find(" (os error").unwrap_or(text.len());
     text[..end].to_owned()
+}
+
+/// Chance, from where the kernel keeps it: salts and nonces must not be foreseen.
+pub(crate) fn chance() -> Result<[u8; 32], String> {
+    let mut seed = [0; 32];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed));
+    read.map_err(|error| format!("cannot read /dev/urandom: {}", plain(&error)))?;
+    Ok(seed)
 }
 
 /// The time by the clock on the wall; it never goes back.

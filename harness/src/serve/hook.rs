@@ -35,8 +35,7 @@ impl CommitHook for Hook {
         let pid = commit.pid;
         match point {
             // In a pipeline CommandComplete is written before the COMMIT is received.
-            // A PREPARE TRANSACTION commits nothing yet.
-            CommitPoint::Received | CommitPoint::Completed if !commit.prepares => {
+            CommitPoint::Received | CommitPoint::Completed => {
                 let author = Author {
                     server_number: commit.number.0,
                     xid: Some(xid.0 as i64),

@@ -10,6 +10,8 @@ mod schema;
 mod hook;
 mod wire;
 
+pub use fake_pg::session::Authentication;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use fake_pg::connection;
 use fake_pg::engine::{Engine, Pid};
-use fake_pg::postmaster::Postmaster;
+use fake_pg::postmaster::{Postmaster, Shutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -28,7 +30,7 @@ use tokio::task::JoinSet;
 use crate::live::desk::Desk;
 use crate::live::fault::Sight;
 use crate::live::link::Link;
-use crate::live::listen::{Clock, bind};
+use crate::live::listen::{Clock, bind, chance};
 use crate::plan::Cut;
 use hook::Hook;
 use wire::Wire;
@@ -50,6 +52,8 @@ pub struct Options {
     pub schema: Option<PathBuf>,
     /// How many may be connected.
     pub connections_max: usize,
+    /// What is asked of clients. Passwords are those of roles that the schema makes.
+    pub authentication: Authentication,
 }
 
 impl Default for Options {
@@ -59,6 +63,7 @@ impl Default for Options {
             allow_remote: false,
             schema: None,
             connections_max: 2000,
+            authentication: Authentication::Trust,
         }
     }
 }
@@ -85,6 +90,14 @@ impl Server {
     /// What cannot be done, and what could be instead.
     pub async fn start(options: &Options) -> Result<Server, String> {
         let mut engine = Engine::new();
+        engine.seed_secrets(chance()?);
+        if options.authentication != Authentication::Trust && options.schema.is_none() {
+            return Err(
+                "without a --schema no role has a password, and nobody could connect; it would say \
+                 something like: create role app login password 'secret'"
+                    .to_owned(),
+            );
+        }
         if let Some(file) = &options.schema {
             schema::load(&mut engine, file)?;
         }
@@ -103,6 +116,7 @@ impl Server {
         };
         let mut postmaster = Postmaster::new(engine, Box::new(hook), Box::new(move || clock.now()));
         postmaster.set_connections_max(options.connections_max);
+        postmaster.demand(options.authentication);
         Ok(Server {
             listener,
             address,
@@ -150,7 +164,7 @@ impl Server {
         }
         drop(self.listener);
         self.desk.resume_all();
-        self.postmaster.borrow_mut().terminate_all();
+        self.postmaster.borrow_mut().shutdown(Shutdown::Fast);
         let farewell = async { while sessions.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
