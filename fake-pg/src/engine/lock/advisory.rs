@@ -58,11 +58,9 @@ impl Exec<'_> {
         scope: AdvisoryScope,
     ) -> Result<bool, Halt> {
         let taken = self.datum(|exec| {
-            Ok(Datum::Bool(exec.try_lock(
-                LockTag::Advisory(key),
-                mode,
-                scope,
-            )))
+            let (tag, pid) = (LockTag::Advisory(key), exec.tx.pid);
+            let free = exec.engine.locks.is_free(tag, pid, mode);
+            Ok(Datum::Bool(free && exec.try_lock(tag, mode, scope)))
         })?;
         Ok(taken == Datum::Bool(true))
     }

@@ -113,10 +113,15 @@ impl LockTable {
         true
     }
 
-    /// Whether [`LockTable::acquire`] would succeed.
+    /// Whether who will not wait gets the lock: it must be free of those who wait for it too, whatever
+    /// the asker holds of it in other modes (`LockAcquireExtended` with `dontWait`).
     pub(super) fn is_free(&self, tag: LockTag, pid: Pid, mode: LockMode) -> bool {
-        let lock = self.locks.get(&tag);
-        lock.is_none_or(|lock| lock.is_free_for(pid, mode))
+        let Some(lock) = self.locks.get(&tag) else {
+            return true;
+        };
+        let mut others = lock.queue.iter().filter(|waiter| waiter.pid != pid);
+        self.holds(tag, pid, mode)
+            || !lock.is_held_against(pid, mode) && !others.any(|waiter| waiter.mode.conflicts(mode))
     }
 
     /// Whether the session holds the lock in this very mode.
