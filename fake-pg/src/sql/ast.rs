@@ -178,8 +178,6 @@ pub enum Command {
     Comment(Option<Relation>),
     /// REINDEX.
     Reindex(Relation),
-    /// GRANT of privileges, which everybody has.
-    Grant,
     /// CREATE EXTENSION of one that is there.
     CreateExtension {
         /// Which.

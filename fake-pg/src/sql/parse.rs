@@ -141,7 +141,6 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::COMMENT_ON => view::comment(tree, node),
         K::REINDEX => view::reindex(tree, node),
         K::CREATE_EXTENSION => view::create_extension(node),
-        K::GRANT if tree::child(node, K::ON_PRIVILEGE_OBJECTS_CLAUSE).is_some() => Command::Grant,
         K::COPY => copy::copy(tree, node),
         K::ALTER_TABLE | K::ALTER_INDEX | K::ALTER_VIEW => alter::alter(tree, node),
         K::ALTER_SEQUENCE => alter::alter_sequence(tree, node),

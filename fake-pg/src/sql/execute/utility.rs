@@ -60,7 +60,6 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             context.exec.lock_table(&table, LockMode::Share, false)?;
             "REINDEX"
         }
-        Command::Grant => "GRANT",
         Command::CreateExtension {
             name,
             if_not_exists,
