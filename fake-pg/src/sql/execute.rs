@@ -163,7 +163,7 @@ fn refuse_writing(
         (_, Command::CreateTableAs(_)) => Some("CREATE TABLE AS"),
         (_, Command::Comment(_)) => Some("COMMENT"),
         (_, Command::Reindex(_)) => Some("REINDEX"),
-        (_, Command::Grant) => Some("GRANT"),
+        (_, Command::Role(command)) => command.writes(),
         (_, Command::CreateExtension { .. }) => Some("CREATE EXTENSION"),
         (_, Command::Alter(alter)) => Some(alter.object.alter_tag()),
         (_, Command::AlterSequence(_)) => Some("ALTER SEQUENCE"),

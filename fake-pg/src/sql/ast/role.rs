@@ -96,3 +96,21 @@ pub enum RoleCommand {
         resets: bool,
     },
 }
+
+impl RoleCommand {
+    /// What a read-only transaction calls it when it refuses it; `None` if it does not.
+    pub fn writes(&self) -> Option<&'static str> {
+        Some(match self {
+            RoleCommand::Create { .. } => "CREATE ROLE",
+            RoleCommand::Alter { .. } | RoleCommand::Set { .. } | RoleCommand::Rename { .. } => {
+                "ALTER ROLE"
+            }
+            RoleCommand::Drop { .. } => "DROP ROLE",
+            RoleCommand::Member { grants: true, .. } => "GRANT ROLE",
+            RoleCommand::Member { grants: false, .. } => "REVOKE ROLE",
+            RoleCommand::Privileges { grants: true, .. } => "GRANT",
+            RoleCommand::Privileges { grants: false, .. } => "REVOKE",
+            RoleCommand::ActAs { .. } | RoleCommand::Authorize { .. } => return None,
+        })
+    }
+}
