@@ -120,9 +120,24 @@ pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
     let sessions = engine.activity();
     // A transaction's name among sessions: which session, and since when.
     let transaction = |pid: Pid| {
+        // What is prepared is named by its xid, and belongs to no process.
+        if pid.0 < 0 {
+            return Datum::text(format!("-1/{}", -pid.0));
+        }
         let started = sessions.get(&pid).and_then(|activity| activity.xact_start);
         let started = started.map_or(0, |started| started.0);
         Datum::text(format!("{pid}/{started}"))
+    };
+    let process = |pid: Pid| match pid.0 < 0 {
+        true => Datum::Null,
+        false => Datum::Int4(pid.0),
+    };
+    let prepared_in = |pid: Pid| {
+        let mut prepared = engine.prepared_transactions();
+        let prepared = prepared.find(|prepared| prepared.xid().0 as i32 == -pid.0)?;
+        let mut databases = facts.catalog().databases();
+        let found = databases.find(|database| database.name == prepared.preparer.database)?;
+        Some(found.id)
     };
     let holding = |kind: &str| {
         let mut row: [Datum; 16] = std::array::from_fn(|_| Datum::Null);
@@ -144,7 +159,10 @@ pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
     }
     for entry in engine.locks() {
         let activity = sessions.get(&entry.pid);
-        let database = activity.and_then(|activity| database_of(facts, activity));
+        let database = match entry.pid.0 < 0 {
+            true => prepared_in(entry.pid),
+            false => activity.and_then(|activity| database_of(facts, activity)),
+        };
         let database = database.map_or(Datum::Null, |id| oid(id.0));
         let mut row = holding(lock_type(entry.tag));
         match entry.tag {
@@ -164,7 +182,7 @@ pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             }
             LockTag::Name(_) => continue,
         }
-        (row[10], row[11]) = (transaction(entry.pid), Datum::Int4(entry.pid.0));
+        (row[10], row[11]) = (transaction(entry.pid), process(entry.pid));
         row[12] = Datum::text(entry.mode.name());
         row[13] = Datum::Bool(entry.granted);
         row[14] = Datum::Bool(entry.fastpath);
@@ -188,7 +206,7 @@ pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         row[3] = page.map_or(Datum::Null, |page| Datum::Int4(page as i32));
         row[4] = tuple.map_or(Datum::Null, |tuple| Datum::Int2(tuple as i16));
         if let Some(pid) = pid {
-            (row[10], row[11]) = (transaction(pid), Datum::Int4(pid.0));
+            (row[10], row[11]) = (transaction(pid), process(pid));
         }
         row[12] = Datum::text("SIReadLock");
         rows.push(row);
