@@ -165,6 +165,9 @@ impl Session {
             return Err(PgError::duplicate_portal(bind.portal));
         }
         let prepared = self.plan(&statement, engine, now)?;
+        if let (Some(old), Some(new)) = (&statement.prepared, &prepared) {
+            new.refuse_other_result(old)?;
+        }
         let params = parameters(bind, statement.params())?;
         if let (Command::Query(query), Some(tx)) = (&statement.statement.command, self.block.live())
             && let (true, Some(locking)) = (tx.options.read_only, query.locking.first())

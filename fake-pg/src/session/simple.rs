@@ -151,7 +151,7 @@ impl Session {
     ) -> Result<Step, Halt> {
         let statement = &script.statements[script.at];
         let mut running = match script.running.take() {
-            Some(running) => running,
+            Some(running) => self.bound_anew(running, statement, engine),
             None => {
                 self.interrupt()?;
                 self.begin_command();
@@ -248,6 +248,25 @@ impl Session {
             write_row(&mut self.output, &mut self.scratch, columns, row, formats)?;
         }
         Ok(())
+    }
+
+    /// Who has waited for a table binds the statement to what has become of it, as nothing has been
+    /// told to the client yet.
+    fn bound_anew(
+        &mut self,
+        mut running: Running,
+        statement: &Arc<Statement>,
+        engine: &Engine,
+    ) -> Running {
+        if let Some(tx) = self.block.live()
+            && Arc::ptr_eq(running.prepared.statement(), statement)
+            && running.prepared.copying().is_none()
+            && running.prepared.is_stale(engine, tx)
+            && let Ok(again) = sql::prepare(engine, tx, statement, &[])
+        {
+            running.prepared = again;
+        }
+        running
     }
 
     /// Writes the rows of a result, if it has any, and notices. A query announces its rows before

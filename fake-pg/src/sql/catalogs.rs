@@ -142,8 +142,11 @@ const EMPTY: &[&str] = &[
     "pg_user_mapping",
 ];
 
-/// All of them, by schema and name.
-static RELATIONS: LazyLock<BTreeMap<(Arc<str>, Arc<str>), SystemRelation>> = LazyLock::new(|| {
+/// Schema and name.
+type Key = (Arc<str>, Arc<str>);
+
+/// All of them.
+static RELATIONS: LazyLock<BTreeMap<Key, SystemRelation>> = LazyLock::new(|| {
     let lines = include_str!("catalogs/columns.txt").lines();
     lines
         .filter_map(read)

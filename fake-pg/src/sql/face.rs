@@ -268,6 +268,27 @@ impl Prepared {
         })
     }
 
+    /// 0A000 if its result is not what a client was promised (`RevalidateCachedQuery`).
+    pub fn refuse_other_result(&self, promised: &Prepared) -> Result<(), PgError> {
+        let types = |prepared: &Prepared| -> Option<Vec<(Type, i32)>> {
+            let columns = prepared.columns.as_ref()?;
+            let types = columns.iter().map(|column| (column.ty, column.typmod));
+            Some(types.collect())
+        };
+        if types(promised) == types(self) && promised.params == self.params {
+            return Ok(());
+        }
+        Err(PgError::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "cached plan must not change result type",
+        ))
+    }
+
+    /// Whether the schema has changed since it was bound.
+    pub fn is_stale(&self, engine: &Engine, tx: &Transaction) -> bool {
+        self.version != tx.fresh_catalog(engine).version()
+    }
+
     /// What COPY copies, and how.
     pub fn copying(&self) -> Option<&Arc<Copying>> {
         self.copying.as_ref()
@@ -433,22 +454,7 @@ fn execute_unfired(
     // The schema has changed since: what was promised to the client must still hold.
     let catalog = context.exec.catalog().clone();
     let again = prepare_for(&catalog, context.exec.path(), statement, &prepared.hints)?;
-    let types = |prepared: &Prepared| -> Option<Vec<(Type, i32)>> {
-        let columns = prepared.columns.as_ref()?;
-        Some(
-            columns
-                .iter()
-                .map(|column| (column.ty, column.typmod))
-                .collect(),
-        )
-    };
-    if types(prepared) != types(&again) || prepared.params != again.params {
-        return Err(PgError::new(
-            SqlState::FEATURE_NOT_SUPPORTED,
-            "cached plan must not change result type",
-        )
-        .into());
-    }
+    again.refuse_other_result(prepared)?;
     again.run(params, context)
 }
 

@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub(crate) use access::{Access, Wanted};
 pub(crate) use bind::Binder;
 pub(crate) use cast::Cast;
-pub(crate) use names::{find_class, parse_name, split_name};
+pub(crate) use names::{find_class, named_class, parse_name, split_name};
 pub(crate) use operator::is_ordered;
 pub(crate) use resolve::{Choice, Chosen, Generic};
 

@@ -132,5 +132,18 @@ pub(super) fn drop_database(
         let message = "cannot drop a template database";
         return Err(PgError::new(SqlState::WRONG_OBJECT_TYPE, message).into());
     }
+    let sessions = exec.engine.activity().values();
+    let others = sessions.filter(|session| session.database == database.name);
+    let others = others.count();
+    if others > 0 {
+        let message = format!("database \"{name}\" is being accessed by other users");
+        let detail = match others {
+            1 => "There is 1 other session using the database.".to_string(),
+            more => format!("There are {more} other sessions using the database."),
+        };
+        return Err(PgError::new(SqlState::OBJECT_IN_USE, message)
+            .with_detail(detail)
+            .into());
+    }
     exec.change_catalog(CatalogChange::DropDatabase(database.id))
 }

@@ -5,7 +5,7 @@ use crate::engine::{Halt, Relation, TableId};
 use crate::error::PgError;
 use crate::sql::catalogs::{self, Facts, constraint_definition, index_definition};
 use crate::sql::face::Context;
-use crate::sql::plan::find_class;
+use crate::sql::plan::{find_class, named_class};
 use crate::sql::quote::quote_name;
 use crate::types::{Datum, Type};
 
@@ -326,7 +326,7 @@ fn to_regclass(context: &mut Context<'_>, args: &[Datum]) -> Answer {
         return Ok(Datum::Null);
     }
     let found: Result<_, PgError> = find_class(catalog, path, text);
-    Ok(found?.map_or(Datum::Null, |oid| Datum::Int8(oid.into())))
+    Ok(found?.map_or(Datum::Null, |oid| named_class(catalog, path, oid)))
 }
 
 fn current_schemas(context: &mut Context<'_>, args: &[Datum]) -> Answer {

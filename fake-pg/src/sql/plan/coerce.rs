@@ -116,10 +116,12 @@ impl Binder<'_> {
         let Some(found) = found else {
             return Ok(None);
         };
-        // Text and varchar are the same values; so are integers that stand for OIDs.
+        // Text and varchar are the same values; so are most integers that stand for OIDs.
         let same = is_text(from.ty.base()) && is_text(to.ty.base()) && to.ty.base() != Type::Name
             || found == Pathway::Relabel
                 && from.ty.base() != Type::Int4
+                // A regclass carries its name along.
+                && from.ty.base() != Type::Regclass
                 && to.ty.base() != Type::Int4
                 && !matches!(to.ty.base(), Type::Text | Type::Varchar | Type::Bpchar);
         if same && to.ty.base() == to.ty {

@@ -64,6 +64,15 @@ impl Binder<'_> {
         match &copy.source {
             CopySource::Query(query) => self.query(query),
             CopySource::Table(relation, columns) => {
+                if !columns.is_empty()
+                    && let Some(crate::engine::Relation::Table(table)) =
+                        self.find_relation(relation)?
+                {
+                    insert_targets(&table, columns).map_err(|mut error| {
+                        error.position = None;
+                        error
+                    })?;
+                }
                 let plan = self.query(&everything(relation, columns));
                 plan.map_err(|mut error| {
                     error.position = None;

@@ -4,10 +4,12 @@
 //! what is found is of the right kind is for whoever asked.
 
 use super::Binder;
-use crate::engine::{Catalog, Relation, SearchPath};
+use crate::engine::{Catalog, Relation, SearchPath, TableId};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, Name};
 use crate::sql::catalogs;
+use crate::sql::quote::quote_name;
+use crate::types::Datum;
 
 /// The schema, if there is one, and the name (`DeconstructQualifiedName`).
 pub(crate) fn split_name<'n>(
@@ -99,6 +101,24 @@ pub(crate) fn find_class(
     }
     let found = catalog.relation(path, schema, name);
     Ok(found.map(|relation| relation.id().0))
+}
+
+/// A relation's OID as regclass shows it (`regclassout`).
+pub(crate) fn named_class(catalog: &Catalog, path: &SearchPath, oid: u32) -> Datum {
+    let shown = |visible: bool, schema: &str, name: &str| match visible {
+        true => quote_name(name).into_owned(),
+        false => format!("{}.{}", quote_name(schema), quote_name(name)),
+    };
+    if let Some(system) = catalogs::by_id(oid) {
+        let visible = catalogs::find(path, None, &system.name).is_some();
+        let name = shown(visible, &system.schema, &system.name);
+        return Datum::Named(oid, name.into());
+    }
+    let Some(found) = catalog.relation_by_id(TableId(oid)) else {
+        return Datum::Int8(oid.into());
+    };
+    let visible = catalog.is_visible(path, found.schema(), found.name());
+    Datum::Named(oid, shown(visible, found.schema(), found.name()).into())
 }
 
 impl Binder<'_> {

@@ -5,7 +5,7 @@
 //! is `coerce`'s.
 
 use super::coerce::varchar_typmod;
-use super::names::{find_class, parse_name};
+use super::names::{find_class, named_class, parse_name};
 use super::{Binder, Scalar, Typed};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::TypeName;
@@ -86,7 +86,7 @@ impl Binder<'_> {
             return Ok(Scalar::Const(Datum::Int8(oid.into())));
         }
         match find_class(self.catalog, self.path, name)? {
-            Some(oid) => Ok(Scalar::Const(Datum::Int8(oid.into()))),
+            Some(oid) => Ok(Scalar::Const(named_class(self.catalog, self.path, oid))),
             None => Err(PgError::undefined_table(&parse_name(name)?.join("."))),
         }
     }
