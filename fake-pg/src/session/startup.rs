@@ -1,6 +1,7 @@
 //! From the first byte to the first ReadyForQuery.
 //!
-//! Encryption is refused politely, and everybody is trusted. Texts and their order are those of `ProcessStartupPacket` in `postmaster/postmaster.c`.
+//! Encryption is refused politely; who is let in is `authentication`'s. Texts and their order are
+//! those of `ProcessStartupPacket` in `postmaster/postmaster.c`.
 
 use std::sync::Arc;
 
