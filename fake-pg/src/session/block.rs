@@ -200,6 +200,10 @@ impl Session {
                 self.rollback_to(name, engine)?;
                 "ROLLBACK"
             }
+            TransactionCommand::SetMode(modes) => {
+                self.set_modes(modes)?;
+                "SET"
+            }
             TransactionCommand::SetTransaction(modes) => {
                 if let Block::Implicit(_) = self.block {
                     self.notice(&PgError::warning(

@@ -33,6 +33,8 @@ pub enum TransactionCommand {
     RollbackTo(Name),
     /// SET TRANSACTION.
     SetTransaction(TransactionModes),
+    /// SET of a setting that is such a mode: outside of a block it has no effect, and nobody minds.
+    SetMode(TransactionModes),
     /// SET SESSION CHARACTERISTICS AS TRANSACTION.
     SetCharacteristics(TransactionModes),
     /// PREPARE TRANSACTION.

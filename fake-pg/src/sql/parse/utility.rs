@@ -165,13 +165,42 @@ fn set(node: &SyntaxNode) -> Command {
         return unsupported(node);
     };
     match assigned(&config) {
-        Ok(value) => Command::Set {
-            name: dotted(&config),
-            value,
-            local,
-        },
+        Ok(value) => {
+            let name = dotted(&config);
+            let mode = value.as_deref().and_then(|value| mode(&name, value));
+            match mode {
+                Some(modes) => Command::Transaction(TransactionCommand::SetMode(modes)),
+                None => Command::Set { name, value, local },
+            }
+        }
         Err(lacking) => lacking,
     }
+}
+
+/// A setting that is a mode of the transaction under another name: `transaction_isolation`.
+fn mode(name: &str, value: &str) -> Option<TransactionModes> {
+    let level = || {
+        Some(match value.to_lowercase().as_str() {
+            "serializable" => IsolationLevel::Serializable,
+            "repeatable read" => IsolationLevel::RepeatableRead,
+            "read committed" => IsolationLevel::ReadCommitted,
+            "read uncommitted" => IsolationLevel::ReadUncommitted,
+            _ => return None,
+        })
+    };
+    let switch = || match value.to_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Some(true),
+        "off" | "false" | "no" | "0" => Some(false),
+        _ => None,
+    };
+    let mut modes = TransactionModes::default();
+    match name.to_lowercase().as_str() {
+        "transaction_isolation" => modes.isolation = Some(level()?),
+        "transaction_read_only" => modes.read_only = Some(switch()?),
+        "transaction_deferrable" => modes.deferrable = Some(switch()?),
+        _ => return None,
+    }
+    Some(modes)
 }
 
 /// The value given to a setting; none is DEFAULT.
