@@ -23,7 +23,7 @@ const REPEATS: usize = 2;
 /// In how many orders fake-pg is tried.
 const ORDERS: u64 = 60;
 /// How many smaller programs are tried.
-const SHRINKS: usize = 250;
+const SHRINKS: usize = 120;
 /// After so many programs the real server gets a new database: catalogs grow.
 const RENEWAL: usize = 200;
 

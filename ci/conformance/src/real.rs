@@ -100,6 +100,13 @@ impl Real {
         if self.server.require(settings)? {
             self.control = None;
         }
+        let altered = "select name, '' from pg_file_settings \
+                       where sourcefile like '%postgresql.auto.conf'";
+        if !self.control()?.pairs(altered)?.is_empty() {
+            self.control()?.query("alter system reset all")?;
+            self.server.restart(Stop::Fast)?;
+            self.control = None;
+        }
         let control = self.control()?;
         for (gid, database) in
             control.pairs("select gid, database from pg_prepared_xacts order by gid")?

@@ -5,7 +5,7 @@
 //! back, a short `deadlock_timeout`. Clocks of the machine are read here only.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -124,7 +124,9 @@ impl Server {
         if !made.status.success() {
             return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
         }
-        let written = fs::write(cluster.join("postgresql.auto.conf"), SETTINGS);
+        let configuration = cluster.join("postgresql.conf");
+        let written = fs::OpenOptions::new().append(true).open(configuration);
+        let written = written.and_then(|mut file| file.write_all(SETTINGS.as_bytes()));
         let written = written.and_then(|()| fs::write(cluster.join("pg_hba.conf"), HBA));
         written.map_err(|error| format!("{}: {error}", cluster.display()))
     }

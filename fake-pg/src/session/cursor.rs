@@ -163,7 +163,6 @@ impl Session {
             return Err(PgError::no_such_cursor(name).into());
         };
         let fetched = self.fetch_from(name, &mut portal, fetch, engine, now);
-        self.send_portal_notices(&mut portal);
         self.put_portal(name, portal);
         fetched
     }

@@ -432,7 +432,6 @@ impl Session {
         let limit = usize::try_from(execution.rows_max).unwrap_or(usize::MAX);
         let need = (limit > 0).then(|| at.saturating_add(limit));
         let reached = self.reach(name, &mut portal, need, engine, now);
-        self.send_portal_notices(&mut portal);
         if let Err(Halt::Error(_)) = reached {
             self.send_found(&portal, execution.rows_max);
         }

@@ -250,7 +250,12 @@ impl Session {
         running.most = need.filter(|_| lazy);
         // Whoever is at its end at once leaves no journal.
         running.is_cursor |= running.most.is_some();
-        match self.attempt(running, engine, now) {
+        let attempt = self.attempt(running, engine, now);
+        // Whoever is at its end leaves no journal to take them from later.
+        for notice in std::mem::take(&mut running.journal.notices) {
+            self.notice(&notice);
+        }
+        match attempt {
             Ok(outcome) => {
                 let known = open.rows.len();
                 open.tag = outcome.tag;
@@ -272,21 +277,6 @@ impl Session {
                 portal.state = PortalState::Done;
                 Err(Halt::Error(error))
             }
-        }
-    }
-
-    /// The notices of a portal's last run.
-    pub(super) fn send_portal_notices(&mut self, portal: &mut Portal) {
-        let notices = match &mut portal.state {
-            PortalState::Bound(running) => std::mem::take(&mut running.journal.notices),
-            PortalState::Open(rows) => match &mut rows.running {
-                Some(running) => std::mem::take(&mut running.journal.notices),
-                None => return,
-            },
-            PortalState::Bare | PortalState::Done => return,
-        };
-        for notice in notices {
-            self.notice(&notice);
         }
     }
 
@@ -365,7 +355,6 @@ impl Session {
                 continue;
             };
             let reached = self.reach(&name, &mut portal, None, engine, now);
-            self.send_portal_notices(&mut portal);
             match reached {
                 Ok(()) => self.put_portal(&name, portal),
                 Err(halt) => {
