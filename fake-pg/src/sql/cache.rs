@@ -4,12 +4,13 @@
 //! share it, since a schema version means the same everywhere. What has not been
 //! asked for in a while is forgotten: results never depend on it.
 //!
-//! Clients that write values into their statements never send one twice. So a
-//! cache has two generations: when the younger is full it becomes the older, and
-//! what is then not asked for goes with it. Neither grows, and no clearing takes long.
+//! Clients that write values into their statements never send one twice. So only
+//! what comes a second time is kept, and a cache has two generations: when the
+//! younger is full it becomes the older, and what is then not asked for goes with
+//! it. Neither grows, and no clearing takes long.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ast::Statement;
@@ -25,7 +26,9 @@ type Plans = BTreeMap<u64, BTreeMap<Arc<str>, Vec<Arc<Prepared>>>>;
 /// How many entries a generation has.
 const GENERATION: usize = 1_000;
 
-#[derive(Default)]
+/// Of how many texts it is remembered that they came once.
+const SEEN_MAX: usize = 10_000;
+
 struct Cache {
     scripts: BTreeMap<Arc<str>, Script>,
     older_scripts: BTreeMap<Arc<str>, Script>,
@@ -33,10 +36,55 @@ struct Cache {
     plans: Plans,
     older_plans: Plans,
     plans_kept: usize,
+    /// Hashes of what came once.
+    seen: BTreeSet<u64>,
 }
 
 thread_local! {
-    static CACHE: RefCell<Cache> = RefCell::default();
+    static CACHE: RefCell<Cache> = const { RefCell::new(Cache::EMPTY) };
+}
+
+impl Cache {
+    const EMPTY: Cache = Cache {
+        scripts: BTreeMap::new(),
+        older_scripts: BTreeMap::new(),
+        plans: BTreeMap::new(),
+        older_plans: BTreeMap::new(),
+        plans_kept: 0,
+        seen: BTreeSet::new(),
+    };
+
+    /// Whether this comes again; if not, the next time it will.
+    fn comes_again(&mut self, text: &str, version: u64) -> bool {
+        // FNV-1a: what collides is kept at once, which changes no result.
+        let hash = text
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325 ^ version, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            });
+        if self.seen.len() >= SEEN_MAX {
+            self.seen.clear();
+        }
+        !self.seen.insert(hash)
+    }
+
+    fn add_script(&mut self, text: &str, script: &Script) {
+        if self.scripts.len() >= GENERATION {
+            self.older_scripts = std::mem::take(&mut self.scripts);
+        }
+        self.scripts.insert(text.into(), script.clone());
+    }
+
+    fn add_plan(&mut self, prepared: &Arc<Prepared>) {
+        if self.plans_kept >= GENERATION {
+            self.older_plans = std::mem::take(&mut self.plans);
+            self.plans_kept = 0;
+        }
+        self.plans_kept += 1;
+        let plans = self.plans.entry(prepared.version).or_default();
+        let text = prepared.statement.text.clone();
+        plans.entry(text).or_default().push(prepared.clone());
+    }
 }
 
 /// The statements of a text that was parsed before.
@@ -49,7 +97,7 @@ pub(super) fn script(text: &str) -> Option<Script> {
         young.or_else(|| Some((cache.older_scripts.get(text)?.clone(), true)))
     })?;
     if is_old {
-        keep_script(text, &script);
+        CACHE.with_borrow_mut(|cache| cache.add_script(text, &script));
     }
     Some(script)
 }
@@ -57,10 +105,9 @@ pub(super) fn script(text: &str) -> Option<Script> {
 /// Remembers the statements of a text.
 pub(super) fn keep_script(text: &str, script: &Script) {
     CACHE.with_borrow_mut(|cache| {
-        if cache.scripts.len() >= GENERATION {
-            cache.older_scripts = std::mem::take(&mut cache.scripts);
+        if cache.comes_again(text, 0) {
+            cache.add_script(text, script);
         }
-        cache.scripts.insert(text.into(), script.clone());
     });
 }
 
@@ -81,7 +128,7 @@ pub(super) fn plan(
         young.or_else(|| Some((find(&cache.older_plans)?, true)))
     })?;
     if is_old {
-        keep_plan(&plan);
+        CACHE.with_borrow_mut(|cache| cache.add_plan(&plan));
     }
     Some(plan)
 }
@@ -89,14 +136,10 @@ pub(super) fn plan(
 /// Remembers a plan.
 pub(super) fn keep_plan(prepared: &Arc<Prepared>) {
     CACHE.with_borrow_mut(|cache| {
-        if cache.plans_kept >= GENERATION {
-            cache.older_plans = std::mem::take(&mut cache.plans);
-            cache.plans_kept = 0;
+        // A text and its plan have hashes of their own.
+        if cache.comes_again(&prepared.statement.text, prepared.version | 1 << 63) {
+            cache.add_plan(prepared);
         }
-        cache.plans_kept += 1;
-        let plans = cache.plans.entry(prepared.version).or_default();
-        let text = prepared.statement.text.clone();
-        plans.entry(text).or_default().push(prepared.clone());
     });
 }
 
@@ -108,9 +151,16 @@ mod tests {
     fn what_is_asked_for_stays_and_the_rest_goes() {
         let script: Script = Arc::new([]);
         keep_script("often", &script);
+        assert!(super::script("often").is_none(), "it may never come again");
+        keep_script("often", &script);
         for number in 0..10 * GENERATION {
             keep_script(&format!("once {number}"), &script);
+            for _ in 0..2 {
+                keep_script(&format!("twice {number}"), &script);
+            }
             assert!(super::script("often").is_some());
+            assert!(super::script(&format!("once {number}")).is_none());
+            assert!(super::script(&format!("twice {number}")).is_some());
         }
         let kept = CACHE.with_borrow(|cache| cache.scripts.len() + cache.older_scripts.len());
         assert!(kept <= 2 * GENERATION, "{kept}");
