@@ -18,7 +18,9 @@ mod signatures;
 mod snapshots;
 mod strings;
 mod system;
+mod series;
 mod times;
+mod times_make;
 mod words;
 
 pub(crate) use arrays::{combine, element, slice};
@@ -191,7 +193,9 @@ const BUILT: &[Built] = &[
     words::BUILT,
     math::BUILT,
     strings::BUILT,
+    series::BUILT,
     times::BUILT,
+    times_make::BUILT,
     fields::BUILT,
     json::BUILT,
     snapshots::BUILT,

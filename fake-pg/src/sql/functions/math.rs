@@ -164,12 +164,6 @@ pub(super) const BUILT: Built = &[
     ("degrees(float8)", degrees),
     ("radians(float8)", radians),
     ("int4inc(int4)", increment),
-    ("generate_series(int4,int4)", series),
-    ("generate_series(int4,int4,int4)", series),
-    ("generate_series(int8,int8)", series),
-    ("generate_series(int8,int8,int8)", series),
-    ("generate_series(numeric,numeric)", numeric_series),
-    ("generate_series(numeric,numeric,numeric)", numeric_series),
     ("to_hex(int4)", to_hex),
     ("to_hex(int8)", to_hex),
 ];
@@ -593,77 +587,4 @@ fn to_hex(_: &mut Context<'_>, args: &[Datum]) -> Answer {
         Datum::Int4(value) => format!("{value:x}"),
         _ => format!("{:x}", args[0].as_i64().unwrap_or(0)),
     }))
-}
-
-/// More rows than this are refused, as they would be held in memory at once.
-const SERIES_MAX: i128 = 10_000_000;
-
-pub(super) fn zero_step() -> Halt {
-    PgError::new(
-        SqlState::INVALID_PARAMETER_VALUE,
-        "step size cannot equal zero",
-    )
-    .into()
-}
-
-fn series(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let number = |place: usize| args.get(place).map_or(Some(1), Datum::as_i64).unwrap_or(1);
-    let (from, to, step) = (number(0), number(1), number(2));
-    if step == 0 {
-        return Err(zero_step());
-    }
-    let (wide_from, wide_to, wide_step) = (i128::from(from), i128::from(to), i128::from(step));
-    if (wide_to - wide_from) / wide_step > SERIES_MAX {
-        return Err(PgError::feature_not_supported("a series of that length").into());
-    }
-    let mut items = Vec::new();
-    let mut value = wide_from;
-    while if step > 0 {
-        value <= wide_to
-    } else {
-        value >= wide_to
-    } {
-        items.push(match args[0] {
-            Datum::Int4(_) => Datum::Int4(value as i32),
-            _ => Datum::Int8(value as i64),
-        });
-        value += wide_step;
-    }
-    Ok(Datum::Array(items.into()))
-}
-
-fn numeric_series(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let (from, to) = (exact(&args[0]), exact(&args[1]));
-    let step = args.get(2).map_or_else(|| Arc::new(1.into()), exact);
-    for (value, name) in [(&from, "start"), (&to, "stop"), (&step, "step size")] {
-        if !value.is_finite() {
-            let shown = if matches!(**value, Numeric::NaN) {
-                "NaN"
-            } else {
-                "infinity"
-            };
-            let message = match name {
-                "step size" => format!("step size cannot be {shown}"),
-                name => format!("{name} value cannot be {shown}"),
-            };
-            return Err(PgError::new(SqlState::INVALID_PARAMETER_VALUE, message).into());
-        }
-    }
-    if step.is_zero() {
-        return Err(zero_step());
-    }
-    let mut items = Vec::new();
-    let mut value = Numeric::clone(&from);
-    while if step.is_negative() {
-        value >= *to
-    } else {
-        value <= *to
-    } {
-        if items.len() as i128 > SERIES_MAX {
-            return Err(PgError::feature_not_supported("a series of that length").into());
-        }
-        items.push(value.clone().into());
-        value = value.add(&step)?;
-    }
-    Ok(Datum::Array(items.into()))
 }

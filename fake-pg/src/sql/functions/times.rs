@@ -3,6 +3,7 @@
 //! A time stamp with time zone is moved to the session's zone, changed there, and moved back. What
 //! takes them apart is `fields`'.
 
+use super::times_make::field_overflow;
 use super::{Built, Function, Returns, strict};
 use crate::engine::{Halt, Timestamp, civil_from_days, days_from_civil};
 use crate::error::{PgError, SqlState};
@@ -77,21 +78,6 @@ pub(super) const BUILT: Built = &[
     ("isfinite(timestamp)", is_finite),
     ("isfinite(timestamptz)", is_finite),
     ("isfinite(interval)", is_finite),
-    ("make_date(int4,int4,int4)", make_date),
-    (
-        "make_interval(int4,int4,int4,int4,int4,int4,float8)",
-        make_interval,
-    ),
-    (
-        "make_timestamp(int4,int4,int4,int4,int4,float8)",
-        make_timestamp,
-    ),
-    (
-        "make_timestamptz(int4,int4,int4,int4,int4,float8)",
-        make_timestamptz,
-    ),
-    ("make_time(int4,int4,float8)", make_time),
-    ("to_timestamp(float8)", to_timestamp),
     ("timezone(text,timestamp)", at_zone),
     ("timezone(text,timestamptz)", at_zone),
     ("timezone(interval,timestamp)", at_zone),
@@ -538,118 +524,6 @@ fn is_finite(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     }))
 }
 
-fn int(datum: &Datum) -> i64 {
-    datum.as_i64().unwrap_or(0)
-}
-
-fn field_overflow(message: String) -> Halt {
-    PgError::new(SqlState::DATETIME_FIELD_OVERFLOW, message).into()
-}
-
-/// A day of the calendar; years before 1 are negative.
-fn day_of(year: i64, month: i64, day: i64) -> Option<i64> {
-    let counted = match year {
-        0 => return None,
-        ..0 => year + 1,
-        _ => year,
-    };
-    let valid = (1..=12).contains(&month)
-        && (1..=i64::from(datetime::month_days(counted, month as u32))).contains(&day);
-    valid.then(|| days_from_civil(counted, month as u32, day as u32))
-}
-
-fn make_date(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let (year, month, day) = (int(&args[0]), int(&args[1]), int(&args[2]));
-    let shown = format!("{year}-{month:02}-{day:02}");
-    let days = day_of(year, month, day)
-        .ok_or_else(|| field_overflow(format!("date field value out of range: {shown}")))?;
-    let date = datetime::checked_date(days)
-        .map_err(|_| field_overflow(format!("date out of range: {shown}")))?;
-    Ok(Datum::Date(date))
-}
-
-fn clock(hour: i64, minute: i64, seconds: f64) -> Option<i64> {
-    let micros = (seconds * 1e6).round_ties_even();
-    let valid =
-        (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60e6).contains(&micros);
-    let time = (hour * 3600 + minute * 60) * 1_000_000 + micros as i64;
-    (valid && time <= DAY).then_some(time)
-}
-
-fn make_time(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let (hour, minute) = (int(&args[0]), int(&args[1]));
-    let seconds = super::math::float(&args[2]);
-    let time = clock(hour, minute, seconds).ok_or_else(|| {
-        field_overflow(format!(
-            "time field value out of range: {hour}:{minute:02}:{seconds:02}"
-        ))
-    })?;
-    Ok(Datum::Time(time))
-}
-
-fn composed(args: &[Datum]) -> Result<Timestamp, Halt> {
-    let (year, month, day) = (int(&args[0]), int(&args[1]), int(&args[2]));
-    let (hour, minute, seconds) = (int(&args[3]), int(&args[4]), super::math::float(&args[5]));
-    let days = day_of(year, month, day).ok_or_else(|| {
-        field_overflow(format!(
-            "date field value out of range: {year}-{month:02}-{day:02}"
-        ))
-    })?;
-    let time = clock(hour, minute, seconds).ok_or_else(|| {
-        field_overflow(format!(
-            "time field value out of range: {hour}:{minute:02}:{seconds:02}"
-        ))
-    })?;
-    Ok(checked(
-        days.checked_mul(DAY).and_then(|at| at.checked_add(time)),
-    )?)
-}
-
-fn make_timestamp(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Timestamp(composed(args)?))
-}
-
-fn make_timestamptz(context: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Timestamptz(
-        context.env().zone.instant(composed(args)?),
-    ))
-}
-
-fn make_interval(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let part = |place: usize| int(&args[place]);
-    let seconds = super::math::float(&args[6]);
-    if !seconds.is_finite() {
-        return Err(interval_overflow());
-    }
-    let micros = i128::from(part(4)) * 3_600_000_000
-        + i128::from(part(5)) * 60_000_000
-        + (seconds * 1e6).round_ties_even() as i128;
-    let made = datetime::whole_interval(part(0) * 12 + part(1), part(2) * 7 + part(3), micros);
-    made.map(Datum::Interval).ok_or_else(interval_overflow)
-}
-
-fn to_timestamp(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let seconds = super::math::float(&args[0]);
-    if seconds.is_nan() {
-        return Err(field_overflow("timestamp cannot be NaN".into()));
-    }
-    if seconds.is_infinite() {
-        let end = if seconds > 0.0 { i64::MAX } else { i64::MIN };
-        return Ok(Datum::Timestamptz(Timestamp(end)));
-    }
-    // It counts from 2000 while it rounds.
-    let since = (seconds - 946_684_800.0) * 1e6;
-    let micros = since.round_ties_even();
-    if micros.abs() >= 9.2e18 {
-        return Err(field_overflow(format!(
-            "timestamp out of range: \"{}\"",
-            Datum::Float8(seconds)
-        )));
-    }
-    let at = (micros as i64).checked_add(946_684_800_000_000);
-    Ok(Datum::Timestamptz(checked(at)?))
-}
-
 fn zone_of(datum: &Datum) -> Result<Zone, Halt> {
     if let Datum::Interval(interval) = datum {
         if interval.months != 0 || interval.days != 0 {
@@ -767,7 +641,7 @@ fn series(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     );
     let direction = step.comparable();
     if direction == 0 {
-        return Err(super::math::zero_step());
+        return Err(super::series::zero_step());
     }
     let mut items = Vec::new();
     let mut at = from;
