@@ -20,7 +20,7 @@ impl Numbers {
 
 fn sensible() -> BytesMut {
     let mut bytes = BytesMut::new();
-    client::startup_message([("user", "u"), ("options", "-c a=b")], &mut bytes).unwrap();
+    client::startup_message([("user", "postgres"), ("options", "-c a=b")], &mut bytes).unwrap();
     client::query("begin; savepoint a; rollback to a; commit", &mut bytes).unwrap();
     client::parse("s", "begin", [23], &mut bytes).unwrap();
     let write = |value: i32, to: &mut BytesMut| {

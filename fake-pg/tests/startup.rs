@@ -51,7 +51,7 @@ fn check(pieces: &[&[u8]], expected: &str) {
 
 #[test]
 fn startup_is_answered_in_one_go() {
-    let startup = packet(V3, b"user\0u\0application_name\0x\0\0");
+    let startup = packet(V3, b"user\0postgres\0application_name\0x\0\0");
     let answer = answers(&[&startup]);
     let reported = [
         "application_name.x.",
@@ -64,7 +64,7 @@ fn startup_is_answered_in_one_go() {
         "is_superuser.on.",
         "server_encoding.UTF8.",
         "server_version.15.",
-        "session_authorization.u.",
+        "session_authorization.postgres.",
         "standard_conforming_strings.on.",
         "TimeZone.",
     ];
@@ -82,7 +82,7 @@ fn startup_is_answered_in_one_go() {
 #[test]
 fn encryption_is_refused_once_each() {
     let (ssl, gss) = (packet(80_877_103, b""), packet(80_877_104, b""));
-    let startup = packet(V3, b"user\0u\0\0");
+    let startup = packet(V3, b"user\0postgres\0\0");
     check(&[&ssl, &gss, &startup], "NNR........S");
     check(
         &[&ssl, &ssl],
@@ -97,10 +97,10 @@ fn encryption_is_refused_once_each() {
 
 #[test]
 fn other_versions_are_negotiated_or_refused() {
-    let newer = packet(V3 + 2, b"user\0u\0_pq_.foo\x001\0\0");
+    let newer = packet(V3 + 2, b"user\0postgres\0_pq_.foo\x001\0\0");
     check(&[&newer], "v............_pq_.foo.R........S");
     check(
-        &[&packet(4 << 16, b"user\0u\0\0")],
+        &[&packet(4 << 16, b"user\0postgres\0\0")],
         "C0A000.Munsupported frontend protocol 4.0: server supports 3.0 to 3.0..EOF",
     );
 }
@@ -108,7 +108,7 @@ fn other_versions_are_negotiated_or_refused() {
 #[test]
 fn startup_packets_can_be_wrong() {
     check(
-        &[&packet(V3, b"user\0u\0")],
+        &[&packet(V3, b"user\0postgres\0")],
         "C08P01.Minvalid startup packet layout: expected terminator as last byte..EOF",
     );
     check(
@@ -116,7 +116,7 @@ fn startup_packets_can_be_wrong() {
         "C28000.Mno PostgreSQL user name specified in startup packet..EOF",
     );
     check(
-        &[&packet(V3, b"user\0u\0nope\x001\0\0")],
+        &[&packet(V3, b"user\0postgres\0nope\x001\0\0")],
         "configuration parameter \"nope\"..EOF",
     );
     assert_eq!(answers(&[b"GET / HTTP/1.1\r\n\r\n"]), "EOF");
@@ -131,7 +131,7 @@ fn options_set_settings() {
     check(
         &[&packet(
             V3,
-            b"user\0u\0options\0-c application_name=a\\ b\0\0",
+            b"user\0postgres\0options\0-c application_name=a\\ b\0\0",
         )],
         "application_name.a b.",
     );

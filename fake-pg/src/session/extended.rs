@@ -9,14 +9,15 @@ use std::sync::Arc;
 use super::block::{Block, Company, Control, End, is_exit};
 use super::commit::Then;
 use super::copy::{CopyIn, Received};
+use super::parameters::{parameters, result_formats, violation};
 use super::portal::{Portal, PortalState, Rows, cannot_be_run};
-use super::reply::{Format, write_row, write_row_description, write_tag};
+use super::reply::{write_row, write_row_description, write_tag};
 use super::{Next, Session, Work};
 use crate::engine::{Engine, Halt, Timestamp};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Command, Statement};
 use crate::sql::{self, CommandTag, Prepared};
-use crate::types::{Datum, Env, Type, binary, text};
+use crate::types::Type;
 use crate::wire::backend;
 use crate::wire::frontend::{Bind, Target};
 
@@ -578,46 +579,5 @@ fn with_count(tag: CommandTag, count: u64) -> CommandTag {
         CommandTag::Delete(_) => CommandTag::Delete(count),
         CommandTag::Fetch(_) => CommandTag::Fetch(count),
         plain => plain,
-    }
-}
-
-fn violation(message: String) -> PgError {
-    PgError::new(SqlState::PROTOCOL_VIOLATION, message)
-}
-
-/// Reads the parameters of Bind.
-fn parameters(bind: &Bind<'_>, types: &[Type]) -> Result<Vec<Datum>, PgError> {
-    let values = bind.parameters.iter().zip(types).enumerate();
-    values
-        .map(|(place, (value, &ty))| {
-            let Some(bytes) = value else {
-                return Ok(Datum::Null);
-            };
-            let format = match &bind.formats[..] {
-                [] => 0,
-                [all] => *all,
-                each => each[place],
-            };
-            match Format::from_code(format)? {
-                Format::Binary => binary::read(ty, bytes, place + 1),
-                Format::Text => match std::str::from_utf8(bytes) {
-                    Ok(value) => text::read(ty, value, Env::default()),
-                    Err(error) => Err(binary::invalid_encoding(&bytes[error.valid_up_to()..])),
-                },
-            }
-        })
-        .collect()
-}
-
-/// One format for each column of a result.
-fn result_formats(codes: &[i16], columns: usize) -> Result<Vec<Format>, PgError> {
-    match codes {
-        [] => Ok(Vec::new()),
-        [all] => Ok(vec![Format::from_code(*all)?; columns]),
-        each if each.len() == columns => each.iter().map(|&code| Format::from_code(code)).collect(),
-        each => Err(violation(format!(
-            "bind message has {} result formats but query has {columns} columns",
-            each.len()
-        ))),
     }
 }

@@ -18,6 +18,7 @@ mod extended;
 mod hook;
 mod known;
 pub(crate) mod password;
+mod parameters;
 mod portal;
 mod reply;
 mod run;
