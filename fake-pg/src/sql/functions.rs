@@ -21,6 +21,7 @@ mod system;
 mod series;
 mod times;
 mod times_make;
+mod times_span;
 mod words;
 
 pub(crate) use arrays::{combine, element, slice};
@@ -196,6 +197,7 @@ const BUILT: &[Built] = &[
     series::BUILT,
     times::BUILT,
     times_make::BUILT,
+    times_span::BUILT,
     fields::BUILT,
     json::BUILT,
     snapshots::BUILT,

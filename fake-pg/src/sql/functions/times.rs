@@ -3,7 +3,6 @@
 //! A time stamp with time zone is moved to the session's zone, changed there, and moved back. What
 //! takes them apart is `fields`'.
 
-use super::times_make::field_overflow;
 use super::{Built, Function, Returns, strict};
 use crate::engine::{Halt, Timestamp, civil_from_days, days_from_civil};
 use crate::error::{PgError, SqlState};
@@ -82,33 +81,6 @@ pub(super) const BUILT: Built = &[
     ("timezone(text,timestamptz)", at_zone),
     ("timezone(interval,timestamp)", at_zone),
     ("timezone(interval,timestamptz)", at_zone),
-    (
-        "overlaps(timestamp,timestamp,timestamp,timestamp)",
-        overlaps,
-    ),
-    ("overlaps(timestamp,timestamp,timestamp,interval)", overlaps),
-    ("overlaps(timestamp,interval,timestamp,timestamp)", overlaps),
-    ("overlaps(timestamp,interval,timestamp,interval)", overlaps),
-    (
-        "overlaps(timestamptz,timestamptz,timestamptz,timestamptz)",
-        overlaps,
-    ),
-    (
-        "overlaps(timestamptz,timestamptz,timestamptz,interval)",
-        overlaps,
-    ),
-    (
-        "overlaps(timestamptz,interval,timestamptz,timestamptz)",
-        overlaps,
-    ),
-    (
-        "overlaps(timestamptz,interval,timestamptz,interval)",
-        overlaps,
-    ),
-    ("date_bin(interval,timestamp,timestamp)", date_bin),
-    ("date_bin(interval,timestamptz,timestamptz)", date_bin),
-    ("generate_series(timestamp,timestamp,interval)", series),
-    ("generate_series(timestamptz,timestamptz,interval)", series),
 ];
 
 fn now(context: &mut Context<'_>, _: &[Datum]) -> Answer {
@@ -123,7 +95,7 @@ fn overflow() -> Halt {
     out_of_range("timestamp").into()
 }
 
-fn interval_overflow() -> Halt {
+pub(super) fn interval_overflow() -> Halt {
     out_of_range("interval").into()
 }
 
@@ -153,7 +125,7 @@ pub(super) fn interval(datum: &Datum) -> Interval {
 }
 
 /// Months first, then days, then time (`timestamp_pl_interval`).
-fn shift(at: Timestamp, by: Interval) -> Result<Timestamp, Halt> {
+pub(super) fn shift(at: Timestamp, by: Interval) -> Result<Timestamp, Halt> {
     if is_infinite(at) {
         return Ok(at);
     }
@@ -554,103 +526,4 @@ fn at_zone(_: &mut Context<'_>, args: &[Datum]) -> Answer {
         Datum::Timestamptz(at) => Datum::Timestamp(zone.local(*at)),
         other => Datum::Timestamptz(zone.instant(local(other, zone))),
     })
-}
-
-/// `overlaps_timestamp`: NULL counts as the same moment as the other end.
-fn overlaps(context: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let zone = context.env().zone;
-    let span =
-        |start: &Datum, end: &Datum| -> Result<(Option<Timestamp>, Option<Timestamp>), Halt> {
-            let moment = |datum: &Datum| (!datum.is_null()).then(|| local(datum, zone));
-            let from = moment(start);
-            let to = match (end, from) {
-                (Datum::Interval(by), Some(from)) => Some(shift(from, *by)?),
-                (Datum::Interval(_), None) => None,
-                (end, _) => moment(end),
-            };
-            Ok(match (from, to) {
-                (Some(from), Some(to)) if from > to => (Some(to), Some(from)),
-                (None, to) => (to, None),
-                both => both,
-            })
-        };
-    let (start_a, end_a) = span(&args[0], &args[1])?;
-    let (start_b, end_b) = span(&args[2], &args[3])?;
-    let (Some(start_a), Some(start_b)) = (start_a, start_b) else {
-        return Ok(Datum::Null);
-    };
-    let known = |value: bool| Ok(Datum::Bool(value));
-    match start_a.cmp(&start_b) {
-        std::cmp::Ordering::Greater => match end_b {
-            None => Ok(Datum::Null),
-            Some(end_b) if start_a < end_b => known(true),
-            Some(_) => match end_a {
-                None => Ok(Datum::Null),
-                Some(_) => known(false),
-            },
-        },
-        std::cmp::Ordering::Less => match end_a {
-            None => Ok(Datum::Null),
-            Some(end_a) if start_b < end_a => known(true),
-            Some(_) => match end_b {
-                None => Ok(Datum::Null),
-                Some(_) => known(false),
-            },
-        },
-        std::cmp::Ordering::Equal => match end_a.and(end_b) {
-            None => Ok(Datum::Null),
-            Some(_) => known(true),
-        },
-    }
-}
-
-fn date_bin(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let stride = interval(&args[0]);
-    let (at, origin) = (local(&args[1], Zone(0)), local(&args[2], Zone(0)));
-    if is_infinite(at) {
-        return Ok(args[1].clone());
-    }
-    if is_infinite(origin) {
-        return Err(field_overflow("origin out of range".into()));
-    }
-    if stride.months != 0 {
-        return Err(PgError::new(
-            SqlState::FEATURE_NOT_SUPPORTED,
-            "timestamps cannot be binned into intervals containing months or years",
-        )
-        .into());
-    }
-    let width = i64::from(stride.days)
-        .checked_mul(DAY)
-        .and_then(|days| days.checked_add(stride.micros))
-        .ok_or_else(interval_overflow)?;
-    if width <= 0 {
-        return Err(field_overflow("stride must be greater than zero".into()));
-    }
-    let since = at.0.checked_sub(origin.0).ok_or_else(interval_overflow)?;
-    let binned = checked(origin.0.checked_add(since.div_euclid(width) * width))?;
-    Ok(like(&args[1], binned, Zone(0)))
-}
-
-fn series(context: &mut Context<'_>, args: &[Datum]) -> Answer {
-    let zone = context.env().zone;
-    let (from, to, step) = (
-        local(&args[0], zone),
-        local(&args[1], zone),
-        interval(&args[2]),
-    );
-    let direction = step.comparable();
-    if direction == 0 {
-        return Err(super::series::zero_step());
-    }
-    let mut items = Vec::new();
-    let mut at = from;
-    while if direction > 0 { at <= to } else { at >= to } {
-        if items.len() > 10_000_000 || is_infinite(at) {
-            return Err(PgError::feature_not_supported("a series of that length").into());
-        }
-        items.push(like(&args[0], at, zone));
-        at = shift(at, step)?;
-    }
-    Ok(Datum::Array(items.into()))
 }
