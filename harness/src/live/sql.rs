@@ -338,7 +338,7 @@ fn seen(state: &State) -> String {
     let mut said = match state.commits.back() {
         None => "No COMMIT that writes was seen.".to_owned(),
         Some(last) => format!(
-            "{} COMMITs that write were seen; the last is number {} of pid {}, application \"{}\", {}.",
+            "COMMITs that write, and were seen: {}. The last is number {} of pid {}, application \"{}\", {}.",
             state.commits.len(),
             last.number,
             last.pid,
