@@ -176,7 +176,7 @@ fn write_tables() -> Result<String, String> {
 fn random(plan: &Plan<'_>) -> Result<String, String> {
     println!("seed {}, {} programs", plan.seed, plan.programs);
     let progress = |number: usize, mix: &Mix| {
-        if number % 500 == 0 && number > plan.first {
+        if number.is_multiple_of(500) && number > plan.first {
             eprintln!("program {number}: {} steps so far", mix.steps);
         }
     };

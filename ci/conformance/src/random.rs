@@ -98,7 +98,7 @@ pub fn compare(
     let (mut mix, mut differences) = (Mix::default(), 0);
     let strategy = programs(plan.features);
     for number in plan.first..plan.first + plan.programs {
-        if (number - plan.first) % RENEWAL == 0 {
+        if (number - plan.first).is_multiple_of(RENEWAL) {
             real.renew(&[])?;
         }
         progress(number, &mix);
@@ -274,7 +274,7 @@ fn imagine(program: &Program, features: &[&str]) -> Result<(Script, Option<Strin
         let mut step = Step::parse(line)?;
         step.replies = run.step(&step)?;
         for reply in &step.replies {
-            if let Some(at) = reply.find("E ERROR 0A000 ") {
+            if let Some(at) = reply.find("E ERROR 0A000 fake-pg") {
                 refusal.get_or_insert_with(|| reply[at..].to_string());
             }
         }

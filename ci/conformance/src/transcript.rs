@@ -213,6 +213,9 @@ impl Transcript {
     /// The text of an error, with what its words announce replaced.
     fn prose(&mut self, text: &str) -> String {
         self.numbers(text, |this, number, before| {
+            if before.ends_with("advisory lock [") {
+                return Some(this.alias("database", number));
+            }
             let word = before
                 .rsplit([' ', '\n', '(', '"'])
                 .find(|word| !word.is_empty())?;

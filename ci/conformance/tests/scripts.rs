@@ -3,7 +3,7 @@
 use conformance::check::check;
 use conformance::divergences::Divergences;
 use conformance::script;
-use conformance::tables::unfounded;
+use conformance::tables::{page, tables, unfounded};
 
 #[test]
 fn fake_pg_answers_as_recorded() {
@@ -35,6 +35,17 @@ fn a_mark_promises_what_its_script_shows() {
     let scripts = script::load("").unwrap();
     let wrong: Vec<String> = scripts.iter().flat_map(unfounded).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_tables_are_current_and_without_gaps() {
+    let tables = tables(&script::load("").unwrap(), &Divergences::load().unwrap());
+    let page = std::fs::read_to_string(page()).unwrap();
+    assert!(
+        page == tables.text(),
+        "docs/fidelity.md is not current: cargo run -p conformance -- tables"
+    );
+    assert!(tables.gaps.is_empty(), "{}", tables.gaps.join("\n"));
 }
 
 #[test]

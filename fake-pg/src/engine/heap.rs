@@ -201,6 +201,14 @@ impl Heap {
         self.append(xmin, cmin, row)
     }
 
+    /// How strong a change is by a transaction that has locked the version before: as strong as that
+    /// lock (`compute_new_xmax_infomask`).
+    pub(super) fn strongest(&self, tid: Tid, xid: Xid, change: LockStrength) -> LockStrength {
+        let lockers = self.tuple(tid).lockers.iter();
+        let own = lockers.filter(|(locker, _)| *locker == xid);
+        own.map(|(_, strength)| *strength).fold(change, Ord::max)
+    }
+
     /// The next version of a row. Who has locked the old one has locked it too.
     pub(super) fn update(
         &mut self,

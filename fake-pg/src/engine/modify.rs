@@ -154,6 +154,7 @@ impl Exec<'_> {
             }
             let (xid, command, node) = (exec.tx.xid(exec.engine), exec.command, table.node);
             let heap = exec.heap_mut(table)?;
+            let old = old.map(|(old, strength)| (old, heap.strongest(old, xid, strength)));
             let (tid, record) = match old {
                 Some((old, taken)) => (
                     heap.update(old, xid, command, taken, row.clone()),

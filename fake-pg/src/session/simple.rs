@@ -313,7 +313,8 @@ fn streams(command: &Command) -> bool {
 /// Whether a statement has announced its rows before it failed: a query does when it begins to
 /// run, which it must be allowed to.
 fn announces_rows(command: &Command, error: &PgError) -> bool {
-    let refused = error.code == SqlState::READ_ONLY_SQL_TRANSACTION
+    let locks = matches!(command, Command::Query(query) if !query.locking.is_empty());
+    let refused = locks && error.code == SqlState::READ_ONLY_SQL_TRANSACTION
         || error.code == SqlState::FEATURE_NOT_SUPPORTED;
     streams(command) && !refused
 }
