@@ -12,12 +12,12 @@ cd "$(dirname "$0")/.."
 
 programs=${1:-300}
 seed=${2:-$(date +%Y%m%d)}
-binary=${CARGO_TARGET_DIR:-target}/release/conformance
+binary=${CARGO_TARGET_DIR:-target}/debug/conformance
 failed=0
 
 main() {
     server || exit 1
-    cargo build --quiet --locked --release -p conformance || exit 1
+    cargo build --quiet --locked -p conformance || exit 1
     report "recorded again" "$binary" verify
     report "fake-pg" "$binary" check
     report "tables" tables_are_current

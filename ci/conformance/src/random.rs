@@ -261,6 +261,9 @@ enum State {
     Failed,
     Unsynced,
     Waits,
+    /// In the extended protocol. It is not cancelled: a table may be what it waits for, and that is
+    /// a known divergence (`protocol/parse-waits`).
+    WaitsInPipeline,
 }
 
 /// Lets fake-pg run a program: the script that came out, and what it refused, if it did.
@@ -326,7 +329,7 @@ fn ops(intent: &Intent, state: State) -> Option<String> {
     let stubborn = intent.stubborn;
     match (&intent.act, state) {
         (Act::Deed(deed), State::Waits) => Some(deed.to_string()).filter(|deed| deed != "X"),
-        (_, State::Waits) => None,
+        (_, State::Waits | State::WaitsInPipeline) => None,
         (Act::Deed(_), State::New) => None,
         (Act::Deed(deed), _) => Some(deed.to_string()).filter(|deed| stubborn && deed != "cancel"),
         (Act::Begin(ops), State::New | State::Idle) => Some(ops.clone()),
@@ -357,12 +360,14 @@ fn note(step: &Step, states: &mut BTreeMap<String, State>) {
                 "Z I" => State::Idle,
                 "Z T" => State::Block,
                 "Z E" => State::Failed,
-                "(waits)" => State::Waits,
+                "(waits)" if step.session != name => continue,
+                "(waits)" if step.line.contains(": Q ") => State::Waits,
+                "(waits)" => State::WaitsInPipeline,
                 "EOF" => State::New,
                 _ => State::Unsynced,
             };
             let known = states.entry(name.to_string()).or_insert(State::New);
-            if state != State::Unsynced || *known == State::Waits {
+            if state != State::Unsynced || matches!(*known, State::Waits | State::WaitsInPipeline) {
                 *known = state;
             }
         }
