@@ -308,6 +308,7 @@ impl Command {
                 | Command::Listen(_)
                 | Command::Notify { .. }
                 | Command::Unlisten(_)
+                | Command::Lock { .. }
         )
     }
 }
