@@ -51,7 +51,8 @@ async fn check(shutdown: fn(&mut Postmaster), told: &str, late: &str) {
 async fn sessions_are_told_why_they_end() {
     // Measured on PostgreSQL 15.18.
     let late = "57P03\0Mthe database system is shutting down";
-    let cases: [(fn(&mut Postmaster), &str); 4] = [
+    type Case = (fn(&mut Postmaster), &'static str);
+    let cases: [Case; 4] = [
         (
             |server| server.shutdown(Shutdown::Fast),
             "FATAL\0C57P01\0Mterminating connection due to administrator command",
