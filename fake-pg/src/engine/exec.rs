@@ -363,6 +363,14 @@ impl Exec<'_> {
         }
     }
 
+    /// Rows that the statement sees, in an order that could come out differently the next time.
+    pub fn once_found(&mut self, rows: Arc<[Tid]>) -> Result<Arc<[Tid]>, Halt> {
+        match self.effect(|_| Ok(Effect::Entries(rows)))? {
+            Effect::Entries(rows) => Ok(rows),
+            other => diverged("rows found", &other),
+        }
+    }
+
     /// A notice or warning, sent once.
     pub fn notice(&mut self, notice: PgError) {
         let sent = self.datum(|exec| {

@@ -5,6 +5,7 @@
 //! forms one effect, is what PostgreSQL reads without letting go: a page of a sequential scan or of a
 //! bitmap, a version that an index leads to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::finish::Ending;
@@ -186,6 +187,18 @@ impl Exec<'_> {
             .collect();
         let is_head = |tid: &&Tid| !followers.contains(tid);
         versions.iter().filter(is_head).copied().collect()
+    }
+
+    /// Versions, each after the head of its chain.
+    pub fn with_heads(&self, table: &Table, versions: &[Tid]) -> Vec<(Chain, Tid)> {
+        let tuples = self.engine.heap(table.node).tuples();
+        let updates = tuples.filter_map(|(tid, _)| Some((self.hot_update(table, tid)?, tid)));
+        let before: BTreeMap<Tid, Tid> = updates.collect();
+        let head = |tid| std::iter::successors(Some(tid), |tid| before.get(tid).copied()).last();
+        let versions = versions.iter();
+        versions
+            .map(|&tid| (head(tid).unwrap_or(tid), tid))
+            .collect()
     }
 
     /// The page of the heap that a version is in.

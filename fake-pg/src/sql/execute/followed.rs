@@ -1,5 +1,5 @@
-//! Reading a table as PostgreSQL's plan would, for serializable transactions: what is read decides
-//! whom they conflict with.
+//! Reading a table as PostgreSQL's plan would: the order in which an index leads to rows, and for
+//! serializable transactions all that is read, since that decides whom they conflict with.
 
 use std::ops::ControlFlow;
 
@@ -173,6 +173,74 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// The rows that indexes select, in their order: a row stands where its first version does of
+    /// those that differ in no indexed column, since that is where its entries lead (HOT).
+    pub(super) fn in_order_of(
+        &mut self,
+        access: &'p Access,
+        scan: &'p ScanPlan,
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        let mut found = Vec::new();
+        let mut from = Tid(0);
+        while let Some((tid, row)) = self.context.exec.next_row(&scan.table, from) {
+            joined.place(scan.offset, row);
+            from = Tid(tid.0 + 1);
+            let row = &joined.row[..];
+            if self.selects(access, scan, &Frame { row, outer })? {
+                found.push(tid);
+            }
+        }
+        if found.len() > 1 {
+            let mut placed = self.context.exec.with_heads(&scan.table, &found);
+            placed.sort_unstable();
+            if let Access::Index {
+                index, backward, ..
+            } = access
+            {
+                placed.sort_by_cached_key(|&(_, tid)| self.index_key(scan, index, tid));
+                if *backward {
+                    placed.reverse();
+                }
+            }
+            let rows = placed.into_iter().map(|(_, tid)| tid).collect();
+            // What is pruned meanwhile changes the order, but not for a statement that waits.
+            let rows = self.context.exec.once_found(rows)?;
+            return self.hand_on(scan, &rows, joined, outer, next);
+        }
+        self.hand_on(scan, &found, joined, outer, next)
+    }
+
+    /// Whether the conditions hold that indexes decide.
+    fn selects(
+        &mut self,
+        access: &'p Access,
+        scan: &'p ScanPlan,
+        frame: &Frame<'_>,
+    ) -> Result<bool, Halt> {
+        match access {
+            Access::Index { conditions, .. } => {
+                for &place in conditions {
+                    if !self.is_true(&scan.filter[place], frame)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Access::Bitmap { arms, any } => {
+                for (_, conditions) in arms {
+                    if self.all_true(conditions, frame)? == *any {
+                        return Ok(*any);
+                    }
+                }
+                Ok(!any)
+            }
+            Access::Seq | Access::Extremes(_) => Ok(true),
+        }
+    }
+
     /// The entries of an index that conditions select, whether or not their rows are seen.
     fn entries(
         &mut self,
@@ -198,12 +266,13 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
 
     /// In the order of the index: nulls last.
     fn sort_entries(&self, scan: &ScanPlan, index: &Index, chains: &mut [Chain]) {
-        let key = |tid: Chain| -> Vec<(bool, Datum)> {
-            let row = self.context.exec.row(&scan.table, tid);
-            let values = index.columns.iter().map(|&column| row[column].clone());
-            values.map(|value| (value.is_null(), value)).collect()
-        };
-        chains.sort_by_cached_key(|&tid| (key(tid), tid));
+        chains.sort_by_cached_key(|&tid| (self.index_key(scan, index, tid), tid));
+    }
+
+    fn index_key(&self, scan: &ScanPlan, index: &Index, tid: Tid) -> Vec<(bool, Datum)> {
+        let row = self.context.exec.row(&scan.table, tid);
+        let values = index.columns.iter().map(|&column| row[column].clone());
+        values.map(|value| (value.is_null(), value)).collect()
     }
 }
 

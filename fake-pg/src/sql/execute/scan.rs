@@ -153,6 +153,13 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 return Ok(ControlFlow::Continue(()));
             }
         }
+        if scan.may_use_index() {
+            let seqscan = self.context.settings.is_on("enable_seqscan");
+            let access = scan.access(seqscan);
+            if access.is_by_index() {
+                return self.in_order_of(access, scan, joined, outer, next);
+            }
+        }
         let mut from = Tid(0);
         while let Some((tid, row)) = self.context.exec.next_row(&scan.table, from) {
             joined.place(scan.offset, row);

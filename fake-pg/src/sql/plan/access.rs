@@ -1,7 +1,8 @@
 //! By which path PostgreSQL would read a table: all of it, an index, or a bitmap made from indexes.
 //!
-//! Rows do not depend on it, so that nobody asks but who must know what else is read: serializable
-//! isolation, whose failures follow from the pages that a plan touches. What follows are the cost
+//! Which rows are found does not depend on it, but in which order they are found, and so locked; and
+//! what else is read: serializable isolation's failures follow from the pages that a plan touches.
+//! What follows are the cost
 //! formulas of `costsize.c` and `selfuncs.c` for a table that has never been analysed. It is taken to
 //! have ten pages, or as many as there were when an index was made over its rows
 //! (`table_block_relation_estimate_size`). Joins are PostgreSQL's business only as
@@ -13,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use super::pushdown::References;
 use super::selectivity::Selectivity;
 use super::{Comparison, FromNode, Scalar, ScanPlan};
-use crate::engine::Index;
+use crate::engine::{Deferral, Index};
 
 const SEQ_PAGE: f64 = 1.0;
 const RANDOM_PAGE: f64 = 4.0;
@@ -77,7 +78,28 @@ struct Path {
     ordered: bool,
 }
 
+impl Access {
+    /// Whether rows come in an order that only indexes know. Of an index over expressions or over some
+    /// rows that is not known here; and what is sorted by a key anyway has its order.
+    pub(crate) fn is_by_index(&self) -> bool {
+        match self {
+            Access::Index { index, sorted, .. } => {
+                let is_key = index.unique && index.deferral == Deferral::Never;
+                index.computed.is_none() && !(*sorted && is_key)
+            }
+            Access::Bitmap { arms, .. } => arms.iter().all(|(index, _)| index.computed.is_none()),
+            Access::Seq | Access::Extremes(_) => false,
+        }
+    }
+}
+
 impl ScanPlan {
+    /// Whether it is worth asking by which path the only table of a query is read.
+    pub(crate) fn may_use_index(&self) -> bool {
+        let wants = !self.filter.is_empty() || !self.wanted.sorting.order.is_empty();
+        wants && !self.table.indexes.is_empty() && self.wanted.loops.is_none()
+    }
+
     /// The best path; `seqscan` is `enable_seqscan`.
     pub(crate) fn access(&self, seqscan: bool) -> &Access {
         let chosen = &self.wanted.chosen[usize::from(seqscan)];
