@@ -6,7 +6,7 @@
 use super::catalog::Table;
 use super::exec::{Exec, Halt, Journal, Wait, WaitOn};
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
-use super::{Engine, Timestamp, Xid};
+use super::{Engine, Timestamp, Transaction, Xid};
 use crate::error::{PgError, SqlState};
 
 /// A wait that has begun.
@@ -26,6 +26,23 @@ impl Journal {
         let parts = [waiting.context.as_deref(), self.within.as_deref()];
         let parts: Vec<&str> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join("\n"))
+    }
+}
+
+impl Engine {
+    /// Locks a table for a transaction, if nobody is in the way.
+    pub fn try_lock_table(&mut self, tx: &mut Transaction, table: &Table, mode: LockMode) -> bool {
+        let (tag, pid) = (LockTag::Relation(table.id), tx.pid);
+        if self.locks.holds(tag, pid, mode) {
+            return true;
+        }
+        let scope = AdvisoryScope::Transaction;
+        let request = Request { pid, mode, scope };
+        let taken = self.locks.acquire(tag, request, &mut self.wakeups);
+        if taken {
+            tx.locks.push((tag, mode));
+        }
+        taken
     }
 }
 

@@ -140,14 +140,10 @@ impl Engine {
     /// Takes a place for a transaction that is about to be prepared (`MarkAsPreparing`), unless it
     /// has done what cannot be kept without a session.
     pub(super) fn reserve_gid(&mut self, tx: &Transaction, gid: &Arc<str>) -> Result<(), PgError> {
-        let unpreparable = match tx.has_notifications() {
-            true => Some("executed LISTEN, UNLISTEN, or NOTIFY"),
-            false => tx.unpreparable,
-        };
-        if let Some(what) = unpreparable {
-            return Err(refused(&format!(
-                "cannot PREPARE a transaction that has {what}"
-            )));
+        let unpreparable =
+            |what: &str| refused(&format!("cannot PREPARE a transaction that has {what}"));
+        if let Some(what) = tx.unpreparable {
+            return Err(unpreparable(what));
         }
         if gid.len() >= GID_SIZE {
             let message = format!("transaction identifier \"{gid}\" is too long");
@@ -173,6 +169,10 @@ impl Engine {
             .with_hint(format!(
                 "Increase max_prepared_transactions (currently {most})."
             )));
+        }
+        // `AtPrepare_Notify` and `AtPrepare_Locks` come after `MarkAsPreparing`.
+        if tx.has_notifications() {
+            return Err(unpreparable("executed LISTEN, UNLISTEN, or NOTIFY"));
         }
         self.refuse_mixed_locks(tx)?;
         self.prepared.0.push(Place {

@@ -13,7 +13,7 @@ use super::parameters::{parameters, result_formats, violation};
 use super::portal::{Portal, PortalState, Rows, cannot_be_run};
 use super::reply::{write_row, write_row_description, write_tag};
 use super::{Next, Session, Work};
-use crate::engine::{Engine, Halt, Timestamp};
+use crate::engine::{Engine, Halt, Journal, Timestamp};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Command, Statement};
 use crate::sql::{self, CommandTag, Prepared};
@@ -63,9 +63,10 @@ impl Session {
         name: &str,
         query: &str,
         types: &[u32],
+        waited: Option<Box<Journal>>,
         engine: &mut Engine,
         now: Timestamp,
-    ) -> Result<(), PgError> {
+    ) -> Result<(), Halt> {
         if name.is_empty() {
             self.unnamed_statement = None;
         }
@@ -76,7 +77,8 @@ impl Session {
             return Err(PgError::new(
                 SqlState::SYNTAX_ERROR,
                 "cannot insert multiple commands into a prepared statement",
-            ));
+            )
+            .into());
         };
         let mut parsed = PreparedStatement {
             statement: Arc::clone(statement),
@@ -90,8 +92,11 @@ impl Session {
             self.refuse_if_failed()?;
         }
         parsed.prepared = self.plan(&parsed, engine, now)?;
+        if let Some(prepared) = &parsed.prepared {
+            self.lock_tables(prepared, waited, engine, now)?;
+        }
         if !name.is_empty() && self.statements.contains_key(name) {
-            return Err(PgError::duplicate_prepared_statement(name));
+            return Err(PgError::duplicate_prepared_statement(name).into());
         }
         let parsed = Arc::new(parsed);
         match name {
@@ -139,9 +144,10 @@ impl Session {
     pub(super) fn bind(
         &mut self,
         bind: &Bind<'_>,
+        waited: Option<Box<Journal>>,
         engine: &mut Engine,
         now: Timestamp,
-    ) -> Result<(), PgError> {
+    ) -> Result<(), Halt> {
         let statement = self.statement(bind.statement)?;
         self.begin_message();
         self.now_active(&statement.statement.source, engine);
@@ -150,31 +156,36 @@ impl Session {
             let formats = bind.formats.len();
             return Err(violation(format!(
                 "bind message has {formats} parameter formats but {given} parameters"
-            )));
+            ))
+            .into());
         }
         let wanted = statement.params().len();
         if given != wanted {
             return Err(violation(format!(
                 "bind message supplies {given} parameters, but prepared statement \"{}\" requires {wanted}",
                 bind.statement
-            )));
+            ))
+            .into());
         }
         if !(statement.is_exit() && given == 0) {
             self.refuse_if_failed()?;
         }
         if !bind.portal.is_empty() && self.portals.contains_key(bind.portal) {
-            return Err(PgError::duplicate_portal(bind.portal));
+            return Err(PgError::duplicate_portal(bind.portal).into());
         }
         let prepared = self.plan(&statement, engine, now)?;
         if let (Some(old), Some(new)) = (&statement.prepared, &prepared) {
             new.refuse_other_result(old)?;
         }
         let params = parameters(bind, statement.params())?;
+        if let Some(prepared) = &prepared {
+            self.lock_tables(prepared, waited, engine, now)?;
+        }
         if let (Command::Query(query), Some(tx)) = (&statement.statement.command, self.block.live())
             && let (true, Some(locking)) = (tx.options.read_only, query.locking.first())
         {
             // Source: `PortalStart`, where a query begins to run; other commands begin later.
-            return Err(PgError::read_only_transaction(locking.strength.tag()));
+            return Err(PgError::read_only_transaction(locking.strength.tag()).into());
         }
         if let Some(prepared) = &prepared {
             self.fold(prepared, &params, engine, now)?;

@@ -33,7 +33,7 @@ use bytes::{Buf, BytesMut};
 pub use authentication::Authentication;
 pub use hook::{CommitAction, CommitContext, CommitHook, Undisturbed};
 
-use crate::engine::{CommitPoint, Engine, Pid, SearchPath, Timestamp, Wait};
+use crate::engine::{CommitPoint, Engine, Halt, Journal, Pid, SearchPath, Timestamp, Wait};
 use crate::error::{PgError, Severity, SqlState};
 use crate::sql::settings::Settings;
 use crate::types::Datum;
@@ -144,6 +144,8 @@ enum Work {
     Script(Box<Script>),
     /// An Execute of the extended protocol.
     Execute(Execution),
+    /// The next message, whose statement waits for the tables it is analysed with.
+    Analysis(Box<Journal>),
     /// A COMMIT between two points.
     Commit(Box<Commit>),
     /// ReadyForQuery is to be written: the COMMITs before it are `ready` then.
@@ -235,7 +237,7 @@ impl Session {
     pub fn is_waiting(&self) -> bool {
         match &self.work {
             Work::Script(script) => script.is_waiting(),
-            Work::Execute(_) => true,
+            Work::Execute(_) | Work::Analysis(_) => true,
             Work::Commit(commit) => commit.is_waiting(),
             _ => false,
         }
@@ -355,6 +357,7 @@ impl Session {
                 Work::Idle => self.message(engine, now),
                 Work::Script(script) => self.run_script(script, engine, now),
                 Work::Execute(execution) => self.run_portal(execution, engine, now),
+                Work::Analysis(journal) => self.handle(Some(journal), engine, now),
                 Work::Commit(commit) => self.step_commit(commit, engine, now),
                 Work::Acknowledge => self.acknowledge(engine, now),
                 Work::Opening(asked) => self.open(asked, engine),
@@ -393,6 +396,16 @@ impl Session {
             self.flush();
             return Some(Next::Write);
         }
+        self.handle(None, engine, now)
+    }
+
+    /// The same; with the journal of its analysis if that had to wait.
+    fn handle(
+        &mut self,
+        waited: Option<Box<Journal>>,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Option<Next> {
         let frame = match frontend::frame(&self.input) {
             Ok(Some(frame)) => frame,
             Ok(None) => return self.idle(engine, now),
@@ -418,7 +431,12 @@ impl Session {
         } else if !self.skipping || matches!(frame.tag, b'S' | b'X') {
             self.skipping = false;
             match frontend::parse(frame.tag, frame.body(&input)) {
-                Ok(message) => self.dispatch(message, engine, now),
+                Ok(message) => {
+                    if let Some(wait) = self.dispatch(message, waited, engine, now) {
+                        self.input = input;
+                        return Some(self.wait(wait));
+                    }
+                }
                 Err(malformed) => {
                     let code = malformed
                         .sqlstate()
@@ -434,29 +452,45 @@ impl Session {
         None
     }
 
-    fn dispatch(&mut self, message: Message<'_>, engine: &mut Engine, now: Timestamp) {
-        let result = match message {
-            Message::Parse { name, query, types } => self.parse(name, query, &types, engine, now),
-            Message::Bind(bind) => self.bind(&bind, engine, now),
-            Message::Describe(target, name) => self.describe(target, name, engine, now),
-            Message::Execute { portal, rows_max } => self.execute(portal, rows_max, engine, now),
-            Message::Close(target, name) => return self.close(target, name),
-            Message::Flush => return self.flush(),
-            Message::Query(sql) => return self.query(sql, engine),
-            Message::Sync => return self.sync(engine, now),
-            Message::Terminate => {
-                self.work = Work::Closing;
-                return;
+    /// Gives what it waits for if the message is not over.
+    fn dispatch(
+        &mut self,
+        message: Message<'_>,
+        waited: Option<Box<Journal>>,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Option<Wait> {
+        let mut done = Ok(());
+        match message {
+            Message::Parse { name, query, types } => {
+                done = self.parse(name, query, &types, waited, engine, now);
             }
+            Message::Bind(bind) => done = self.bind(&bind, waited, engine, now),
+            Message::Describe(target, name) => {
+                done = self.describe(target, name, engine, now).map_err(Halt::from);
+            }
+            Message::Execute { portal, rows_max } => {
+                done = self
+                    .execute(portal, rows_max, engine, now)
+                    .map_err(Halt::from);
+            }
+            Message::Close(target, name) => self.close(target, name),
+            Message::Flush => self.flush(),
+            Message::Query(sql) => self.query(sql, engine),
+            Message::Sync => self.sync(engine, now),
+            Message::Terminate => self.work = Work::Closing,
             Message::FunctionCall => {
                 let error = PgError::feature_not_supported("function calls by fast path");
-                return self.fail_message(error, false, engine);
+                self.fail_message(error, false, engine);
             }
-            Message::Copy => return,
-        };
-        if let Err(error) = result {
-            self.fail_message(error, true, engine);
+            Message::Copy => {}
         }
+        match done {
+            Ok(()) => {}
+            Err(Halt::Error(error)) => self.fail_message(error, true, engine),
+            Err(Halt::Wait(wait)) => return Some(wait),
+        }
+        None
     }
 
     /// What an error does after which the message is over: the transaction fails; a message of

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::Session;
+use super::{Session, Work};
 use crate::engine::{Engine, Exec, Halt, Journal, Signal, Tid, Timestamp, Wait};
 use crate::error::{PgError, Severity};
 use crate::sql::{self, Context, Fetch, Outcome, Prepared};
@@ -126,6 +126,48 @@ impl Session {
         }
         let deadline = [deadline, self.timer].into_iter().flatten().min();
         Halt::Wait(Wait { on, deadline })
+    }
+
+    /// Locks the tables of a statement that is analysed, in Parse, or planned, in Bind: before it is
+    /// executed (`parserOpenTable`, `AcquireExecutorLocks`).
+    pub(super) fn lock_tables(
+        &mut self,
+        prepared: &Prepared,
+        waited: Option<Box<Journal>>,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<(), Halt> {
+        let timeouts = self.known().timeouts;
+        if waited.is_some() {
+            self.interrupt()?;
+            self.interrupt_timed(now)?;
+        }
+        if !prepared.statement().command.is_analyzed() {
+            return Ok(());
+        }
+        let Some(tx) = self.block.live() else {
+            return Ok(());
+        };
+        if waited.is_none() && prepared.try_lock(engine, tx) {
+            return Ok(());
+        }
+        tx.timeouts = timeouts;
+        let mut journal = waited.unwrap_or_else(|| Box::new(Journal::passing()));
+        let locked = prepared.lock(&mut Exec::new(engine, tx, &mut journal, now));
+        if let Some(activity) = engine.activity_mut(self.pid) {
+            activity.waiting = match &locked {
+                Err(Halt::Wait(wait)) => Some(wait.on),
+                _ => None,
+            };
+        }
+        match locked {
+            Err(Halt::Wait(Wait { on, deadline })) => {
+                self.work = Work::Analysis(journal);
+                let deadline = [deadline, self.timer].into_iter().flatten().min();
+                Err(Halt::Wait(Wait { on, deadline }))
+            }
+            locked => locked,
+        }
     }
 
     /// Computes what is constant in a statement that is about to run: its errors come first.

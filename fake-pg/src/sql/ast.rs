@@ -309,6 +309,7 @@ impl Command {
                 | Command::Notify { .. }
                 | Command::Unlisten(_)
                 | Command::Lock { .. }
+                | Command::SetConstraints { .. }
         )
     }
 }

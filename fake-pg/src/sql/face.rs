@@ -249,13 +249,25 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Locks its tables.
+    pub fn lock(&self, exec: &mut Exec<'_>) -> Result<(), Halt> {
+        for (table, mode, at) in &self.locks {
+            let locked = exec.lock_table(table, *mode, false);
+            locked.map_err(|halt| halt.at(*at as usize))?;
+        }
+        Ok(())
+    }
+
+    /// The same if all are free.
+    pub fn try_lock(&self, engine: &mut Engine, tx: &mut Transaction) -> bool {
+        let mut locks = self.locks.iter();
+        locks.all(|(table, mode, _)| engine.try_lock_table(tx, table, *mode))
+    }
+
     fn run(&self, params: &[Datum], context: &mut Context<'_>) -> Result<Outcome, Halt> {
         // Whoever asks for what is committed is no session, and waits for nobody.
         if context.exec.tx.pid != Pid(0) {
-            for (table, mode, at) in &self.locks {
-                let locked = context.exec.lock_table(table, *mode, false);
-                locked.map_err(|halt| halt.at(*at as usize))?;
-            }
+            self.lock(&mut context.exec)?;
         }
         context.exec.journal.began = true;
         let outcome = executor::run(&self.statement, &self.plan, self.slots, params, context)?;
