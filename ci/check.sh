@@ -14,6 +14,7 @@ main() {
     step "catalogue" cargo run --locked --release
     step "determinism" bash ci/determinism.sh 8
     step "example" example
+    step "fuzz targets" fuzz_targets
     # Last, so that its closing lines are what one sees.
     step "tests" cargo test
     no_pending_snapshot || failed "snapshots"
@@ -46,6 +47,12 @@ example() {
     cargo fmt --check --manifest-path ci/example/Cargo.toml &&
         "${cargo[@]}" --no-run &&
         "${cargo[@]}"
+}
+
+# What `ci/fuzz.sh` builds, which takes a C++ compiler, is current as far as can be told without.
+fuzz_targets() {
+    cargo fmt --check --manifest-path ci/fuzz/Cargo.toml &&
+        cargo metadata --locked --format-version 1 --manifest-path ci/fuzz/Cargo.toml >"$target/fuzz-metadata.json"
 }
 
 # Quiet, unless a test has left a snapshot that nobody has looked at.

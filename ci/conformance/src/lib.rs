@@ -79,6 +79,7 @@ pub mod transcript;
 pub mod host;
 pub mod fake;
 pub mod server;
+mod control;
 pub mod real;
 pub mod divergences;
 pub mod check;

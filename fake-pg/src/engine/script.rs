@@ -581,17 +581,15 @@ fn lock(
 
 fn advisory(exec: &mut Exec<'_>, what: &str, key: i64) -> Result<String, Halt> {
     let key = AdvisoryKey::One(key);
-    let (mode, shared) = (LockMode::Exclusive, LockMode::Share);
+    let mode = LockMode::Exclusive;
+    let mut locked = |mode, scope| {
+        let locked = exec.advisory_lock(key, mode, scope);
+        locked.map(|()| "locked".into())
+    };
     match what {
-        "lock" => exec
-            .advisory_lock(key, mode, AdvisoryScope::Session)
-            .map(|()| "locked".into()),
-        "share" => exec
-            .advisory_lock(key, shared, AdvisoryScope::Session)
-            .map(|()| "locked".into()),
-        "xact" => exec
-            .advisory_lock(key, mode, AdvisoryScope::Transaction)
-            .map(|()| "locked".into()),
+        "lock" => locked(mode, AdvisoryScope::Session),
+        "share" => locked(LockMode::Share, AdvisoryScope::Session),
+        "xact" => locked(mode, AdvisoryScope::Transaction),
         "try" => exec
             .try_advisory_lock(key, mode, AdvisoryScope::Session)
             .map(|got| got.to_string()),
