@@ -332,6 +332,8 @@ fn ops(intent: &Intent, state: State) -> Option<String> {
         (_, State::Waits | State::WaitsInPipeline) => None,
         (Act::Deed(_), State::New) => None,
         (Act::Deed(deed), _) => Some(deed.to_string()).filter(|deed| stubborn && deed != "cancel"),
+        (Act::Alone(ops), State::New | State::Idle) => Some(ops.clone()),
+        (Act::Alone(_), _) => None,
         (Act::Begin(ops), State::New | State::Idle) => Some(ops.clone()),
         (Act::Begin(ops), _) => Some(ops.clone()).filter(|_| stubborn),
         (Act::Inside(ops), State::Block) => Some(ops.clone()),

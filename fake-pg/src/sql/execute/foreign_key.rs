@@ -267,7 +267,11 @@ impl<'e, 'c> Enforcer<'e, 'c> {
             schemas: Vec::new(),
             temporary: None,
         };
+        // Of a question the first row is enough (`ri_PerformCheck`).
+        let asks = sql.starts_with("SELECT").then_some(1);
+        let most = std::mem::replace(&mut self.context.fetch.most, asks);
         let outcome = face::execute_within(&plain(sql), &path, &types, &params, self.context);
+        self.context.fetch.most = most;
         self.context.exec.end_query();
         match outcome {
             Ok(count) => {
