@@ -198,9 +198,8 @@ impl<'a> Exec<'a> {
 
     /// Leaves a statement that must wait, for its next execution.
     pub fn suspend(self) {
-        if let Some(snapshot) = &self.journal.snapshot {
-            let (pid, xmin) = (self.tx.pid, snapshot.xmin());
-            self.engine.vacuum.hold_statement(pid, xmin);
+        if let Some(oldest) = self.oldest_needed() {
+            self.engine.vacuum.hold_statement(self.tx.pid, oldest);
         }
     }
 
@@ -220,10 +219,19 @@ impl<'a> Exec<'a> {
     /// Leaves a cursor that is not at its end: its journal stays, for more of its rows.
     pub fn keep(self) {
         self.engine.stop_waiting(self.tx.pid);
-        if let Some(snapshot) = &self.journal.snapshot {
-            let (pid, xmin) = (self.tx.pid, snapshot.xmin());
-            self.engine.vacuum.hold_transaction(pid, xmin);
+        if let Some(oldest) = self.oldest_needed() {
+            self.engine.vacuum.hold_transaction(self.tx.pid, oldest);
         }
+    }
+
+    /// What ended before this transaction is nothing to the statement. A serializable one knows where
+    /// chains begin, which may be with versions that nobody sees.
+    fn oldest_needed(&self) -> Option<Xid> {
+        let snapshot = self.journal.snapshot.as_ref()?;
+        Some(match self.is_serializable() {
+            true => Xid::NONE,
+            false => snapshot.xmin(),
+        })
     }
 
     /// The tables and sequences this statement knows.

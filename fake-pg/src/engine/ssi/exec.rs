@@ -296,7 +296,9 @@ impl Exec<'_> {
 
     /// The versions of a chain, from its head on.
     fn chain<'s>(&'s self, table: &'s Table, head: Chain) -> impl Iterator<Item = Tid> + use<'s> {
-        std::iter::successors(Some(head), move |&tid| self.hot_update(table, tid))
+        // What was rolled back may be gone.
+        let first = Some(head).filter(|head| head.0 < self.engine.heap(table.node).len());
+        std::iter::successors(first, move |&tid| self.hot_update(table, tid))
     }
 
     /// The next version, if it needed no new entries in any index (a HOT update).

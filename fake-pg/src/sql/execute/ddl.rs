@@ -471,6 +471,7 @@ pub(super) fn truncate(
             return Err(PgError::undefined_table(&relation.name.join(".")).into());
         };
         exec.lock_table(&table, LockMode::AccessExclusive, false)?;
+        exec.refuse_pending(&table, "TRUNCATE")?;
         if !found.iter().any(|other: &Arc<Table>| other.id == table.id) {
             found.push(table);
         }
@@ -503,12 +504,12 @@ pub(super) fn truncate(
                 SqlState::SUCCESSFUL_COMPLETION,
                 format!("truncate cascades to table \"{}\"", child.name),
             ));
+            exec.refuse_pending(&child, "TRUNCATE")?;
             found.push(child);
         }
         place += 1;
     }
     for table in found {
-        exec.refuse_pending(&table, "TRUNCATE")?;
         exec.truncate(&table)?;
         if restart_identity {
             let owned =
