@@ -4,6 +4,7 @@
 //! number are the infinities. A time zone is an offset: zones with names need tables of what was
 //! decreed where, and there are none here but UTC.
 
+mod civil;
 mod interval;
 mod read;
 mod units;
@@ -11,9 +12,10 @@ mod units;
 use std::fmt;
 
 use super::{Datum, Env, Interval, Type};
-use crate::engine::{Timestamp, civil_from_days, days_from_civil};
+use crate::engine::Timestamp;
 use crate::error::{PgError, SqlState};
 
+pub use civil::{civil_from_days, days_from_civil};
 pub use interval::{read as read_interval, whole as whole_interval};
 pub use read::{depends_on_session, read};
 pub use units::{Unit, unit};
@@ -210,7 +212,7 @@ pub fn write_timestamptz(f: &mut impl fmt::Write, at: Timestamp, zone: Zone) -> 
     let local = zone.local(at);
     let era = write_day(f, local.0.div_euclid(DAY))?;
     f.write_char(' ')?;
-    write_time(f, local.0.rem_euclid(DAY))?;
+    write_time(f, local.0.rem_euclid(DAY) as u64)?;
     let sign = if zone.0 < 0 { '-' } else { '+' };
     let offset = zone.0.unsigned_abs();
     write!(f, "{sign}{:02}", offset / 3600)?;
@@ -232,7 +234,7 @@ pub fn write_timestamp(f: &mut impl fmt::Write, at: Timestamp) -> fmt::Result {
     }
     let era = write_day(f, at.0.div_euclid(DAY))?;
     f.write_char(' ')?;
-    write_time(f, at.0.rem_euclid(DAY))?;
+    write_time(f, at.0.rem_euclid(DAY) as u64)?;
     f.write_str(era)
 }
 
@@ -259,7 +261,7 @@ fn write_day(f: &mut impl fmt::Write, days: i64) -> Result<&'static str, fmt::Er
 }
 
 /// `13:37:00.5`.
-pub fn write_time(f: &mut impl fmt::Write, micros: i64) -> fmt::Result {
+pub fn write_time(f: &mut impl fmt::Write, micros: u64) -> fmt::Result {
     let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
     write!(
         f,

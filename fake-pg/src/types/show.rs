@@ -31,7 +31,7 @@ impl fmt::Display for Datum {
             }
             Datum::Timestamp(at) => datetime::write_timestamp(f, *at),
             Datum::Date(days) => datetime::write_date(f, *days),
-            Datum::Time(micros) => datetime::write_time(f, *micros),
+            Datum::Time(micros) => datetime::write_time(f, micros.unsigned_abs()),
             Datum::Interval(interval) => interval.fmt(f),
             Datum::Uuid(bytes) => bytes.iter().enumerate().try_for_each(|(i, byte)| {
                 let dash = if matches!(i, 4 | 6 | 8 | 10) { "-" } else { "" };
@@ -175,18 +175,8 @@ impl fmt::Display for Interval {
                 _ if negative_before => "+",
                 _ => "",
             };
-            let micros = self.micros.unsigned_abs();
-            let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-            write!(
-                f,
-                "{space}{sign}{:02}:{:02}:{:02}",
-                seconds / 3600,
-                seconds / 60 % 60,
-                seconds % 60
-            )?;
-            if fraction > 0 {
-                write!(f, ".{}", format!("{fraction:06}").trim_end_matches('0'))?;
-            }
+            write!(f, "{space}{sign}")?;
+            datetime::write_time(f, self.micros.unsigned_abs())?;
         }
         Ok(())
     }

@@ -4,10 +4,11 @@
 
 use super::Built;
 use super::times::{interval, like, local};
-use crate::engine::{Halt, Timestamp, civil_from_days, days_from_civil};
+use crate::engine::{Halt, Timestamp};
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
 use crate::types::datetime::{DAY, Unit, Zone, is_infinite, unit};
+use crate::types::datetime::{civil_from_days, days_from_civil};
 use crate::types::numeric::Numeric;
 use crate::types::{Datum, Interval};
 

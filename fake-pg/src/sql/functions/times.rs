@@ -4,10 +4,11 @@
 //! takes them apart is `fields`'.
 
 use super::{Built, Function, Returns, strict};
-use crate::engine::{Halt, Timestamp, civil_from_days, days_from_civil};
+use crate::engine::{Halt, Timestamp};
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
 use crate::types::datetime::{self, DAY, Zone, checked, is_infinite, midnight, out_of_range};
+use crate::types::datetime::{civil_from_days, days_from_civil};
 use crate::types::{Datum, Interval, Type};
 
 type Answer = Result<Datum, Halt>;

@@ -1,11 +1,11 @@
 //! Dates, times and intervals made of their parts.
 
 use super::Built;
-use crate::engine::{Halt, Timestamp, days_from_civil};
+use crate::engine::{Halt, Timestamp};
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
 use crate::types::Datum;
-use crate::types::datetime::{self, DAY, checked, out_of_range};
+use crate::types::datetime::{self, DAY, checked, days_from_civil, out_of_range};
 
 type Answer = Result<Datum, Halt>;
 

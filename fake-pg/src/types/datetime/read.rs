@@ -4,8 +4,8 @@
 //! as numbers or with the month's name, times with or without AM and PM, offsets, UTC, BC, and
 //! the words for special moments. Julian days and time zones with names are refused.
 
-use super::{DAY, Zone, checked_date};
-use crate::engine::{Timestamp, days_from_civil};
+use super::{DAY, Zone, checked_date, days_from_civil};
+use crate::engine::Timestamp;
 use crate::error::{PgError, SqlState};
 use crate::types::{Datum, Env, Type};
 
