@@ -95,6 +95,7 @@ impl Session {
                 wants_places: running.is_cursor,
                 places: Vec::new(),
                 current: running.current,
+                spent: 0,
             },
         };
         let result = sql::execute(&running.prepared, &running.params, &mut context);

@@ -93,9 +93,35 @@ pub struct Fetch {
     pub places: Vec<Vec<Option<Tid>>>,
     /// The row that WHERE CURRENT OF names.
     pub current: Option<Tid>,
+    /// What the statement has spent of its [`BUDGET`].
+    pub spent: usize,
 }
 
+/// How much a statement may do: it runs to its end before anybody can cancel it, and what it makes
+/// is held in memory. Each row that is read or joined takes one, each that is made four, and so does
+/// each of a series; long strings take one for 32 bytes. So a result has two million rows at most.
+pub(crate) const BUDGET: usize = 10_000_000;
+
 impl Context<'_> {
+    /// Takes so much from the statement's budget; `53200` when it is used up, where PostgreSQL
+    /// would go on until memory or patience ends.
+    pub(crate) fn spend(&mut self, steps: usize) -> Result<(), PgError> {
+        self.fetch.spent = self.fetch.spent.saturating_add(steps);
+        if self.fetch.spent <= BUDGET {
+            return Ok(());
+        }
+        Err(
+            PgError::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(format!(
+                "A statement may take {BUDGET} steps, of rows and of memory."
+            )),
+        )
+    }
+
+    /// The same for a string of that length.
+    pub(crate) fn spend_bytes(&mut self, length: usize) -> Result<(), PgError> {
+        self.spend(length / 32)
+    }
+
     /// What the text of values depends on.
     pub(crate) fn env(&self) -> Env {
         Env {

@@ -10,6 +10,7 @@ mod alter;
 mod copy;
 mod cursor;
 mod ddl;
+mod depth;
 mod dml;
 mod expr;
 mod operand;
@@ -25,19 +26,41 @@ mod view;
 use std::sync::Arc;
 
 use squawk_syntax::ast::AstNode;
-use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
+use squawk_syntax::{Parse, SourceFile, SyntaxKind, SyntaxNode};
 
 use super::ast::{Command, Expr, QueryBody, Statement, Target};
 use super::quote::quote_name;
 use crate::error::PgError;
+pub(crate) use depth::{DEPTH_MAX, depth, too_deep};
 use tree::Tree;
 
 /// Parses a script of statements separated by semicolons.
 ///
 /// Empty statements between semicolons are dropped; a script without any
 /// statement gives one [`Command::Empty`], as the simple protocol wants it.
+///
+/// What is nested too deeply for a stack is refused (`54001`) before it is parsed.
 pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
+    depth::check(text)?;
     let parsed = SourceFile::parse(text);
+    if text.len() < LONG {
+        return statements(text, &parsed);
+    }
+    // Ten thousand terms of OR are ten thousand levels, and a tree is freed by recursion. So its
+    // nodes are held one by one, and let go from the root on.
+    let root = parsed.tree();
+    let nodes = root.syntax().descendants();
+    let held: Vec<_> = nodes.map(|node| node.green().into_owned()).collect();
+    let result = statements(text, &parsed);
+    drop((root, parsed));
+    held.into_iter().for_each(drop);
+    result
+}
+
+/// The length of a text whose tree may be too deep to be freed at once.
+const LONG: usize = 4096;
+
+fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>, PgError> {
     let tree = Tree::new(text);
     if let Some(error) = parsed.errors().first() {
         let mut offset = u32::from(error.range().start()) as usize;

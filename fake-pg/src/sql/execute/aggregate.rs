@@ -99,6 +99,10 @@ impl<'p> Run<'p, '_, '_> {
             for (key, _, _) in &plan.order {
                 keys.push(self.eval(key, frame)?);
             }
+            for text in args.iter().filter_map(Datum::as_str) {
+                self.context.spend_bytes(text.len())?;
+            }
+            self.context.spend(4)?;
             state.kept.push((keys, args));
             return Ok(());
         }

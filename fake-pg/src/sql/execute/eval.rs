@@ -81,20 +81,13 @@ impl<'p> Run<'p, '_, '_> {
     }
 
     /// The value of an expression.
+    /// Its frame stands on the stack once for each level of an expression: what is rarer or needs
+    /// many locals has functions of its own.
     pub(super) fn eval(&mut self, scalar: &'p Scalar, frame: &Frame<'_>) -> Result<Datum, Halt> {
         Ok(match scalar {
             Scalar::Const(datum) => datum.clone(),
             Scalar::Param(number) => self.params.get(*number).cloned().unwrap_or(Datum::Null),
             Scalar::Column(index) => frame.row[*index].clone(),
-            Scalar::Outer(level, index) => {
-                let mut at = frame;
-                for _ in 0..*level {
-                    at = at
-                        .outer
-                        .expect("a correlated subquery runs within its query");
-                }
-                at.row[*index].clone()
-            }
             Scalar::Compare(comparison, pair) => {
                 let left = self.eval(&pair.0, frame)?;
                 let right = self.eval(&pair.1, frame)?;
@@ -107,35 +100,67 @@ impl<'p> Run<'p, '_, '_> {
                 }
                 (function.body)(self.context, &values)?
             }
-            Scalar::Embedded(call, args) => {
-                let values = self.eval_all(args, frame)?;
-                call.make(&mut self.context.exec, &values)?
-            }
-            Scalar::And(parts) => {
-                let mut all = Some(true);
-                for part in parts {
-                    match as_bool(&self.eval(part, frame)?) {
-                        Some(true) => {}
-                        Some(false) => return Ok(Datum::Bool(false)),
-                        None => all = None,
-                    }
-                }
-                from_bool(all)
-            }
-            Scalar::Or(parts) => {
-                let mut any = Some(false);
-                for part in parts {
-                    match as_bool(&self.eval(part, frame)?) {
-                        Some(false) => {}
-                        Some(true) => return Ok(Datum::Bool(true)),
-                        None => any = None,
-                    }
-                }
-                from_bool(any)
-            }
+            Scalar::And(parts) => self.all(parts, frame)?,
+            Scalar::Or(parts) => self.any(parts, frame)?,
             Scalar::Not(inner) => from_bool(as_bool(&self.eval(inner, frame)?).map(|value| !value)),
             Scalar::IsNull(inner, negated) => {
                 Datum::Bool(self.eval(inner, frame)?.is_null() != *negated)
+            }
+            Scalar::Case(whens, otherwise) => {
+                for (when, then) in whens {
+                    if self.is_true(when, frame)? {
+                        return self.eval(then, frame);
+                    }
+                }
+                self.eval(otherwise, frame)?
+            }
+            Scalar::Cast(inner, cast) => {
+                let value = self.eval(inner, frame)?;
+                cast.apply(value, self.context.env())?
+            }
+            Scalar::Subquery(subquery) => self.subquery(subquery, frame)?,
+            _ => self.eval_rest(scalar, frame)?,
+        })
+    }
+
+    fn all(&mut self, parts: &'p [Scalar], frame: &Frame<'_>) -> Result<Datum, Halt> {
+        let mut all = Some(true);
+        for part in parts {
+            match as_bool(&self.eval(part, frame)?) {
+                Some(true) => {}
+                Some(false) => return Ok(Datum::Bool(false)),
+                None => all = None,
+            }
+        }
+        Ok(from_bool(all))
+    }
+
+    fn any(&mut self, parts: &'p [Scalar], frame: &Frame<'_>) -> Result<Datum, Halt> {
+        let mut any = Some(false);
+        for part in parts {
+            match as_bool(&self.eval(part, frame)?) {
+                Some(false) => {}
+                Some(true) => return Ok(Datum::Bool(true)),
+                None => any = None,
+            }
+        }
+        Ok(from_bool(any))
+    }
+
+    fn eval_rest(&mut self, scalar: &'p Scalar, frame: &Frame<'_>) -> Result<Datum, Halt> {
+        Ok(match scalar {
+            Scalar::Outer(level, index) => {
+                let mut at = frame;
+                for _ in 0..*level {
+                    at = at
+                        .outer
+                        .expect("a correlated subquery runs within its query");
+                }
+                at.row[*index].clone()
+            }
+            Scalar::Embedded(call, args) => {
+                let values = self.eval_all(args, frame)?;
+                call.make(&mut self.context.exec, &values)?
             }
             Scalar::IsBool(inner, wanted, negated) => {
                 let value = as_bool(&self.eval(inner, frame)?);
@@ -175,14 +200,6 @@ impl<'p> Run<'p, '_, '_> {
             Scalar::CompareRows(comparison, pairs) => {
                 self.compare_rows(*comparison, pairs, frame)?
             }
-            Scalar::Case(whens, otherwise) => {
-                for (when, then) in whens {
-                    if self.is_true(when, frame)? {
-                        return self.eval(then, frame);
-                    }
-                }
-                self.eval(otherwise, frame)?
-            }
             Scalar::Coalesce(parts) => {
                 for part in parts {
                     let value = self.eval(part, frame)?;
@@ -208,10 +225,6 @@ impl<'p> Run<'p, '_, '_> {
                     false => values.into_iter().max(),
                 };
                 extreme.unwrap_or(Datum::Null)
-            }
-            Scalar::Cast(inner, cast) => {
-                let value = self.eval(inner, frame)?;
-                cast.apply(value, self.context.env())?
             }
             Scalar::Array(items) => functions::combine(self.eval_all(items, frame)?)?,
             Scalar::Row(parts, names) => Datum::Record(Arc::new(Record {
@@ -246,8 +259,8 @@ impl<'p> Run<'p, '_, '_> {
                     }
                 }
             }
-            Scalar::Subquery(subquery) => self.subquery(subquery, frame)?,
             Scalar::Aggregate(_) => unreachable!("aggregates have been given their places"),
+            other => self.eval(other, frame)?,
         })
     }
 

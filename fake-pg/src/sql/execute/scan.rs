@@ -180,6 +180,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         outer: Option<&Frame<'_>>,
         next: Next<'_, 'p, 'r, 'c>,
     ) -> Result<ControlFlow<()>, Halt> {
+        self.context.spend(1)?;
         let row = &joined.row[..];
         if !self.all_true(&scan.filter, &Frame { row, outer })? {
             return Ok(ControlFlow::Continue(()));
@@ -250,6 +251,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             }
         };
         for values in rows.iter() {
+            self.context.spend(1)?;
             joined.place(offset, values);
             let row = &joined.row[..];
             if !self.all_true(filter, &Frame { row, outer })? {

@@ -299,11 +299,13 @@ impl<'p> Run<'p, '_, '_> {
         rows: &mut Vec<Values>,
     ) -> Result<(), Halt> {
         let row = self.eval_all(&plan.targets, frame)?;
+        self.context.spend(4)?;
         let Some(set) = plan.set else {
             rows.push(row);
             return Ok(());
         };
         if let Datum::Array(items) = &row[set] {
+            self.context.spend(4 * items.len())?;
             for item in items.iter() {
                 let mut row = row.clone();
                 row[set] = item.clone();

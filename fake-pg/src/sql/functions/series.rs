@@ -21,9 +21,6 @@ pub(super) const BUILT: Built = &[
     ("generate_series(numeric,numeric,numeric)", numeric_series),
 ];
 
-/// More rows than this are refused, as they would be held in memory at once.
-const SERIES_MAX: i128 = 10_000_000;
-
 pub(super) fn zero_step() -> Halt {
     PgError::new(
         SqlState::INVALID_PARAMETER_VALUE,
@@ -32,16 +29,16 @@ pub(super) fn zero_step() -> Halt {
     .into()
 }
 
-fn series(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn series(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let number = |place: usize| args.get(place).map_or(Some(1), Datum::as_i64).unwrap_or(1);
     let (from, to, step) = (number(0), number(1), number(2));
     if step == 0 {
         return Err(zero_step());
     }
     let (wide_from, wide_to, wide_step) = (i128::from(from), i128::from(to), i128::from(step));
-    if (wide_to - wide_from) / wide_step > SERIES_MAX {
-        return Err(PgError::feature_not_supported("a series of that length").into());
-    }
+    // All its rows are held in memory at once.
+    let length = ((wide_to - wide_from) / wide_step).max(0);
+    context.spend(usize::try_from(length * 4).unwrap_or(usize::MAX))?;
     let mut items = Vec::new();
     let mut value = wide_from;
     while if step > 0 {
@@ -58,7 +55,7 @@ fn series(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::Array(items.into()))
 }
 
-fn numeric_series(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn numeric_series(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let (from, to) = (exact(&args[0]), exact(&args[1]));
     let step = args.get(2).map_or_else(|| Arc::new(1.into()), exact);
     for (value, name) in [(&from, "start"), (&to, "stop"), (&step, "step size")] {
@@ -85,9 +82,7 @@ fn numeric_series(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     } else {
         value <= *to
     } {
-        if items.len() as i128 > SERIES_MAX {
-            return Err(PgError::feature_not_supported("a series of that length").into());
-        }
+        context.spend(4)?;
         items.push(value.clone().into());
         value = value.add(&step)?;
     }

@@ -93,8 +93,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "replace",
         &[Is(Text), Is(Text), Is(Text)],
         Returns::Is(Text),
-        |_, args| {
+        |context, args| {
             let (text, from, to) = (str(&args[0]), str(&args[1]), str(&args[2]));
+            if to.len() > from.len() && !from.is_empty() {
+                context.spend_bytes(text.matches(from).count() * to.len())?;
+            }
             Ok(match from {
                 "" => args[0].clone(),
                 from => Datum::text(text.replace(from, to)),
@@ -228,7 +231,7 @@ fn right(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::text(text.chars().skip(skip).collect::<String>()))
 }
 
-fn repeat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn repeat(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let n = args[1].as_i64().unwrap_or(0).max(0) as usize;
     let text = str(&args[0]);
     // The limit of a value in PostgreSQL; here memory would be the limit.
@@ -239,6 +242,7 @@ fn repeat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
         )
         .into());
     }
+    context.spend_bytes(text.len() * n)?;
     Ok(Datum::text(text.repeat(n)))
 }
 
@@ -258,8 +262,10 @@ fn concat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::text(text))
 }
 
-pub(super) fn concat_two(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::text([str(&args[0]), str(&args[1])].concat()))
+pub(super) fn concat_two(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let (left, right) = (str(&args[0]), str(&args[1]));
+    context.spend_bytes(left.len() + right.len())?;
+    Ok(Datum::text([left, right].concat()))
 }
 
 pub(super) fn like_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {

@@ -135,7 +135,25 @@ fn is_headless(node: &SyntaxNode) -> bool {
             .is_some_and(|token| matches!(token.kind(), K::BETWEEN_KW | K::NOT_KW))
 }
 
+/// A chain leans to the left, as deep as it is long: it is climbed from its lowest operand.
 fn flatten(tree: &Tree<'_>, node: &SyntaxNode, links: &mut Vec<Link>) {
+    let mut spine = vec![node.clone()];
+    while let Some(lowest) = spine.last()
+        && lowest.kind() == K::BIN_EXPR
+        && let Some(left) = lowest.first_child()
+        && left.kind() == K::BIN_EXPR
+    {
+        spine.push(left);
+    }
+    let mut left_is_done = false;
+    while let Some(node) = spine.pop() {
+        links_of(tree, &node, left_is_done, links);
+        left_is_done = true;
+    }
+}
+
+/// The links of one node; those of its left operand may be there already.
+fn links_of(tree: &Tree<'_>, node: &SyntaxNode, left_is_done: bool, links: &mut Vec<Link>) {
     match node.kind() {
         K::BIN_EXPR | K::PREFIX_EXPR | K::POSTFIX_EXPR | K::BETWEEN_EXPR => {}
         K::CAST_EXPR if child(node, K::COLON_COLON).is_some() => {
@@ -171,7 +189,9 @@ fn flatten(tree: &Tree<'_>, node: &SyntaxNode, links: &mut Vec<Link>) {
         if let Some(inner) = element.as_node()
             && is_expr(inner)
         {
-            flatten(tree, inner, links);
+            if seen_operand || !left_is_done {
+                flatten(tree, inner, links);
+            }
             seen_operand = true;
             continue;
         }

@@ -15,6 +15,8 @@ pub(super) struct Tree<'a> {
     text: &'a str,
     params: Cell<usize>,
     refused: Cell<Option<u32>>,
+    /// The last place asked for: its offset and its position. The next is mostly near.
+    near: Cell<(usize, u32)>,
 }
 
 impl<'a> Tree<'a> {
@@ -23,6 +25,7 @@ impl<'a> Tree<'a> {
             text,
             params: Cell::new(0),
             refused: Cell::new(None),
+            near: Cell::new((0, 1)),
         }
     }
 
@@ -59,9 +62,17 @@ impl<'a> Tree<'a> {
     }
 
     fn position(&self, offset: usize) -> u32 {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        let offset = offset.min(self.text.len());
+        let (from, position) = match self.near.get() {
+            near if near.0 <= offset => near,
+            _ => (0, 1),
+        };
+        let between = &self.text.as_bytes()[from..offset];
         // Continuation bytes are not characters.
-        before.iter().filter(|b| (**b & 0xC0) != 0x80).count() as u32 + 1
+        let characters = between.iter().filter(|b| (**b & 0xC0) != 0x80).count();
+        let position = position + characters as u32;
+        self.near.set((offset, position));
+        position
     }
 
     /// The error PostgreSQL gives for a statement it cannot parse.

@@ -30,6 +30,9 @@ pub(crate) struct Binder<'a> {
     /// The relations read, unless within a view.
     pub(super) reads: Vec<TableId>,
     pub(super) in_view: bool,
+    /// How deeply the views within each other are nested, and how many there are in all.
+    pub(super) view_depth: usize,
+    pub(super) views: usize,
     /// How many subqueries there are.
     pub(super) subqueries: usize,
     /// The outermost level that the expression at hand refers to.
@@ -58,6 +61,8 @@ impl<'a> Binder<'a> {
             cte_slots: 0,
             reads: Vec::new(),
             in_view: false,
+            view_depth: 0,
+            views: 0,
             subqueries: 0,
             outermost: usize::MAX,
             keep_unknown: false,

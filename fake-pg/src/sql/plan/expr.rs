@@ -13,7 +13,7 @@ use super::subquery::one_column;
 use super::type_name::array_of;
 use super::{Binder, Scalar, SubqueryKind, Typed};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{Expr, TypeName};
+use crate::sql::ast::{Expr, Query, TypeName};
 use crate::sql::functions;
 use crate::types::numeric::Numeric;
 use crate::types::{Datum, Type};
@@ -27,7 +27,79 @@ impl Binder<'_> {
         Ok(bound)
     }
 
+    /// Only what may be nested deeply, and by calls alone: its frame stands on the stack once for
+    /// each level, so the many locals of the rest are not in it.
     fn parts(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
+        match expr {
+            Expr::Prefix(op, operand, at) => self.prefix(op, operand, *at),
+            Expr::Binary(op, left, right, at) => self.binary(op, left, right, *at),
+            Expr::And(parts) => self.connected(parts, "AND"),
+            Expr::Or(parts) => self.connected(parts, "OR"),
+            Expr::Not(inner) => self.not(inner),
+            Expr::Cast(inner, ty) => self.cast(inner, ty),
+            Expr::Case {
+                operand,
+                whens,
+                otherwise,
+            } => self.case(operand.as_deref(), whens, otherwise.as_deref()),
+            Expr::Call(call) => self.call(call),
+            Expr::Subquery(query) => self.scalar_subquery(query),
+            Expr::Array(items) => self.array(items),
+            Expr::InList(operand, list, negated, at) => self.in_list(operand, list, *negated, *at),
+            _ => self.other_parts(expr),
+        }
+    }
+
+    fn connected(&mut self, parts: &[Expr], word: &str) -> Result<(Scalar, Typed), PgError> {
+        let parts = self.conditions(parts, word)?;
+        let scalar = match word {
+            "AND" => Scalar::And(parts),
+            _ => Scalar::Or(parts),
+        };
+        Ok((scalar, Type::Bool.into()))
+    }
+
+    fn not(&mut self, inner: &Expr) -> Result<(Scalar, Typed), PgError> {
+        let bound = self.expr(inner)?;
+        let inner = self.demand(bound, Type::Bool, "NOT")?;
+        Ok((Scalar::Not(Box::new(inner)), Type::Bool.into()))
+    }
+
+    fn scalar_subquery(&mut self, query: &Query) -> Result<(Scalar, Typed), PgError> {
+        let subquery = self.subquery(query, SubqueryKind::Scalar)?;
+        let [column] = &subquery.plan.0.columns[..] else {
+            return Err(one_column());
+        };
+        let typed = Typed {
+            ty: column.ty,
+            typmod: column.typmod,
+        };
+        Ok((Scalar::Subquery(Box::new(subquery)), typed))
+    }
+
+    fn array(&mut self, items: &[Expr]) -> Result<(Scalar, Typed), PgError> {
+        let mut bound = Vec::with_capacity(items.len());
+        for item in items {
+            bound.push(self.expr(item)?);
+        }
+        if bound.is_empty() {
+            // Its type is that of the cast around it, which knows empty arrays.
+            return Err(PgError::new(
+                SqlState::INDETERMINATE_DATATYPE,
+                "cannot determine type of empty array",
+            )
+            .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+        }
+        let (items, typed) = self.unify(bound, "ARRAY")?;
+        // An array of arrays is an array of more dimensions.
+        let array = match typed.ty.element() {
+            Some(_) => typed.ty,
+            None => array_of(typed.ty)?,
+        };
+        Ok((Scalar::Array(items), array.into()))
+    }
+
+    fn other_parts(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
         let unknown = Typed::from(Type::Unknown);
         let boolean = |scalar| Ok((scalar, Typed::from(Type::Bool)));
         match expr {
@@ -61,18 +133,6 @@ impl Binder<'_> {
                 "DEFAULT is not allowed in this context",
             )),
             Expr::Column(names, at) => self.column(names, *at),
-            Expr::Prefix(op, operand, at) => self.prefix(op, operand, *at),
-            Expr::Binary(op, left, right, at) => self.binary(op, left, right, *at),
-            Expr::And(parts) => boolean(Scalar::And(self.conditions(parts, "AND")?)),
-            Expr::Or(parts) => boolean(Scalar::Or(self.conditions(parts, "OR")?)),
-            Expr::Not(inner) => {
-                let bound = self.expr(inner)?;
-                boolean(Scalar::Not(Box::new(self.demand(
-                    bound,
-                    Type::Bool,
-                    "NOT",
-                )?)))
-            }
             Expr::IsNull(inner, negated) => {
                 if let Expr::Row(items) = &**inner {
                     // Of a row all columns are, or none is.
@@ -119,7 +179,6 @@ impl Binder<'_> {
                     false => between,
                 })
             }
-            Expr::InList(operand, list, negated, at) => self.in_list(operand, list, *negated, *at),
             Expr::InQuery(operand, query, negated, at) => {
                 self.in_query(operand, "=", query, false, *negated, *at)
             }
@@ -165,27 +224,9 @@ impl Binder<'_> {
                 };
                 self.binary(op, operand, &Expr::Call(Box::new(pattern)), *at)
             }
-            Expr::Cast(inner, ty) => self.cast(inner, ty),
-            Expr::Case {
-                operand,
-                whens,
-                otherwise,
-            } => self.case(operand.as_deref(), whens, otherwise.as_deref()),
-            Expr::Call(call) => self.call(call),
             Expr::Exists(query) => {
                 let subquery = self.subquery(query, SubqueryKind::Exists)?;
                 boolean(Scalar::Subquery(Box::new(subquery)))
-            }
-            Expr::Subquery(query) => {
-                let subquery = self.subquery(query, SubqueryKind::Scalar)?;
-                let [column] = &subquery.plan.0.columns[..] else {
-                    return Err(one_column());
-                };
-                let typed = Typed {
-                    ty: column.ty,
-                    typmod: column.typmod,
-                };
-                Ok((Scalar::Subquery(Box::new(subquery)), typed))
             }
             Expr::ArrayQuery(query) => {
                 let subquery = self.subquery(query, SubqueryKind::Array)?;
@@ -194,29 +235,6 @@ impl Binder<'_> {
                 };
                 let array = array_of(column.ty)?;
                 Ok((Scalar::Subquery(Box::new(subquery)), array.into()))
-            }
-            Expr::Array(items) => {
-                let mut bound = Vec::with_capacity(items.len());
-                for item in items {
-                    bound.push(self.expr(item)?);
-                }
-                if bound.is_empty() {
-                    // Its type is that of the cast around it, which knows empty arrays.
-                    return Err(PgError::new(
-                        SqlState::INDETERMINATE_DATATYPE,
-                        "cannot determine type of empty array",
-                    )
-                    .with_hint(
-                        "Explicitly cast to the desired type, for example ARRAY[]::integer[].",
-                    ));
-                }
-                let (items, typed) = self.unify(bound, "ARRAY")?;
-                // An array of arrays is an array of more dimensions.
-                let array = match typed.ty.element() {
-                    Some(_) => typed.ty,
-                    None => array_of(typed.ty)?,
-                };
-                Ok((Scalar::Array(items), array.into()))
             }
             Expr::Row(items) => {
                 let mut parts = Vec::with_capacity(items.len());
@@ -228,6 +246,7 @@ impl Binder<'_> {
             Expr::Index(..) | Expr::Slice(..) => self.subscript(expr),
             Expr::Named(..) => Err(PgError::feature_not_supported("named arguments")),
             Expr::Unsupported(what) => Err(PgError::feature_not_supported(what)),
+            _ => self.parts(expr),
         }
     }
 

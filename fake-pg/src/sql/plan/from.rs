@@ -16,8 +16,15 @@ use crate::engine::{Embedded, LockMode, Table, View};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, Alias, Command, Expr, FromItem, JoinCondition, JoinKind, Name};
 use crate::sql::catalogs::{self, SystemRelation};
-use crate::sql::parse;
+use crate::sql::parse::{self, DEPTH_MAX};
 use crate::types::Type;
+
+/// What a view within another adds to the depth of its text.
+const VIEW: usize = 6;
+/// How many views a statement may come to read: each may read the next one twice.
+const VIEWS_MAX: usize = 1_000;
+/// How many relations FROM may list: they are joined one within the other.
+const ITEMS_MAX: usize = 200;
 
 impl Binder<'_> {
     /// Finds a table by the name a statement gives it.
@@ -58,6 +65,9 @@ impl Binder<'_> {
     ) -> Result<(FromNode, Conditions), PgError> {
         let mut conditions = Conditions::default();
         let mut root = FromNode::Nothing;
+        if items.len() > ITEMS_MAX {
+            return Err(parse::too_deep());
+        }
         for item in items {
             let node = self.bind_from_item(item, &mut conditions)?;
             root = join(root, node);
@@ -159,14 +169,20 @@ impl Binder<'_> {
         if !self.in_view {
             self.reads.push(view.id);
         }
+        let depth = self.view_depth + VIEW + parse::depth(&view.query);
+        if depth > DEPTH_MAX || self.views == VIEWS_MAX {
+            return Err(parse::too_deep());
+        }
         let script = parse::parse_script(&view.query)?;
         let Some(Command::Query(query)) = script.first().map(|statement| &statement.command) else {
             return Err(PgError::undefined_table(&view.name));
         };
         let mut binder = Binder::new(self.catalog, &view.path, Vec::new());
         binder.in_view = true;
+        (binder.view_depth, binder.views) = (depth, self.views + 1);
         (binder.cte_slots, binder.subqueries) = (self.cte_slots, self.subqueries);
         let plan = binder.query(query)?;
+        self.views = binder.views;
         (self.subqueries, self.cte_slots) = binder.slots();
         for (table, mode, _) in binder.locks() {
             self.note_lock(&table, mode, 0);

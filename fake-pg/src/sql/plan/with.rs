@@ -8,6 +8,7 @@ use super::{Binder, CtePlan, CteSource};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, Command, FromItem, Name, QueryBody, SetOp, With};
 use crate::sql::face::Column;
+use crate::sql::parse::too_deep;
 use crate::types::Type;
 
 /// A common table expression that names can refer to.
@@ -20,10 +21,16 @@ pub(super) struct CteInReach {
     pub(super) readable: bool,
 }
 
+/// How many names may be in reach: each may read the one before, and is run within its reader.
+const TABLES_MAX: usize = 200;
+
 impl Binder<'_> {
     /// Binds WITH and brings its names in reach; the caller takes them out again.
     pub(super) fn with(&mut self, with: &With) -> Result<Vec<CtePlan>, PgError> {
         let mut plans = Vec::with_capacity(with.tables.len());
+        if self.ctes.len() + with.tables.len() > TABLES_MAX {
+            return Err(too_deep());
+        }
         for cte in &with.tables {
             let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
             let slot = self.cte_slots;
