@@ -100,7 +100,11 @@ impl Client {
         while let Some(reply) = Reply::parse(&mut self.replies).expect("messages") {
             drop(reply);
         }
-        assert!(self.replies.is_empty(), "whole messages: {:?}", self.replies);
+        assert!(
+            self.replies.is_empty(),
+            "whole messages: {:?}",
+            self.replies
+        );
     }
 
     /// The end of the session, as the server does it.
