@@ -85,8 +85,14 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
     ) -> Result<u64, Halt> {
         self.check(plan, &row)?;
         let Some(conflict) = conflict else {
+            let row: crate::engine::Row = row.into();
+            let exec = &mut self.context.exec;
+            if plan.returning.is_none() {
+                exec.insert(&plan.table, row)?;
+                return Ok(1);
+            }
+            exec.insert(&plan.table, row.clone())?;
             self.return_row(plan, &row, returned)?;
-            self.context.exec.insert(&plan.table, row.into())?;
             return Ok(1);
         };
         let arbiters = &conflict.arbiters[..];
