@@ -138,28 +138,31 @@ impl Exec<'_> {
     }
 
     /// `currval`.
-    pub fn currval(&self, sequence: &Sequence) -> Result<i64, PgError> {
-        self.engine
-            .currvals
-            .of(self.tx.pid, sequence.node)
-            .ok_or_else(|| {
-                PgError::new(
+    pub fn currval(&mut self, sequence: &Sequence) -> Result<i64, Halt> {
+        self.value(|exec| {
+            let current = exec.engine.currvals.of(exec.tx.pid, sequence.node);
+            current.ok_or_else(|| {
+                Halt::Error(PgError::new(
                     SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
                     format!(
                         "currval of sequence \"{}\" is not yet defined in this session",
                         sequence.name
                     ),
-                )
+                ))
             })
+        })
     }
 
     /// `lastval`.
-    pub fn lastval(&self) -> Result<i64, PgError> {
-        self.engine.currvals.last(self.tx.pid).ok_or_else(|| {
-            PgError::new(
-                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "lastval is not yet defined in this session",
-            )
+    pub fn lastval(&mut self) -> Result<i64, Halt> {
+        self.value(|exec| {
+            let last = exec.engine.currvals.last(exec.tx.pid);
+            last.ok_or_else(|| {
+                Halt::Error(PgError::new(
+                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    "lastval is not yet defined in this session",
+                ))
+            })
         })
     }
 

@@ -225,15 +225,18 @@ fn text(datum: &Datum) -> &str {
 
 fn current_setting(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let name = text(&args[0]);
-    let value = transaction_setting(&context.exec, name).or_else(|| context.settings.show(name));
-    match value {
-        Some(value) => Ok(Datum::text(value)),
-        None if args.get(1) == Some(&Datum::Bool(true)) => Ok(Datum::Null),
-        None => Err(context
-            .settings
-            .get(name)
-            .map_or_else(Halt::Error, |_| PgError::undefined_column(name).into())),
-    }
+    let settings = &*context.settings;
+    // `set_config` later in the same statement may have changed it when it is executed again.
+    context.exec.datum(|exec| {
+        let value = transaction_setting(exec, name).or_else(|| settings.show(name));
+        match value {
+            Some(value) => Ok(Datum::text(value)),
+            None if args.get(1) == Some(&Datum::Bool(true)) => Ok(Datum::Null),
+            None => Err(settings
+                .get(name)
+                .map_or_else(Halt::Error, |_| PgError::undefined_column(name).into())),
+        }
+    })
 }
 
 fn set_config(context: &mut Context<'_>, args: &[Datum]) -> Answer {
@@ -246,8 +249,11 @@ fn set_config(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     }
     let name = text(&args[0]);
     let local = args[2] == Datum::Bool(true);
-    context.settings.set(name, args[1].as_str(), local)?;
-    Ok(Datum::text(context.settings.get(name)?))
+    let settings = &mut *context.settings;
+    context.exec.datum(|_| {
+        settings.set(name, args[1].as_str(), local)?;
+        Ok(Datum::text(settings.get(name)?))
+    })
 }
 
 fn sleep(context: &mut Context<'_>, args: &[Datum]) -> Answer {
@@ -327,7 +333,9 @@ fn current_xid(context: &mut Context<'_>, _: &[Datum]) -> Answer {
 }
 
 fn xid_if_assigned(context: &mut Context<'_>, _: &[Datum]) -> Answer {
-    Ok(context.exec.tx.top_xid().map_or(Datum::Null, xid_datum))
+    context
+        .exec
+        .datum(|exec| Ok(exec.tx.top_xid().map_or(Datum::Null, xid_datum)))
 }
 
 fn xact_status(context: &mut Context<'_>, args: &[Datum]) -> Answer {
