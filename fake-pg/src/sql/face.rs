@@ -93,7 +93,7 @@ pub struct Fetch {
     pub places: Vec<Vec<Option<Tid>>>,
     /// The row that WHERE CURRENT OF names.
     pub current: Option<Tid>,
-    /// What the statement has spent of its [`BUDGET`].
+    /// What the statement has spent of its budget.
     pub spent: usize,
 }
 
