@@ -45,6 +45,7 @@ pub(super) fn read(element: Type, text: &str, env: Env) -> Result<Datum, PgError
             "Specified array dimensions do not match array contents.",
         ));
     }
+    check_bounds(&bounds)?;
     Ok(Datum::array(bounds, reader.items))
 }
 
@@ -103,6 +104,21 @@ fn bounds(text: &str) -> Result<(Bounds, &str), PgError> {
         Some(body) => Ok((bounds, body.trim_start_matches(is_space))),
         None => Err(malformed(text, "Missing \"=\" after array dimensions.")),
     }
+}
+
+/// 54000 if the subscript after the last one of a dimension would not be an integer.
+///
+/// Source: `ArrayCheckBounds`.
+pub(crate) fn check_bounds(bounds: &[(i32, i32)]) -> Result<(), PgError> {
+    for (length, first) in bounds {
+        if first.checked_add(*length).is_none() {
+            return Err(PgError::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!("array lower bound is too large: {first}"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn too_large() -> PgError {

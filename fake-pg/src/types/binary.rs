@@ -243,6 +243,7 @@ fn array(element: Type, rest: &mut &[u8]) -> Result<Datum, PgError> {
             ));
         }
     }
+    super::array::check_bounds(&shape)?;
     let mut items = Vec::new();
     for number in 1..=len {
         let size = i32::from_be_bytes(take(rest)?);

@@ -7,7 +7,7 @@
 //! `Display` is the output text of PostgreSQL with `DateStyle = ISO, TimeZone = UTC`. Parsing text,
 //! and the binary formats, are left to the files beside this one.
 
-mod array;
+pub(crate) mod array;
 pub mod binary;
 pub mod datetime;
 pub mod json;

@@ -33,6 +33,11 @@ pub enum AdvisoryScope {
 }
 
 impl Exec<'_> {
+    /// A key of the session's database.
+    fn advisory_tag(&self, key: AdvisoryKey) -> LockTag {
+        LockTag::Advisory(self.tx.path().database, key)
+    }
+
     /// `pg_advisory_lock`, `pg_advisory_xact_lock_shared` and so on; the mode is Exclusive or Share.
     pub fn advisory_lock(
         &mut self,
@@ -41,7 +46,7 @@ impl Exec<'_> {
         scope: AdvisoryScope,
     ) -> Result<(), Halt> {
         self.datum(|exec| {
-            let tag = LockTag::Advisory(key);
+            let tag = exec.advisory_tag(key);
             match exec.try_lock(tag, mode, scope) {
                 true => Ok(Datum::Void),
                 false => Err(exec.wait_for(tag, mode)),
@@ -58,7 +63,7 @@ impl Exec<'_> {
         scope: AdvisoryScope,
     ) -> Result<bool, Halt> {
         let taken = self.datum(|exec| {
-            let (tag, pid) = (LockTag::Advisory(key), exec.tx.pid);
+            let (tag, pid) = (exec.advisory_tag(key), exec.tx.pid);
             let free = exec.engine.locks.is_free(tag, pid, mode);
             Ok(Datum::Bool(free && exec.try_lock(tag, mode, scope)))
         })?;
@@ -69,9 +74,10 @@ impl Exec<'_> {
     pub fn advisory_unlock(&mut self, key: AdvisoryKey, mode: LockMode) -> Result<bool, Halt> {
         let held = self.datum(|exec| {
             let (pid, scope) = (exec.tx.pid, AdvisoryScope::Session);
+            let tag = exec.advisory_tag(key);
             let request = Request { pid, mode, scope };
             let Engine { locks, wakeups, .. } = &mut *exec.engine;
-            let held = locks.release(LockTag::Advisory(key), request, wakeups);
+            let held = locks.release(tag, request, wakeups);
             if !held {
                 let message = format!("you don't own a lock of type {}", mode.name());
                 exec.journal
@@ -104,7 +110,7 @@ impl Engine {
         let locks = self.locks.session_locks(pid);
         locks
             .filter_map(|(tag, mode, count)| match tag {
-                LockTag::Advisory(key) => Some((key, mode, count)),
+                LockTag::Advisory(_, key) => Some((key, mode, count)),
                 _ => None,
             })
             .collect()

@@ -185,15 +185,18 @@ impl Edge {
                 format!("{mode} on tuple (0,{place}) of relation {id} of database {database}")
             }
             LockTag::Transaction(xid) => format!("{mode} on transaction {xid}"),
-            LockTag::Advisory(key) => {
+            LockTag::Advisory(database, key) => {
                 use super::AdvisoryKey::*;
-                // 5 is the database `postgres`. The last number tells the spaces of keys
-                // apart: 1 for one bigint, 2 for two integers.
+                // The last number tells the spaces of keys apart: 1 for one bigint, 2 for two
+                // integers.
                 let (high, low, space) = match *key {
                     One(key) => ((key >> 32) as u32, key as u32, 1),
                     Two(high, low) => (high as u32, low as u32, 2),
                 };
-                format!("{mode} on advisory lock [5,{high},{low},{space}]")
+                format!(
+                    "{mode} on advisory lock [{},{high},{low},{space}]",
+                    database.0
+                )
             }
             LockTag::Name(_) => format!("{mode} on a name in pg_class"),
             LockTag::Relation(id) => {

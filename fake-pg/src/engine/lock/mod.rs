@@ -29,8 +29,8 @@ pub enum LockTag {
     Tuple(TableId, Tid),
     /// The end of a transaction. Its owner holds it by running.
     Transaction(Xid),
-    /// A key of `pg_advisory_lock`.
-    Advisory(AdvisoryKey),
+    /// A key of `pg_advisory_lock`, which means something in one database.
+    Advisory(DatabaseId, AdvisoryKey),
     /// A table.
     Relation(TableId),
     /// The name of a relation that is being created, as a hash: two that collide wait without need.
@@ -228,7 +228,9 @@ impl LockTable {
 
     /// The locks that a session holds beyond its transactions, and how often.
     pub(super) fn session_locks(&self, pid: Pid) -> impl Iterator<Item = (LockTag, LockMode, u32)> {
-        let advisory = self.locks.range(LockTag::Advisory(AdvisoryKey::FIRST)..);
+        let advisory = self
+            .locks
+            .range(LockTag::Advisory(DatabaseId(0), AdvisoryKey::FIRST)..);
         advisory.flat_map(move |(tag, lock)| {
             let own = move |holder: &&Holder| holder.pid == pid && holder.session > 0;
             lock.holders

@@ -91,7 +91,7 @@ fn lock_type(tag: LockTag) -> &'static str {
     match tag {
         LockTag::Tuple(..) => "tuple",
         LockTag::Transaction(_) => "transactionid",
-        LockTag::Advisory(_) => "advisory",
+        LockTag::Advisory(..) => "advisory",
         LockTag::Relation(_) => "relation",
         LockTag::Name(_) => "object",
     }
@@ -172,12 +172,12 @@ pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 (row[3], row[4]) = (Datum::Int4(0), Datum::Int2(tid.0 as i16 + 1));
             }
             LockTag::Transaction(xid) => row[6] = Datum::Int8(xid.0 as i64),
-            LockTag::Advisory(key) => {
+            LockTag::Advisory(database, key) => {
                 let (class, object, sub) = match key {
                     AdvisoryKey::One(key) => ((key as u64 >> 32) as u32, key as u32, 1),
                     AdvisoryKey::Two(first, second) => (first as u32, second as u32, 2),
                 };
-                (row[1], row[7], row[8]) = (database, oid(class), oid(object));
+                (row[1], row[7], row[8]) = (oid(database.0), oid(class), oid(object));
                 row[9] = Datum::Int2(sub);
             }
             LockTag::Name(_) => continue,

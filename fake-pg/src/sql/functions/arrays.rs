@@ -7,6 +7,7 @@ use crate::engine::Halt;
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
 use crate::types::Datum;
+use crate::types::array::check_bounds;
 use crate::types::text::write_in;
 
 type Answer = Result<Datum, Halt>;
@@ -107,6 +108,7 @@ fn cat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
         );
         return Err(incompatible(&detail));
     };
+    check_bounds(&dimensions)?;
     Ok(Datum::array(dimensions, items))
 }
 
@@ -125,11 +127,18 @@ fn one_dimensional(array: &Datum) -> Result<(Vec<Datum>, i32), Halt> {
 fn append(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     let (mut items, first) = one_dimensional(&args[0])?;
     items.push(args[1].clone());
-    Ok(Datum::array(vec![(items.len() as i32, first)], items))
+    let dimensions = vec![(items.len() as i32, first)];
+    check_bounds(&dimensions)?;
+    Ok(Datum::array(dimensions, items))
 }
 
 fn prepend(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     let (mut items, first) = one_dimensional(&args[1])?;
+    if first == i32::MIN {
+        return Err(
+            PgError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range").into(),
+        );
+    }
     items.insert(0, args[0].clone());
     Ok(Datum::array(vec![(items.len() as i32, first)], items))
 }
