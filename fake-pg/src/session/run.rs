@@ -47,12 +47,12 @@ impl Running {
         }
     }
 
-    /// What it had found when it failed.
     /// Whether it has got as far as to run.
     pub(super) fn began(&self) -> bool {
         self.journal.began
     }
 
+    /// What it had found when it failed.
     pub(super) fn take_found(&mut self) -> Vec<Vec<Datum>> {
         std::mem::take(&mut self.journal.found)
     }
