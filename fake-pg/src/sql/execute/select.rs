@@ -249,24 +249,25 @@ impl<'p> Run<'p, '_, '_> {
             _ => &mut *found,
         };
         let mut passed = 0;
+        let acts = plan.projects_before_locking();
         self.from(&plan.from, outer, &mut |run, joined| {
-            if !plan.locking.is_empty()
-                && !run.lock_rows(&plan.locking, &plan.from.recheck, joined, outer)?
+            let before = rows.len();
+            if acts && !run.lock_projected(plan, joined, outer, rows)?
+                || !acts
+                    && !plan.locking.is_empty()
+                    && !run.lock_rows(&plan.locking, &plan.from.recheck, joined, outer)?
             {
                 return Ok(ControlFlow::Continue(()));
             }
             if wanted != usize::MAX && passed < window.offset {
                 passed += 1;
+                rows.truncate(before);
                 return Ok(ControlFlow::Continue(()));
             }
-            run.project(
-                plan,
-                &Frame {
-                    row: &joined.row,
-                    outer,
-                },
-                rows,
-            )?;
+            if !acts {
+                let row = &joined.row;
+                run.project(plan, &Frame { row, outer }, rows)?;
+            }
             run.note_place(joined);
             Ok(match rows.len() >= wanted {
                 true => ControlFlow::Break(()),
@@ -282,6 +283,30 @@ impl<'p> Run<'p, '_, '_> {
             *found = self.tail(rows, &plan.tail, outer)?;
         }
         Ok(())
+    }
+
+    /// `LockRows` stands above the projection: what the targets do is done before the row is locked,
+    /// also for one that is skipped, and again if it was changed meanwhile.
+    fn lock_projected(
+        &mut self,
+        plan: &'p SelectPlan,
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        rows: &mut Vec<Values>,
+    ) -> Result<bool, Halt> {
+        let (mut made, tids) = (Vec::new(), joined.tids.clone());
+        let row = &joined.row;
+        self.project(plan, &Frame { row, outer }, &mut made)?;
+        let locked = self.lock_rows(&plan.locking, &plan.from.recheck, joined, outer)?;
+        if locked && joined.tids != tids {
+            made.clear();
+            let row = &joined.row;
+            self.project(plan, &Frame { row, outer }, &mut made)?;
+        }
+        if locked {
+            rows.append(&mut made);
+        }
+        Ok(locked)
     }
 
     /// Remembers where the row that was just made is stored, if somebody will ask.
@@ -355,14 +380,18 @@ impl<'p> Run<'p, '_, '_> {
             false => &mut unfinished,
         };
         let mut passed = 0;
+        let acts = plan.projects_before_locking();
         let mut last_on: Option<Values> = None;
         for (_, mut joined) in found {
             let full = rows.len() >= window.limit;
             if full && each_counts {
                 break;
             }
-            if !plan.locking.is_empty()
-                && !self.lock_rows(&plan.locking, &plan.from.recheck, &mut joined, outer)?
+            let before = rows.len();
+            if acts && !self.lock_projected(plan, &mut joined, outer, rows)?
+                || !acts
+                    && !plan.locking.is_empty()
+                    && !self.lock_rows(&plan.locking, &plan.from.recheck, &mut joined, outer)?
             {
                 continue;
             }
@@ -379,9 +408,12 @@ impl<'p> Run<'p, '_, '_> {
             }
             if each_counts && passed < window.offset {
                 passed += 1;
+                rows.truncate(before);
                 continue;
             }
-            self.project(plan, &frame, rows)?;
+            if !acts {
+                self.project(plan, &frame, rows)?;
+            }
             self.note_place(&joined);
         }
         if !each_counts {
@@ -445,6 +477,17 @@ impl SelectPlan {
     /// ORDER BY speaks of the result rather than of the rows it is made from.
     fn sorts_result(&self) -> bool {
         self.set.is_some() || matches!(self.distinct, Some(DistinctPlan::Rows))
+    }
+
+    /// Whether rows are locked, and it can be seen that targets are computed before.
+    fn projects_before_locking(&self) -> bool {
+        let is_plain = |target: &Scalar| {
+            matches!(
+                target,
+                Scalar::Column(_) | Scalar::Const(_) | Scalar::Param(_) | Scalar::Outer(..)
+            )
+        };
+        !self.locking.is_empty() && !self.targets.iter().all(is_plain)
     }
 }
 
