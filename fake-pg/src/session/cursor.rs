@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::Session;
 use super::block::Company;
-use super::extended::PreparedStatement;
 use super::portal::{Hold, Portal};
+use super::prepared::PreparedStatement;
 use super::reply::Format;
 use super::run::Running;
 use crate::engine::{Engine, Halt, Timestamp};
@@ -271,7 +271,12 @@ impl Session {
             return Err(PgError::no_such_prepared_statement(name).into());
         };
         let transaction = self.begin_implicit(engine, now)?;
-        let prepared = sql::prepare(engine, transaction, &named.statement, &named.hints)?;
+        let prepared = match &named.prepared {
+            Some(promised) if !Self::is_own(&named.statement.command) => {
+                sql::prepare_again(engine, transaction, promised)?
+            }
+            _ => sql::prepare(engine, transaction, &named.statement, &named.hints)?,
+        };
         let (wanted, given) = (prepared.params().len(), execute.args.len());
         if wanted != given {
             return Err(PgError::new(
@@ -288,6 +293,9 @@ impl Session {
             let mut arguments = Running::new(Arc::new(row), Vec::new());
             let outcome = self.attempt(&mut arguments, engine, now)?;
             params = outcome.rows.into_iter().next().unwrap_or_default();
+        }
+        if let (Some(promised), false) = (&named.prepared, Self::is_own(&named.statement.command)) {
+            prepared.refuse_other_result(promised)?;
         }
         self.fold(&prepared, &params, engine, now)?;
         Ok(Running::new(prepared, params))

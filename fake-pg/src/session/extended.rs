@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use super::block::{Block, Company, Control, End, is_exit};
+use super::block::{Block, Company, Control, End};
 use super::commit::Then;
 use super::copy::{CopyIn, Received};
 use super::parameters::{parameters, result_formats, violation};
 use super::portal::{Portal, PortalState, Rows, cannot_be_run};
+use super::prepared::PreparedStatement;
 use super::reply::{write_row, write_row_description, write_tag};
 use super::{Next, Session, Work};
 use crate::engine::{Engine, Halt, Journal, Timestamp};
@@ -20,32 +21,6 @@ use crate::sql::{self, CommandTag, Prepared};
 use crate::types::Type;
 use crate::wire::backend;
 use crate::wire::frontend::{Bind, Target};
-
-/// What Parse leaves behind.
-#[derive(Debug)]
-pub(super) struct PreparedStatement {
-    pub(super) statement: Arc<Statement>,
-    pub(super) hints: Vec<Option<Type>>,
-    /// `None` for transaction control, which is the session's own business.
-    pub(super) prepared: Option<Arc<Prepared>>,
-}
-
-impl PreparedStatement {
-    fn params(&self) -> &[Type] {
-        self.prepared
-            .as_ref()
-            .map_or(&[], |prepared| prepared.params())
-    }
-
-    /// Whether it may be used in a failed block.
-    fn is_exit(&self) -> bool {
-        matches!(&self.statement.command, Command::Transaction(command) if is_exit(command))
-    }
-
-    fn is_empty(&self) -> bool {
-        matches!(self.statement.command, Command::Empty)
-    }
-}
 
 /// An Execute that has to wait.
 #[derive(Debug)]
@@ -105,29 +80,6 @@ impl Session {
         }
         backend::parse_complete(&mut self.output);
         Ok(())
-    }
-
-    /// Binds a statement to the schema as it is now; cached below.
-    fn plan(
-        &mut self,
-        parsed: &PreparedStatement,
-        engine: &mut Engine,
-        now: Timestamp,
-    ) -> Result<Option<Arc<Prepared>>, PgError> {
-        let command = &parsed.statement.command;
-        if matches!(command, Command::Empty | Command::Transaction(_)) {
-            return Ok(None);
-        }
-        if Self::is_own(command) {
-            return self.plan_own(&parsed.statement, &parsed.hints, engine, now);
-        }
-        let transaction = self.begin_implicit(engine, now)?;
-        let prepared = sql::prepare(engine, transaction, &parsed.statement, &parsed.hints)?;
-        if command.is_analyzed() {
-            engine.fix_snapshot(transaction);
-            self.queried = true;
-        }
-        Ok(Some(prepared))
     }
 
     fn statement(&self, name: &str) -> Result<Arc<PreparedStatement>, PgError> {
@@ -230,6 +182,7 @@ impl Session {
                 self.refuse_rows_if_failed(prepared.as_deref())?;
                 let types = statement.params().iter().map(|ty| ty.oid());
                 backend::parameter_description(&mut self.output, types);
+                self.refuse_other_result(&statement, prepared.as_deref(), engine, now)?;
                 (prepared, Vec::new())
             }
             Target::Portal => {

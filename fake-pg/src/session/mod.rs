@@ -20,6 +20,7 @@ mod known;
 pub(crate) mod password;
 mod parameters;
 mod portal;
+mod prepared;
 mod reply;
 mod run;
 mod simple;
@@ -41,9 +42,10 @@ use crate::wire::frontend::{self, BadFrame, Message};
 use authentication::Asking;
 use block::Block;
 use commit::Commit;
-use extended::{Execution, PreparedStatement};
+use extended::Execution;
 use known::Known;
 use portal::Portal;
+use prepared::PreparedStatement;
 use simple::Script;
 
 /// What a session needs before it can go on.

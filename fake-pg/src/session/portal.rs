@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Session;
 use super::block::{Block, Company};
-use super::extended::PreparedStatement;
+use super::prepared::PreparedStatement;
 use super::reply::Format;
 use super::run::Running;
 use crate::engine::{Engine, Exec, Halt, TableId, Tid, Timestamp};

@@ -153,6 +153,21 @@ pub fn prepare(
     prepare_for(&tx.fresh_catalog(engine), tx.path(), statement, hints)
 }
 
+/// Binds a statement again: its parameters keep the types that were promised
+/// (`RevalidateCachedQuery`).
+pub fn prepare_again(
+    engine: &Engine,
+    tx: &Transaction,
+    promised: &Prepared,
+) -> Result<Arc<Prepared>, PgError> {
+    let catalog = tx.fresh_catalog(engine);
+    if promised.version == catalog.version() {
+        return prepare_for(&catalog, tx.path(), &promised.statement, &promised.hints);
+    }
+    let hints = promised.promised_params();
+    prepare_for(&catalog, tx.path(), &promised.statement, &hints)
+}
+
 /// The arguments of EXECUTE as a statement whose one row they are.
 pub fn prepare_arguments(
     engine: &Engine,
@@ -306,14 +321,27 @@ impl Prepared {
         })
     }
 
+    /// The types that its parameters keep.
+    fn promised_params(&self) -> Vec<Option<Type>> {
+        self.params.iter().copied().map(Some).collect()
+    }
+
     /// 0A000 if its result is not what a client was promised (`RevalidateCachedQuery`).
     pub fn refuse_other_result(&self, promised: &Prepared) -> Result<(), PgError> {
-        let types = |prepared: &Prepared| -> Option<Vec<(Type, i32)>> {
-            let columns = prepared.columns.as_ref()?;
-            let types = columns.iter().map(|column| (column.ty, column.typmod));
-            Some(types.collect())
+        let same = match (&promised.columns, &self.columns) {
+            (Some(promised), Some(columns)) => {
+                // Source: `equalTupleDescs`.
+                let known = |column: &Column| (column.ty, column.typmod);
+                promised.len() == columns.len()
+                    && promised
+                        .iter()
+                        .zip(columns.iter())
+                        .all(|(a, b)| known(a) == known(b) && a.name == b.name)
+            }
+            (None, None) => true,
+            _ => false,
         };
-        if types(promised) == types(self) && promised.params == self.params {
+        if same {
             return Ok(());
         }
         Err(PgError::new(
@@ -491,7 +519,8 @@ fn execute_unfired(
     }
     // The schema has changed since: what was promised to the client must still hold.
     let catalog = context.exec.catalog().clone();
-    let again = prepare_for(&catalog, context.exec.path(), statement, &prepared.hints)?;
+    let hints = prepared.promised_params();
+    let again = prepare_for(&catalog, context.exec.path(), statement, &hints)?;
     again.refuse_other_result(prepared)?;
     again.run(params, context)
 }
