@@ -6,7 +6,7 @@
 use super::catalog::Table;
 use super::exec::{Exec, Halt, Journal, Wait, WaitOn};
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
-use super::{Engine, Timestamp, Transaction, Xid};
+use super::{Engine, TableId, Timestamp, Transaction, Xid};
 use crate::error::{PgError, SqlState};
 
 /// A wait that has begun.
@@ -60,6 +60,11 @@ impl Exec<'_> {
             return Err(PgError::new(SqlState::LOCK_NOT_AVAILABLE, message).into());
         }
         self.lock_tag(LockTag::Relation(table.id), mode)
+    }
+
+    /// The same for a relation that is no table: a sequence.
+    pub fn lock_relation(&mut self, id: TableId, mode: LockMode) -> Result<(), Halt> {
+        self.lock_tag(LockTag::Relation(id), mode)
     }
 
     /// The same for anything else that DDL must have to itself.

@@ -3,10 +3,13 @@
 //! One WAL record promises the next 32 values (`SEQ_LOG_VALS`), so a crash skips those not yet
 //! given: 2 is followed by 34. Definitions are the catalog's; state is here, outside of transactions.
 
+use std::sync::Arc;
+
 use super::catalog::Sequence;
 use super::exec::{Exec, Halt};
+use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
 use super::wal::Record;
-use super::{FileNode, Pid};
+use super::{Pid, TableId};
 use crate::error::{PgError, SqlState};
 
 /// How many values one WAL record is ahead.
@@ -24,7 +27,8 @@ pub struct SequenceState {
 }
 
 impl SequenceState {
-    pub(super) fn new(sequence: &Sequence) -> Self {
+    /// As it is when it is created, or restarted.
+    pub fn new(sequence: &Sequence) -> Self {
         SequenceState {
             last_value: sequence.start,
             log_count: 0,
@@ -74,7 +78,15 @@ impl Exec<'_> {
     /// `nextval`. Gives the transaction an xid when it writes WAL, as the real one does.
     pub fn nextval(&mut self, sequence: &Sequence) -> Result<i64, Halt> {
         self.value(|exec| {
-            let mut state = exec.sequence_state(sequence)?;
+            exec.lock_sequence(sequence.id)?;
+            let fresh;
+            let (sequence, mut state) = match exec.sequence(sequence) {
+                Some(state) => (sequence, state),
+                None => {
+                    fresh = exec.reopened(sequence)?;
+                    (&*fresh.0, fresh.1)
+                }
+            };
             let value = if state.is_called {
                 sequence.after(state.last_value)?
             } else {
@@ -103,7 +115,7 @@ impl Exec<'_> {
             exec.engine.sequences.insert(sequence.node, state);
             exec.engine
                 .currvals
-                .remember(exec.tx.pid, sequence.node, value);
+                .remember(exec.tx.pid, sequence.id, value);
             Ok(value)
         })
     }
@@ -116,7 +128,15 @@ impl Exec<'_> {
         is_called: bool,
     ) -> Result<i64, Halt> {
         self.value(|exec| {
-            exec.sequence_state(sequence)?;
+            exec.lock_sequence(sequence.id)?;
+            let fresh;
+            let sequence = match exec.sequence(sequence) {
+                Some(_) => sequence,
+                None => {
+                    fresh = exec.reopened(sequence)?;
+                    &*fresh.0
+                }
+            };
             if !(sequence.min..=sequence.max).contains(&value) {
                 let Sequence { name, min, max, .. } = sequence;
                 return Err(Halt::Error(PgError::new(
@@ -131,7 +151,7 @@ impl Exec<'_> {
             }
             exec.engine.sequences.insert(sequence.node, state);
             if is_called {
-                exec.engine.currvals.remember(exec.tx.pid, sequence.node, value);
+                exec.engine.currvals.remember(exec.tx.pid, sequence.id, value);
             }
             Ok(value)
         })
@@ -140,7 +160,9 @@ impl Exec<'_> {
     /// `currval`.
     pub fn currval(&mut self, sequence: &Sequence) -> Result<i64, Halt> {
         self.value(|exec| {
-            let current = exec.engine.currvals.of(exec.tx.pid, sequence.node);
+            exec.lock_sequence(sequence.id)?;
+            exec.reopened(sequence)?;
+            let current = exec.engine.currvals.of(exec.tx.pid, sequence.id);
             current.ok_or_else(|| {
                 Halt::Error(PgError::new(
                     SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -153,16 +175,25 @@ impl Exec<'_> {
         })
     }
 
-    /// `lastval`.
+    /// `lastval`: undefined too if the sequence is gone.
     pub fn lastval(&mut self) -> Result<i64, Halt> {
         self.value(|exec| {
-            let last = exec.engine.currvals.last(exec.tx.pid);
-            last.ok_or_else(|| {
+            let undefined = || {
                 Halt::Error(PgError::new(
                     SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
                     "lastval is not yet defined in this session",
                 ))
-            })
+            };
+            let (id, value) = exec
+                .engine
+                .currvals
+                .last(exec.tx.pid)
+                .ok_or_else(undefined)?;
+            let catalog = exec.tx.fresh_catalog(exec.engine);
+            let sequence = catalog.sequence_by_id(id).ok_or_else(undefined)?;
+            exec.lock_sequence(id)?;
+            exec.reopened(sequence)?;
+            Ok(value)
         })
     }
 
@@ -171,37 +202,63 @@ impl Exec<'_> {
         self.engine.sequences.get(&sequence.node).copied()
     }
 
-    fn sequence_state(&self, sequence: &Sequence) -> Result<SequenceState, Halt> {
-        let state = self.engine.sequences.get(&sequence.node);
-        state
-            .copied()
-            .ok_or_else(|| Halt::Error(PgError::undefined_table(&sequence.name)))
+    /// Locks a sequence until the transaction ends, once (`lock_and_open_sequence`): who alters or
+    /// drops it waits for that, whatever is rolled back to a savepoint.
+    fn lock_sequence(&mut self, sequence: TableId) -> Result<(), Halt> {
+        if self.tx.has_locked_sequence(sequence) {
+            return Ok(());
+        }
+        let (tag, mode) = (LockTag::Relation(sequence), LockMode::RowExclusive);
+        let Exec { engine, tx, .. } = self;
+        let held = engine.locks.holds(tag, tx.pid, mode);
+        if !held {
+            let (pid, scope) = (tx.pid, AdvisoryScope::Transaction);
+            let request = Request { pid, mode, scope };
+            if !engine.locks.acquire(tag, request, &mut engine.wakeups) {
+                return Err(self.wait_for(tag, mode));
+            }
+        }
+        tx.note_sequence(sequence, !held);
+        Ok(())
+    }
+
+    /// A sequence as those have left it who had it locked before.
+    fn reopened(&self, sequence: &Sequence) -> Result<(Arc<Sequence>, SequenceState), Halt> {
+        let catalog = self.tx.fresh_catalog(self.engine);
+        let found = catalog.sequence_by_id(sequence.id).and_then(|sequence| {
+            let state = self.sequence(sequence)?;
+            Some((sequence.clone(), state))
+        });
+        found.ok_or_else(|| {
+            let message = format!("could not open relation with OID {}", sequence.id);
+            Halt::Error(PgError::new(SqlState::INTERNAL_ERROR, message))
+        })
     }
 }
 
 /// What `currval` and `lastval` remember for each session, the latest last.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Currvals(Vec<(Pid, FileNode, i64)>);
+pub(super) struct Currvals(Vec<(Pid, TableId, i64)>);
 
 impl Currvals {
-    fn remember(&mut self, pid: Pid, node: FileNode, value: i64) {
-        self.0.retain(|entry| (entry.0, entry.1) != (pid, node));
-        self.0.push((pid, node, value));
+    fn remember(&mut self, pid: Pid, id: TableId, value: i64) {
+        self.0.retain(|entry| (entry.0, entry.1) != (pid, id));
+        self.0.push((pid, id, value));
     }
 
-    fn of(&self, pid: Pid, node: FileNode) -> Option<i64> {
+    fn of(&self, pid: Pid, id: TableId) -> Option<i64> {
         self.0
             .iter()
-            .find(|entry| (entry.0, entry.1) == (pid, node))
+            .find(|entry| (entry.0, entry.1) == (pid, id))
             .map(|entry| entry.2)
     }
 
-    fn last(&self, pid: Pid) -> Option<i64> {
+    fn last(&self, pid: Pid) -> Option<(TableId, i64)> {
         self.0
             .iter()
             .rev()
             .find(|entry| entry.0 == pid)
-            .map(|entry| entry.2)
+            .map(|entry| (entry.1, entry.2))
     }
 
     /// DISCARD SEQUENCES, and the end of a session.

@@ -12,6 +12,7 @@
 
 mod advisory;
 mod deadlock;
+mod fast_path;
 mod mode;
 
 use std::collections::BTreeMap;
@@ -48,8 +49,7 @@ pub struct LockEntry {
     pub mode: LockMode,
     /// Whether it is held rather than waited for.
     pub granted: bool,
-    /// Whether it is weak, on a relation that nobody locks strongly: then it is held without the
-    /// lock table (`EligibleForRelationFastPath`).
+    /// Whether it is held in a slot of its session (`fast_path`).
     pub fastpath: bool,
 }
 
@@ -81,6 +81,8 @@ struct Lock {
 /// All locks that are held or waited for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LockTable {
+    /// Weak locks on relations, beside the table.
+    slots: Vec<fast_path::Slot>,
     locks: BTreeMap<LockTag, Lock>,
     /// What each waiting session waits for.
     waiting: BTreeMap<Pid, (LockTag, LockMode)>,
@@ -102,6 +104,15 @@ impl LockTable {
         request: Request,
         wakeups: &mut Vec<Pid>,
     ) -> bool {
+        if self.acquire_fast(tag, request) {
+            if self.waiting.contains_key(&request.pid) {
+                self.stop_waiting(request.pid, wakeups);
+            }
+            return true;
+        }
+        if fast_path::is_strong(request.mode) {
+            self.transfer(tag, None);
+        }
         let lock = self.locks.entry(tag).or_default();
         if !lock.is_free_for(request.pid, request.mode) {
             return false;
@@ -116,6 +127,9 @@ impl LockTable {
     /// Whether who will not wait gets the lock: it must be free of those who wait for it too, whatever
     /// the asker holds of it in other modes (`LockAcquireExtended` with `dontWait`).
     pub(super) fn is_free(&self, tag: LockTag, pid: Pid, mode: LockMode) -> bool {
+        if self.is_fast_against(tag, pid, mode) {
+            return false;
+        }
         let Some(lock) = self.locks.get(&tag) else {
             return true;
         };
@@ -127,9 +141,11 @@ impl LockTable {
     /// Whether the session holds the lock in this very mode.
     pub(super) fn holds(&self, tag: LockTag, pid: Pid, mode: LockMode) -> bool {
         let same = |holder: &Holder| (holder.pid, holder.mode) == (pid, mode);
-        self.locks
-            .get(&tag)
-            .is_some_and(|lock| lock.holders.iter().any(same))
+        self.holds_fast(tag, pid, mode)
+            || self
+                .locks
+                .get(&tag)
+                .is_some_and(|lock| lock.holders.iter().any(same))
     }
 
     /// Puts a session in a lock's queue, unless it stands there already: at its end, or before the
@@ -185,6 +201,9 @@ impl LockTable {
         request: Request,
         wakeups: &mut Vec<Pid>,
     ) -> bool {
+        if self.release_fast(tag, request.pid, request.mode) {
+            return true;
+        }
         let Some(lock) = self.locks.get_mut(&tag) else {
             return false;
         };
@@ -217,6 +236,7 @@ impl LockTable {
     /// What one session holds of these goes to another.
     pub(super) fn hand_over(&mut self, tags: impl Iterator<Item = LockTag>, from: Pid, to: Pid) {
         for tag in tags {
+            self.transfer(tag, Some(from));
             let holders = self.locks.get_mut(&tag).map(|lock| &mut lock.holders);
             for holder in holders.into_iter().flatten() {
                 if holder.pid == from {
@@ -269,7 +289,7 @@ impl LockTable {
             fastpath: false,
         });
         let others = self.locks.iter().flat_map(|(tag, lock)| lock.entries(*tag));
-        transactions.chain(others)
+        self.fast_entries().chain(transactions).chain(others)
     }
 
     /// Wakes, from the head of the queue, those whom the lock is free for (`ProcLockWakeup`).
@@ -333,6 +353,13 @@ impl Lock {
         })
     }
 
+    /// Whether somebody holds or awaits it in a mode that weak ones conflict with.
+    fn is_strongly_wanted(&self) -> bool {
+        let held = self.holders.iter().map(|holder| holder.mode);
+        let wanted = self.queue.iter().map(|waiter| waiter.mode);
+        held.chain(wanted).any(fast_path::is_strong)
+    }
+
     fn is_held_against(&self, pid: Pid, mode: LockMode) -> bool {
         let holders = self.holders.iter();
         let kept = self.queue.iter().filter(|waiter| waiter.woken);
@@ -380,10 +407,6 @@ impl Lock {
     }
 
     fn entries(&self, tag: LockTag) -> impl Iterator<Item = LockEntry> + use<'_> {
-        let strong = |mode: LockMode| mode > LockMode::ShareUpdateExclusive;
-        let weakly = matches!(tag, LockTag::Relation(_))
-            && !self.holders.iter().any(|holder| strong(holder.mode))
-            && !self.queue.iter().any(|waiter| strong(waiter.mode));
         let holders = self.holders.iter().map(|h| (h.pid, h.mode, true));
         let waiters = self.queue.iter().map(|w| (w.pid, w.mode, w.woken));
         holders
@@ -393,7 +416,7 @@ impl Lock {
                 pid,
                 mode,
                 granted,
-                fastpath: granted && weakly && mode < LockMode::ShareUpdateExclusive,
+                fastpath: false,
             })
     }
 }

@@ -379,6 +379,8 @@ impl Work {
             context.exec.notice(notice);
         }
         for sequence in self.dropped.drain(..) {
+            let exclusive = LockMode::AccessExclusive;
+            context.exec.lock_relation(sequence.id, exclusive)?;
             context.exec.drop_sequence(&sequence)?;
         }
         for view in self.views.drain(..) {

@@ -10,7 +10,7 @@ use super::constraint;
 use super::index_key::index_key;
 use crate::engine::{
     Catalog, Check, Column, Exec, Halt, Identity, Index, LockMode, Namespace, Relation, SearchPath,
-    Sequence, Table, TableId,
+    Sequence, SequenceState, Table, TableId,
 };
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
@@ -509,16 +509,21 @@ pub(super) fn truncate(
         }
         place += 1;
     }
-    for table in found {
-        exec.truncate(&table)?;
-        if restart_identity {
-            let owned =
-                |sequence: &&Arc<Sequence>| sequence.owner.is_some_and(|owner| owner.0 == table.id);
-            let sequences: Vec<_> = exec.catalog().sequences().filter(owned).cloned().collect();
-            for sequence in sequences {
-                exec.setval(&sequence, sequence.start, false)?;
-            }
-        }
+    let restarted = |sequence: &&Arc<Sequence>| {
+        let mut owners = found.iter();
+        let owner = sequence.owner.map(|owner| owner.0);
+        restart_identity && owners.any(|table| Some(table.id) == owner)
+    };
+    let catalog = exec.catalog().clone();
+    let sequences: Vec<_> = catalog.sequences().filter(restarted).collect();
+    for sequence in &sequences {
+        exec.lock_relation(sequence.id, LockMode::AccessExclusive)?;
+    }
+    for table in &found {
+        exec.truncate(table)?;
+    }
+    for sequence in sequences {
+        exec.restart_sequence(Sequence::clone(sequence), SequenceState::new(sequence))?;
     }
     Ok(())
 }

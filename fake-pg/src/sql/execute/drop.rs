@@ -256,6 +256,14 @@ fn drop_objects(
         {
             exec.lock_table(table, LockMode::AccessExclusive, false)?;
         }
+        let sequences = catalog.sequences().filter(|sequence| match object {
+            Object::Sequence(gone) => gone.id == sequence.id,
+            Object::Table(table) => sequence.owner.is_some_and(|owner| owner.0 == table.id),
+            _ => false,
+        });
+        for sequence in sequences {
+            exec.lock_relation(sequence.id, LockMode::AccessExclusive)?;
+        }
         let keys = match object {
             Object::Table(table) => &table.foreign_keys[..],
             Object::ForeignKey(_, key) => std::slice::from_ref(key),

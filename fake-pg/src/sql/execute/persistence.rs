@@ -48,6 +48,7 @@ fn set_sequence(
     context: &mut Context<'_>,
 ) -> Result<(), Halt> {
     let exec = &mut context.exec;
+    exec.lock_relation(sequence.id, LockMode::AccessExclusive)?;
     let Some(state) = exec
         .sequence(sequence)
         .filter(|_| sequence.unlogged != unlogged)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ddl::{apply, find};
-use crate::engine::{CatalogChange, Halt, Relation, Sequence};
+use crate::engine::{CatalogChange, Halt, LockMode, Relation, Sequence};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, AlterSequence};
 use crate::sql::face::Context;
@@ -27,6 +27,7 @@ pub(super) fn alter(alter: &AlterSequence, context: &mut Context<'_>) -> Result<
             return Err(missing.into());
         }
     };
+    exec.lock_relation(old.id, LockMode::ShareRowExclusive)?;
     let mut new = Sequence::clone(&old);
     let options = ast::SequenceOptions {
         start: alter.options.start.or(Some(old.start)),

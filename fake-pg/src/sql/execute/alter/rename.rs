@@ -51,6 +51,7 @@ pub(super) fn rename(
             exec.replace_table(table)
         }
         Relation::Sequence(sequence) => {
+            exec.lock_relation(sequence.id, LockMode::AccessExclusive)?;
             exec.reserve_name(sequence.database, &sequence.schema, to)?;
             let renamed = Sequence {
                 name: to.clone(),
@@ -75,6 +76,7 @@ pub(super) fn change_sequence(
     new: Sequence,
     exec: &mut Exec<'_>,
 ) -> Result<(), Halt> {
+    exec.lock_relation(old.id, LockMode::AccessExclusive)?;
     let catalog = exec.catalog().clone();
     let text = next_value(&new.schema, &new.name);
     let mut tables = Vec::new();
