@@ -224,6 +224,20 @@ impl<'a> Exec<'a> {
         }
     }
 
+    /// Ends a part of a statement that goes on in others: this one is not executed again. Gives what
+    /// its rows have queued.
+    pub fn end_part(&mut self) -> Vec<Event> {
+        self.journal.effects.clear();
+        self.used = 0;
+        std::mem::take(&mut self.events)
+    }
+
+    /// Queues what the parts of a statement have left, in its last one: it has had effects.
+    pub fn queue_parts(&mut self, events: &[Event]) -> Result<(), Halt> {
+        self.events.extend_from_slice(events);
+        self.effect(|_| Ok(Effect::Done)).map(drop)
+    }
+
     /// What ended before this transaction is nothing to the statement. A serializable one knows where
     /// chains begin, which may be with versions that nobody sees.
     fn oldest_needed(&self) -> Option<Xid> {

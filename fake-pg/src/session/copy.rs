@@ -1,102 +1,213 @@
 //! COPY's part of the protocol: data in pieces until the client says it is done, or all at once
 //! the other way.
 //!
-//! Source: `CopyGetData` in `commands/copyfromparse.c`.
-
-use std::sync::Arc;
+//! While it waits for data, only what ends the session is heard at once: a cancel and a time-out
+//! when a row has been read. What is no message of COPY's can not be passed over, as nobody knows
+//! where it ends.
+//!
+//! Source: `CopyGetData` in `commands/copyfromparse.c`, `CopyFrom` in `commands/copyfrom.c`.
 
 use bytes::{Buf, BytesMut};
 
 use super::Session;
-use super::portal::PortalState;
+use super::run::Running;
+use crate::engine::{Engine, Halt, Timestamp};
 use crate::error::{PgError, SqlState};
-use crate::sql::Copying;
+use crate::sql::{self, CommandTag, CopyPart, Copying, Incoming};
 use crate::types::Datum;
 use crate::wire::{backend, frontend};
 
-/// What has arrived so far.
-#[derive(Debug, Default)]
+/// A COPY FROM STDIN, and how far it has got.
+#[derive(Debug)]
 pub(super) struct CopyIn {
-    data: Vec<u8>,
+    pub(super) running: Running,
+    incoming: Incoming,
+    part: CopyPart,
+    /// The client has sent all.
+    complete: bool,
+    /// It waits for another session.
+    pub(super) waits: bool,
 }
 
-/// What came of looking for more.
-pub(super) enum Received {
-    /// It is not over.
+impl CopyIn {
+    pub(super) fn new(running: Running) -> CopyIn {
+        CopyIn {
+            running,
+            incoming: Incoming::default(),
+            part: CopyPart::Begin,
+            complete: false,
+            waits: false,
+        }
+    }
+}
+
+/// What came of going on with it.
+pub(super) enum Copied {
+    /// It needs more bytes.
     More,
-    /// It is.
-    All(Vec<u8>),
+    /// It is done.
+    All(CommandTag),
+    /// The client can not be followed any more.
+    Lost(PgError),
+}
+
+/// What came of looking for a message.
+enum Received {
+    /// One was taken in.
+    Some,
+    /// There is none yet.
+    None,
+    /// What there is can not be one.
+    Lost(PgError),
 }
 
 impl Session {
-    /// What a portal is to copy into a table, if it has not got it yet.
-    pub(super) fn awaits_copy(&mut self, portal: &str) -> Option<Arc<Copying>> {
-        let PortalState::Bound(running) = &self.portal(portal)?.state else {
-            return None;
+    /// Goes on with COPY FROM STDIN.
+    pub(super) fn run_copy(
+        &mut self,
+        copy: &mut CopyIn,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<Copied, Halt> {
+        if copy.part == CopyPart::Begin {
+            self.bind_copy(&mut copy.running, engine)?;
+        }
+        let Some(copying) = copy.running.prepared.copying().cloned() else {
+            return Ok(Copied::All(CommandTag::Copy(0)));
         };
-        let copying = running.prepared.copying()?;
-        (copying.incoming && running.params.is_empty()).then(|| copying.clone())
-    }
-
-    /// Gives a portal what it is to copy.
-    pub(super) fn give_copy(&mut self, portal: &str, data: Vec<u8>) {
-        if let Some(portal) = self.portal(portal)
-            && let PortalState::Bound(running) = &mut portal.state
-        {
-            running.params = vec![Datum::Bytea(data.into())];
-        }
-    }
-
-    /// Asks for the data of COPY FROM STDIN.
-    pub(super) fn begin_copy_in(&mut self, copying: &Copying) -> CopyIn {
-        let format = copying.is_binary();
-        backend::copy_response(&mut self.output, true, format, copying.columns.len());
-        self.flush();
-        CopyIn::default()
-    }
-
-    /// Takes in what has arrived.
-    pub(super) fn receive_copy(&mut self, copy: &mut CopyIn) -> Result<Received, PgError> {
-        self.interrupt()?;
         loop {
-            let frame = match frontend::frame(&self.input) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Ok(Received::More),
-                Err(_) => {
-                    return Err(PgError::protocol_violation(
-                        "invalid frontend message in COPY",
-                    ));
+            let done = self.copy_part(copy, engine, now)?;
+            copy.part = match copy.part {
+                CopyPart::Begin => {
+                    let (format, columns) = (copying.is_binary(), copying.columns.len());
+                    backend::copy_response(&mut self.output, true, format, columns);
+                    self.flush();
+                    CopyPart::Look
+                }
+                CopyPart::Look if done => {
+                    if copy.running.prepared.copy_is_full(&mut copy.incoming) {
+                        CopyPart::Write
+                    } else {
+                        self.interrupt_running(&copy.running, now)?;
+                        CopyPart::Look
+                    }
+                }
+                CopyPart::Look if copy.complete && copy.incoming.has_rows() => {
+                    self.interrupt_running(&copy.running, now)?;
+                    CopyPart::Write
+                }
+                CopyPart::Look if copy.complete => CopyPart::Fire,
+                CopyPart::Look => match self.receive_copy(copy, &copying)? {
+                    Received::Some => CopyPart::Look,
+                    Received::None => return Ok(Copied::More),
+                    Received::Lost(error) => return Ok(Copied::Lost(error)),
+                },
+                CopyPart::Write => {
+                    self.interrupt_running(&copy.running, now)?;
+                    CopyPart::Look
+                }
+                CopyPart::Fire => {
+                    // Measured on PostgreSQL 15.18: a time-out that nobody looked for is a cancel
+                    // to the next statement.
+                    self.cancelled |= self.timer.is_some_and(|timer| timer <= now);
+                    return Ok(Copied::All(CommandTag::Copy(copy.incoming.written())));
                 }
             };
-            let mut input = std::mem::take(&mut self.input);
-            let body = frame.body(&input);
-            let outcome = match frame.tag {
-                b'd' => {
-                    copy.data.extend_from_slice(body);
-                    None
-                }
-                b'c' => Some(Ok(Received::All(std::mem::take(&mut copy.data)))),
-                b'f' => {
-                    let end = body.iter().position(|&byte| byte == 0);
-                    let said = String::from_utf8_lossy(&body[..end.unwrap_or(body.len())]);
-                    Some(Err(PgError::new(
-                        SqlState::QUERY_CANCELED,
-                        format!("COPY from stdin failed: {said}"),
-                    )))
-                }
-                // Clients that pipeline may have sent these without knowing.
-                b'H' | b'S' => None,
-                other => Some(Err(PgError::new(
-                    SqlState::PROTOCOL_VIOLATION,
-                    format!("unexpected message type 0x{other:02X} during COPY from stdin"),
-                ))),
-            };
-            input.advance(frame.length);
-            self.input = input;
-            if let Some(outcome) = outcome {
-                return outcome;
-            }
         }
+    }
+
+    /// Who has waited for the table binds the statement to what has become of it.
+    fn bind_copy(&mut self, running: &mut Running, engine: &Engine) -> Result<(), PgError> {
+        let Some(tx) = self.block.live() else {
+            return Err(PgError::in_failed_transaction());
+        };
+        if running.prepared.is_stale(engine, tx) {
+            running.prepared = sql::prepare(engine, tx, running.prepared.statement(), &[])?;
+        }
+        Ok(())
+    }
+
+    /// Executes the part it has got to.
+    fn copy_part(
+        &mut self,
+        copy: &mut CopyIn,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<bool, Halt> {
+        if std::mem::take(&mut copy.waits) {
+            self.interrupt_running(&copy.running, now)?;
+        }
+        let CopyIn {
+            running,
+            incoming,
+            part,
+            ..
+        } = copy;
+        // It is not over, as a cursor is not.
+        running.is_cursor = *part != CopyPart::Fire;
+        let done = self.attempt_by(running, engine, now, |prepared, _, context| {
+            prepared.copy(*part, incoming, context)
+        });
+        copy.waits = matches!(done, Err(Halt::Wait(_)));
+        done
+    }
+
+    /// Takes in the next message.
+    fn receive_copy(&mut self, copy: &mut CopyIn, copying: &Copying) -> Result<Received, PgError> {
+        let unexpected_eof = || {
+            Received::Lost(PgError::new(
+                SqlState::CONNECTION_FAILURE,
+                "unexpected EOF on client connection with an open transaction",
+            ))
+        };
+        if let Some(&tag) = self.input.first()
+            && !matches!(tag, b'd' | b'c' | b'f' | b'H' | b'S')
+        {
+            return Ok(Received::Lost(PgError::new(
+                SqlState::PROTOCOL_VIOLATION,
+                format!("unexpected message type 0x{tag:02X} during COPY from stdin"),
+            )));
+        }
+        let frame = match frontend::frame(&self.input) {
+            Ok(Some(frame)) => frame,
+            Ok(None) if self.terminated => return Err(PgError::admin_shutdown()),
+            Ok(None) if self.ended => return Ok(unexpected_eof()),
+            Ok(None) => return Ok(Received::None),
+            Err(_) => return Ok(unexpected_eof()),
+        };
+        let mut input = std::mem::take(&mut self.input);
+        let body = frame.body(&input);
+        let taken = match frame.tag {
+            b'd' => copy.incoming.push(body, copying),
+            b'c' => {
+                copy.incoming.complete();
+                copy.complete = true;
+                Ok(())
+            }
+            b'f' => {
+                let end = body.iter().position(|&byte| byte == 0);
+                let said = String::from_utf8_lossy(&body[..end.unwrap_or(body.len())]);
+                Err(PgError::new(
+                    SqlState::QUERY_CANCELED,
+                    format!("COPY from stdin failed: {said}"),
+                ))
+            }
+            // Clients that pipeline may have sent Flush and Sync without knowing.
+            _ => Ok(()),
+        };
+        input.advance(frame.length);
+        self.input = input;
+        taken.map(|()| Received::Some)
+    }
+
+    /// The error of a client that can not be followed any more, and the end.
+    ///
+    /// Source: `PostgresMain` in `tcop/postgres.c`, where `pq_is_reading_msg`.
+    pub(super) fn lose_synchronization(&mut self, error: PgError, engine: &mut Engine) {
+        self.fail(error, engine);
+        self.fatal(PgError::protocol_violation(
+            "terminating connection because protocol synchronization was lost",
+        ));
     }
 
     /// Writes the rows of COPY TO STDOUT.

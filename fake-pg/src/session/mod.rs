@@ -5,7 +5,7 @@
 //! value, `Work`, so it can be left there for ever. Replies gather in `output`; they are written
 //! when the next thing to do is to wait for something.
 //!
-//! In reading order: `startup`, `simple`, `extended`, then what both protocols share: `portal` and
+//! In reading order: `startup`, `simple`, `extended`, `execute`, then what both protocols share: `portal` and
 //! `cursor` are statements fetched piece by piece, `run`
 //! executes a statement, `block` is the transaction block, `commit` ends it, `reply` writes.
 
@@ -14,6 +14,7 @@ mod block;
 mod commit;
 mod copy;
 mod cursor;
+mod execute;
 mod extended;
 mod hook;
 mod known;
@@ -42,7 +43,7 @@ use crate::wire::frontend::{self, BadFrame, Message};
 use authentication::Asking;
 use block::Block;
 use commit::Commit;
-use extended::Execution;
+use execute::Execution;
 use known::Known;
 use portal::Portal;
 use prepared::PreparedStatement;
@@ -239,7 +240,8 @@ impl Session {
     pub fn is_waiting(&self) -> bool {
         match &self.work {
             Work::Script(script) => script.is_waiting(),
-            Work::Execute(_) | Work::Analysis(_) => true,
+            Work::Execute(execution) => execution.is_waiting(),
+            Work::Analysis(_) => true,
             Work::Commit(commit) => commit.is_waiting(),
             _ => false,
         }

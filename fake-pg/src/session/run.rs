@@ -66,12 +66,32 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<Outcome, Halt> {
+        self.interrupt_running(running, now)?;
+        self.attempt_by(running, engine, now, sql::execute)
+    }
+
+    /// What may end a statement between two attempts.
+    pub(super) fn interrupt_running(
+        &mut self,
+        running: &Running,
+        now: Timestamp,
+    ) -> Result<(), PgError> {
         let waiting = |mut error: PgError| {
             error.context = running.journal.waiting_context();
             error
         };
         self.interrupt().map_err(waiting)?;
-        self.interrupt_timed(now).map_err(waiting)?;
+        self.interrupt_timed(now).map_err(waiting)
+    }
+
+    /// Runs a statement, or a part of it.
+    pub(super) fn attempt_by<T>(
+        &mut self,
+        running: &mut Running,
+        engine: &mut Engine,
+        now: Timestamp,
+        execute: impl FnOnce(&Prepared, &[Datum], &mut Context<'_>) -> Result<T, Halt>,
+    ) -> Result<T, Halt> {
         let timeouts = self.known().timeouts;
         let Some(tx) = self.block.live() else {
             return Err(PgError::in_failed_transaction().into());
@@ -98,7 +118,7 @@ impl Session {
                 spent: 0,
             },
         };
-        let result = sql::execute(&running.prepared, &running.params, &mut context);
+        let result = execute(&running.prepared, &running.params, &mut context);
         if let Err(Halt::Wait(wait)) = result {
             context.exec.suspend();
             return Err(self.suspended(wait, running, engine));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::block::{Block, Company, Control, End, is_exit};
 use super::commit::Then;
-use super::copy::{CopyIn, Received};
+use super::copy::{Copied, CopyIn};
 use super::cursor::Own;
 use super::reply::{write_row, write_row_description, write_tag};
 use super::run::Running;
@@ -28,8 +28,8 @@ pub(super) struct Script {
     at: usize,
     /// That statement, while it waits.
     running: Option<Running>,
-    /// What COPY has received so far.
-    copy: Option<(Arc<sql::Prepared>, CopyIn)>,
+    /// The same of COPY FROM.
+    copy: Option<Box<CopyIn>>,
 }
 
 impl Script {
@@ -38,7 +38,7 @@ impl Script {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.running.is_some()
+        self.running.is_some() || self.copy.as_ref().is_some_and(|copy| copy.waits)
     }
 }
 
@@ -48,8 +48,10 @@ enum Step {
     Done(CommandTag),
     /// There was nothing to do.
     Empty,
-    /// Data has been asked for.
-    Copy,
+    /// It needs data to go on.
+    Read,
+    /// Its client can not be followed any more.
+    Lost(PgError),
     /// A transaction ends with it.
     End(Box<End>),
 }
@@ -85,23 +87,6 @@ impl Session {
         now: Timestamp,
     ) -> Option<Next> {
         while script.at < script.statements.len() {
-            if let Some((prepared, mut copy)) = script.copy.take() {
-                match self.receive_copy(&mut copy) {
-                    Ok(Received::More) => {
-                        script.copy = Some((prepared, copy));
-                        self.work = Work::Script(script);
-                        return self.read();
-                    }
-                    Ok(Received::All(data)) => {
-                        let data = vec![Datum::Bytea(data.into())];
-                        script.running = Some(Running::new(prepared, data));
-                    }
-                    Err(error) => {
-                        self.fail_message(error, false, engine);
-                        return None;
-                    }
-                }
-            }
             let step = match self.step_script(&mut script, engine, now) {
                 Ok(step) => step,
                 Err(Halt::Wait(wait)) => {
@@ -113,9 +98,17 @@ impl Session {
                     return None;
                 }
             };
-            if let Step::Copy = step {
-                continue;
-            }
+            let step = match step {
+                Step::Read => {
+                    self.work = Work::Script(script);
+                    return self.read();
+                }
+                Step::Lost(error) => {
+                    self.lose_synchronization(error, engine);
+                    return None;
+                }
+                step => step,
+            };
             let last = script.is_last();
             script.at += 1;
             self.end_command();
@@ -136,7 +129,9 @@ impl Session {
                         write_tag(&mut self.output, tag);
                     }
                 },
-                Step::Empty | Step::Copy => backend::empty_query_response(&mut self.output),
+                Step::Empty | Step::Read | Step::Lost(_) => {
+                    backend::empty_query_response(&mut self.output)
+                }
             }
         }
         self.ready(engine);
@@ -149,6 +144,9 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<Step, Halt> {
+        if let Some(copy) = script.copy.take() {
+            return self.step_copy(script, copy, engine, now);
+        }
         let statement = &script.statements[script.at];
         let mut running = match script.running.take() {
             Some(running) => self.bound_anew(running, statement, engine),
@@ -188,10 +186,9 @@ impl Session {
                     self.demand_block(&statement.command, company)?;
                     self.warn_local(&statement.command, company);
                     self.fold(&prepared, &[], engine, now)?;
-                    if let Some(copying) = prepared.copying().filter(|copying| copying.incoming) {
-                        let copy = self.begin_copy_in(&copying.clone());
-                        script.copy = Some((prepared, copy));
-                        return Ok(Step::Copy);
+                    if prepared.copying().is_some_and(|copying| copying.incoming) {
+                        let copy = Box::new(CopyIn::new(Running::new(prepared, Vec::new())));
+                        return self.step_copy(script, copy, engine, now);
                     }
                     let mut running = Running::new(prepared, Vec::new());
                     self.find_current(&mut running)?;
@@ -219,6 +216,29 @@ impl Session {
                     self.send_notices(&mut running);
                 }
                 Err(Halt::Error(error))
+            }
+        }
+    }
+
+    fn step_copy(
+        &mut self,
+        script: &mut Script,
+        mut copy: Box<CopyIn>,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<Step, Halt> {
+        let copied = self.run_copy(&mut copy, engine, now);
+        self.send_notices(&mut copy.running);
+        match copied {
+            Ok(Copied::All(tag)) => Ok(Step::Done(tag)),
+            Ok(Copied::Lost(error)) => Ok(Step::Lost(error)),
+            Ok(Copied::More) => {
+                script.copy = Some(copy);
+                Ok(Step::Read)
+            }
+            Err(halt) => {
+                script.copy = matches!(halt, Halt::Wait(_)).then_some(copy);
+                Err(halt)
             }
         }
     }

@@ -6,6 +6,7 @@
 //! [`Exec`](crate::engine::Exec).
 
 mod aggregate;
+mod copy;
 mod constraint;
 mod alter;
 mod ddl;
@@ -30,6 +31,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use copy::Incoming;
 pub use foreign_key::fire_deferred;
 pub(crate) use foreign_key::fire_immediate;
 pub(crate) use utility::{show_columns, transaction_setting};
@@ -139,7 +141,7 @@ pub(crate) fn fold(
 }
 
 /// 25006 for what a read-only transaction must not do (`PreventCommandIfReadOnly`).
-fn refuse_writing(
+pub(crate) fn refuse_writing(
     statement: &Statement,
     plan: &Plan,
     context: &Context<'_>,

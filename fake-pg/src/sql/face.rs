@@ -14,7 +14,7 @@ use super::ast::{Command, Expr, Statement, TypeName};
 use super::copy::Copying;
 use super::plan::{Binder, Plan, Scalar};
 use super::settings::Settings;
-use super::{cache, execute as executor, parse};
+use super::{Incoming, cache, execute as executor, parse};
 use crate::engine::{
     Catalog, Engine, Exec, Halt, LockMode, Pid, SearchPath, Table, TableId, Tid, Transaction,
 };
@@ -360,6 +360,33 @@ impl Prepared {
         self.copying.as_ref()
     }
 
+    /// A part of COPY FROM, which goes on in parts: whether there was something to do.
+    pub fn copy(
+        &self,
+        part: CopyPart,
+        incoming: &mut Incoming,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Halt> {
+        let Plan::Modify(plan) = &self.plan else {
+            return Ok(false);
+        };
+        match part {
+            CopyPart::Begin => {
+                self.lock(&mut context.exec)?;
+                executor::refuse_writing(&self.statement, &self.plan, context)?;
+            }
+            CopyPart::Look => return incoming.look(plan, context),
+            CopyPart::Write => incoming.write(plan, context)?,
+            CopyPart::Fire => incoming.fire(context)?,
+        }
+        Ok(true)
+    }
+
+    /// Whether COPY has looked at so many rows that it writes them.
+    pub fn copy_is_full(&self, incoming: &mut Incoming) -> bool {
+        matches!(&self.plan, Plan::Modify(plan) if incoming.is_full(plan))
+    }
+
     /// Whether `fold` has something to compute.
     pub fn has_constants(&self) -> bool {
         !self.constants.is_empty()
@@ -449,6 +476,19 @@ impl Prepared {
     pub fn columns(&self) -> Option<&[Column]> {
         self.columns.as_deref()
     }
+}
+
+/// The parts of COPY FROM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyPart {
+    /// Its table is locked, before data are asked for.
+    Begin,
+    /// A row is looked at, if it has arrived.
+    Look,
+    /// Those that were are written.
+    Write,
+    /// What they have queued is fired: then it is over.
+    Fire,
 }
 
 /// Runs it. After `Halt::Wait` it is called again with the same journal.

@@ -17,4 +17,5 @@ pub mod settings;
 mod tests;
 
 pub use copy::Copying;
+pub use execute::Incoming;
 pub use face::*;

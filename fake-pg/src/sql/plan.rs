@@ -391,7 +391,7 @@ pub(crate) enum InsertSource {
     Values(Vec<Vec<Scalar>>),
     /// Rows of a query, and the table's row over each.
     Query(Box<QueryPlan>, Vec<Scalar>),
-    /// The table's row over each row that COPY has read from its parameter.
+    /// The table's row over each row that COPY is sent.
     Copied(Vec<Scalar>, Arc<Copying>),
 }
 

@@ -40,28 +40,8 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                     count += self.insert_row(plan, row, conflict, returned)?;
                 }
             }
-            InsertSource::Copied(row, copying) => {
-                let Some(Datum::Bytea(data)) = self.params.first() else {
-                    return Ok(0);
-                };
-                let env = self.context.env();
-                for line in copying.read(data, env)? {
-                    let Datum::Array(values) = line else { continue };
-                    let frame = Frame {
-                        row: &values,
-                        outer: None,
-                    };
-                    let inserted = self
-                        .eval_all(row, &frame)
-                        .and_then(|row| self.insert_row(plan, row, conflict, returned));
-                    count += inserted.map_err(|halt| match (halt, values.last()) {
-                        (Halt::Error(error), Some(Datum::Text(place))) => {
-                            Halt::Error(of_line(error, place))
-                        }
-                        (halt, _) => halt,
-                    })?;
-                }
-            }
+            // Its rows come from the client, in parts (`copy`).
+            InsertSource::Copied(..) => {}
             InsertSource::Query(query, row) => {
                 for values in self.query(query, None, None)? {
                     let frame = Frame {
@@ -260,7 +240,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
     }
 
     /// NOT NULL, then CHECK (`ExecConstraints`).
-    fn check(&mut self, plan: &'p ModifyPlan, row: &[Datum]) -> Result<(), Halt> {
+    pub(super) fn check(&mut self, plan: &'p ModifyPlan, row: &[Datum]) -> Result<(), Halt> {
         for (column, value) in plan.table.columns.iter().zip(row) {
             if column.not_null && value.is_null() {
                 let (table, row) = (&plan.table.name, describe(&plan.table, row));
@@ -299,19 +279,4 @@ fn describe(table: &Table, row: &[Datum]) -> String {
             text
         });
     shown.collect::<Vec<_>>().join(", ")
-}
-
-/// An error with the line that COPY had read. Rows that were good in themselves are written later,
-/// when the text of their line is gone.
-fn of_line(error: PgError, place: &str) -> PgError {
-    if error.context.is_some() {
-        return error;
-    }
-    match error.code {
-        SqlState::UNIQUE_VIOLATION => {
-            let bare = place.split(": ").next().unwrap_or(place).to_string();
-            error.with_context(bare)
-        }
-        _ => error.with_context(place),
-    }
 }
