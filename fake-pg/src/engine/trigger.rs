@@ -263,12 +263,16 @@ impl Exec<'_> {
         })
     }
 
-    /// Looks again whether a key is unique, and waits for who is still writing it.
+    /// Looks again whether a key is unique, and waits for who is still writing it. The version may
+    /// have been replaced by one that needed no new entries (`unique_key_recheck`).
     pub fn recheck_unique(&mut self, table: &Table, index: &Index, tid: Tid) -> Result<(), Halt> {
         self.effect(|exec| {
+            let live = exec.chain(table, tid).find(|&tid| exec.is_live(table, tid));
+            let Some(tid) = live else {
+                return Ok(Effect::Done);
+            };
             let row = exec.row(table, tid).clone();
-            if exec.is_live(table, tid)
-                && let Some(key) = Key::of(index, &row)
+            if let Some(key) = Key::of(index, &row)
                 && exec
                     .conflict(table, index.slot, &key, Some(tid), &index.name)?
                     .is_some()

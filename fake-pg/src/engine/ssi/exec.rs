@@ -295,7 +295,11 @@ impl Exec<'_> {
     }
 
     /// The versions of a chain, from its head on.
-    fn chain<'s>(&'s self, table: &'s Table, head: Chain) -> impl Iterator<Item = Tid> + use<'s> {
+    pub(in crate::engine) fn chain<'s>(
+        &'s self,
+        table: &'s Table,
+        head: Chain,
+    ) -> impl Iterator<Item = Tid> + use<'s> {
         // What was rolled back may be gone.
         let first = Some(head).filter(|head| head.0 < self.engine.heap(table.node).len());
         std::iter::successors(first, move |&tid| self.hot_update(table, tid))
