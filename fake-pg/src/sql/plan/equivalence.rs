@@ -74,8 +74,12 @@ impl Known {
         }
         let mut tables = Vec::new();
         flatten(root, &mut tables);
-        // The order among equals stays.
-        tables.sort_by_key(|table| !self.is_single(table));
+        // As all of these cost the same, the first that was named is the outer: of UPDATE and DELETE
+        // the target. The order among the others stays.
+        tables.sort_by_key(|table| match table {
+            FromNode::Scan(scan) if self.is_single(table) => (0, scan.offset),
+            _ => (1, 0),
+        });
         let joined = tables.into_iter().reduce(|left, right| FromNode::Join {
             left: Box::new(left),
             right: Box::new(right),
