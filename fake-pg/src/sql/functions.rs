@@ -26,6 +26,7 @@ mod words;
 
 pub(crate) use arrays::{combine, element, slice};
 pub(crate) use embedded::EmbeddedCall;
+pub(crate) use introspection::NAMED_CLASS;
 pub(crate) use json_make::{key_text, to_tree, write_json};
 pub(crate) use signatures::{Operator, Proc, cast, operators, procs};
 pub(crate) use times::scale as scale_interval;
@@ -107,7 +108,7 @@ impl Function {
     /// Whether it depends on the session, the time or the catalog.
     pub(crate) fn is_stable(&self) -> bool {
         const STABLE: &[&str] = &[
-            "pg_", "current", "txid_", "has_", "now", "to_reg", "version",
+            "pg_", "current", "txid_", "has_", "now", "to_reg", "regclass", "version",
         ];
         STABLE.iter().any(|prefix| self.name.starts_with(prefix))
             || self.name.contains("timestamp")

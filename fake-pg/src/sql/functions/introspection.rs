@@ -319,6 +319,19 @@ fn size(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     })
 }
 
+/// What a cast of an OID calls: regclass shows the name that is the relation's now.
+pub(crate) static NAMED_CLASS: Function =
+    strict("regclass", &[Is(Oid)], Returns::Is(Regclass), regclass);
+
+fn regclass(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let oid = args[0].as_i64().unwrap_or(0) as u32;
+    let (catalog, path) = (context.exec.catalog(), context.exec.path());
+    Ok(match oid {
+        0 => Datum::Named(0, "-".into()),
+        oid => named_class(catalog, path, oid),
+    })
+}
+
 fn to_regclass(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let (catalog, path) = (context.exec.catalog(), context.exec.path());
     let text = args[0].as_str().unwrap_or("");

@@ -116,6 +116,12 @@ impl Binder<'_> {
         let Some(found) = found else {
             return Ok(None);
         };
+        if to.ty == Type::Regclass
+            && matches!(from.ty.base(), Type::Oid | Type::Int2 | Type::Int4 | Type::Int8)
+            && let Some(oid) = self.coerce(scalar.clone(), from, Type::Oid.into(), context)?
+        {
+            return Ok(Some(Scalar::Call(&functions::NAMED_CLASS, vec![oid])));
+        }
         // Text and varchar are the same values; so are most integers that stand for OIDs.
         let same = is_text(from.ty.base()) && is_text(to.ty.base()) && to.ty.base() != Type::Name
             || found == Pathway::Relabel
