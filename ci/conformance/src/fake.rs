@@ -105,10 +105,7 @@ impl Fake {
             return woken.next().map(|(name, _)| name.clone());
         };
         let woken: Vec<&String> = woken.map(|(name, _)| name).collect();
-        *chance ^= *chance << 13;
-        *chance ^= *chance >> 7;
-        *chance ^= *chance << 17;
-        let pick = *chance as usize % woken.len().max(1);
+        let pick = draw(chance) % woken.len().max(1);
         woken.get(pick).map(|name| name.to_string())
     }
 
@@ -206,7 +203,10 @@ impl Fake {
 impl Host for Fake {
     fn open(&mut self, session: &str, login: &Login) -> Result<(), String> {
         self.pids += 1;
-        let pid = Pid(self.pids);
+        // A real server's processes have places too, of which the last that was left is the next
+        // that is taken: what goes by them goes in any order.
+        let place = self.chance.as_mut().map_or(0, |chance| draw(chance) % 1000);
+        let pid = Pid(place as i32 * 1_000_000 + self.pids);
         let mut fresh = Session::new(pid, 0);
         // As `server` has it in pg_hba.conf: the superuser is trusted.
         if login.parameter("user") != Some("postgres") {
@@ -346,6 +346,14 @@ impl Host for Fake {
     fn today(&self) -> i64 {
         self.now.div_euclid(DAY)
     }
+}
+
+/// The next of a stream of numbers.
+fn draw(chance: &mut u64) -> usize {
+    *chance ^= *chance << 13;
+    *chance ^= *chance >> 7;
+    *chance ^= *chance << 17;
+    (*chance >> 8) as usize
 }
 
 /// The messages in bytes; what is none is left at the end.

@@ -128,6 +128,9 @@ impl LockTable {
             }
             !moves
         });
+        // Process by process, in the order of their places, which here is that of their pids: a deadlock
+        // is told by the first way that leads around it.
+        moved.sort_by_key(|slot| slot.pid);
         for slot in moved {
             let lock = self.locks.entry(tag).or_default();
             for mode in MODES {
