@@ -112,15 +112,19 @@ impl Control {
         failure
     }
 
-    /// What these backends are about: `reads`, `waits`, or something that passes.
+    /// What these backends are about: `reads`, `waits`, or something that passes. Who waits for a
+    /// lock has the time at which that wait began after it: one wait follows another.
     pub(crate) fn waits(&mut self, pids: &[i32]) -> Result<BTreeMap<i32, String>, String> {
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         let rows = self.pairs(&format!(
-            "select pid, case when wait_event = 'ClientRead' then 'reads' \
-             when wait_event_type = 'Lock' and cardinality(pg_blocking_pids(pid)) > 0 then 'waits' \
+            "select a.pid, case when wait_event = 'ClientRead' then 'reads' \
+             when wait_event_type = 'Lock' and cardinality(pg_blocking_pids(a.pid)) > 0 \
+             then 'waits ' || coalesce(l.waitstart::text, '') \
              when wait_event in ('PgSleep', 'SyncRep', 'SafeSnapshot') then 'waits' \
              else 'works' end \
-             from pg_stat_get_activity(null) where pid in ({})",
+             from pg_stat_get_activity(null) a \
+             left join pg_lock_status() l on l.pid = a.pid and not l.granted \
+             where a.pid in ({})",
             pids.join(", ")
         ))?;
         let rows = rows.into_iter();

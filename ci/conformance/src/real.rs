@@ -3,7 +3,8 @@
 //! A session is *idle* when the kernel has handed all its bytes to its backend and the backend
 //! sleeps in `ClientRead` again; it *waits* when it is blocked by another session or sleeps. All
 //! is quiet when two looks in a row found everybody so and nothing had been written in between,
-//! and who began to wait has done so for longer than `deadlock_timeout`.
+//! and who began to wait has done so for longer than `deadlock_timeout`: each wait anew, as one may
+//! follow another without a step in between.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,6 +63,8 @@ struct Session {
     /// The client sends no more: the backend is quiet only when it waits or is gone.
     departed: bool,
     waits_since: Option<Instant>,
+    /// Which wait that is.
+    wait: String,
 }
 
 /// What a look at a session found.
@@ -173,14 +176,19 @@ impl Real {
             false => self.control()?.waits(&pids)?,
         };
         let mut found = BTreeMap::new();
-        for (name, session) in &self.sessions {
+        for (name, session) in &mut self.sessions {
             let wait = session.pid.map(|pid| waits.get(&pid).map(String::as_str));
             let read = unread.get(&session.port).is_none_or(|&unread| unread == 0);
             let state = match wait {
                 _ if session.closed => Found::Gone,
                 Some(None) if session.socket.is_none() => Found::Gone,
                 // One that was signalled is awake before it is seen to wait no more.
-                Some(Some("waits")) if session.sleeps() => Found::Waits,
+                Some(Some(wait)) if wait.starts_with("waits") && session.sleeps() => {
+                    if session.wait != wait {
+                        (session.wait, session.waits_since) = (wait.to_string(), None);
+                    }
+                    Found::Waits
+                }
                 Some(Some("reads")) if read && !session.departed && session.sleeps() => Found::Idle,
                 // Before it is let in a backend is not to be seen.
                 None if session.pid.is_none() && read => Found::Idle,
@@ -230,6 +238,7 @@ impl Host for Real {
             closed: false,
             departed: false,
             waits_since: None,
+            wait: String::new(),
         };
         let (mut exchange, mut seen) = (Exchange::default(), 0);
         let greeted = within(LIMIT, || {
