@@ -91,9 +91,8 @@ impl Exec<'_> {
                 for (place, index) in table.unique_indexes() {
                     // Who keeps its key keeps its right to it, if it had one: one that is doubled until
                     // the end of the transaction is looked at anew, unless no index gets an entry.
-                    let has_right = || {
-                        index.deferral == Deferral::Never || !table.indexes_differ(&old, &row)
-                    };
+                    let has_right =
+                        || index.deferral == Deferral::Never || !table.indexes_differ(&old, &row);
                     if index.keeps_key(&old, &row) && has_right() {
                         self.index_unchecked(table, place, index, new, enters)?;
                     } else {

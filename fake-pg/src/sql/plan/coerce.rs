@@ -117,7 +117,10 @@ impl Binder<'_> {
             return Ok(None);
         };
         if to.ty == Type::Regclass
-            && matches!(from.ty.base(), Type::Oid | Type::Int2 | Type::Int4 | Type::Int8)
+            && matches!(
+                from.ty.base(),
+                Type::Oid | Type::Int2 | Type::Int4 | Type::Int8
+            )
             && let Some(oid) = self.coerce(scalar.clone(), from, Type::Oid.into(), context)?
         {
             return Ok(Some(Scalar::Call(&functions::NAMED_CLASS, vec![oid])));
