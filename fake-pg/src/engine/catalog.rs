@@ -77,6 +77,9 @@ pub struct Table {
     pub measured: Option<(u32, u32)>,
 }
 
+/// A row longer than this does not stay in its page as it is.
+const TOAST_TUPLE_THRESHOLD: usize = 2032;
+
 /// A column.
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -185,6 +188,19 @@ impl Sequence {
 }
 
 impl Table {
+    /// Whether rows may be too long for a page, so that long values are kept elsewhere, under an
+    /// index (`heapam_relation_needs_toast_table`).
+    pub(super) fn has_toast(&self) -> bool {
+        let varying = self.columns.iter().filter(|column| column.ty.len() < 0);
+        let bytes_max = varying.map(|column| match column.typmod {
+            -1 => None,
+            length => usize::try_from(length).ok()?.checked_mul(4),
+        });
+        bytes_max
+            .sum::<Option<usize>>()
+            .is_none_or(|sum| sum > TOAST_TUPLE_THRESHOLD)
+    }
+
     /// A table of that name without columns, in `public` of `postgres`. The engine gives it its id
     /// and node when it creates it.
     pub fn new(name: impl Into<Arc<str>>) -> Self {

@@ -9,6 +9,8 @@
 //! and at `replicated` its transaction leaves the session. COMMIT PREPARED passes all points of a
 //! COMMIT, and is always flushed as well.
 //!
+//! The way from there on is chosen when interrupts are held, since deferred constraints may have written.
+//!
 //! Invariant: once interrupts are held there is no way back but a crash.
 
 use std::sync::Arc;
@@ -82,8 +84,9 @@ pub struct CommitMachine {
     purpose: Purpose,
     tx: Option<Transaction>,
     pid: Pid,
+    kind: CommitKind,
     durability: Durability,
-    /// The points ahead, the next one last.
+    /// The points ahead, the next one last. Up to `interrupts-held` it does not hold those after it.
     ahead: Vec<CommitPoint>,
     number: CommitNumber,
     record: Option<Arc<CommitRecord>>,
@@ -110,10 +113,9 @@ impl CommitMachine {
             .as_ref()
             .is_some_and(|pending| pending.notifies())
         {
-            tx.xid(engine);
+            tx.top_xid_assigned(engine);
         }
-        let ahead = itinerary(engine, &tx, kind, durability);
-        CommitMachine::on(Purpose::Commit, tx.pid, tx, ahead, durability)
+        CommitMachine::on(Purpose::Commit, tx.pid, tx, kind, durability)
     }
 
     /// A PREPARE TRANSACTION about to be received. The transaction must not have failed.
@@ -129,30 +131,35 @@ impl CommitMachine {
             "a failed transaction cannot be prepared: roll it back"
         );
         tx.top_xid_assigned(engine);
-        let all = CommitPoint::ALL.into_iter().rev();
-        let ahead = all.filter(|point| point.is_of_prepare()).collect();
         let purpose = Purpose::Prepare(gid, by, None);
-        CommitMachine::on(purpose, tx.pid, tx, ahead, durability)
+        CommitMachine::on(purpose, tx.pid, tx, CommitKind::Explicit, durability)
     }
 
     /// A COMMIT PREPARED about to be received, of what [`Engine::take_prepared`] gave.
     pub fn finish(engine: &Engine, state: Arc<TwoPhase>, pid: Pid, durability: Durability) -> Self {
         let tx = state.take_up(engine);
-        let ahead = CommitPoint::ALL.into_iter().rev().collect();
-        CommitMachine::on(Purpose::Finish(state), pid, tx, ahead, durability)
+        let purpose = Purpose::Finish(state);
+        CommitMachine::on(purpose, pid, tx, CommitKind::Explicit, durability)
     }
 
     fn on(
         purpose: Purpose,
         pid: Pid,
         tx: Transaction,
-        ahead: Vec<CommitPoint>,
+        kind: CommitKind,
         durability: Durability,
     ) -> Self {
+        use CommitPoint::*;
+        let mut ahead = Vec::with_capacity(CommitPoint::ALL.len());
+        ahead.extend([InterruptsHeld, Deferred, Received]);
+        if kind == CommitKind::Sync {
+            ahead.push(Completed);
+        }
         CommitMachine {
             purpose,
             tx: Some(tx),
             pid,
+            kind,
             durability,
             ahead,
             number: CommitNumber(0),
@@ -180,11 +187,14 @@ impl CommitMachine {
         }
     }
 
-    /// The transaction, while constraints are to be checked before it goes on. The session fires
-    /// them before it takes the step.
+    /// The transaction, while something that may wait is to be done before it goes on: constraints are
+    /// to be checked, or it notifies. The session does that before it takes the step.
     pub fn deferred(&mut self) -> Option<&mut Transaction> {
         let due = self.next_point() == Some(CommitPoint::Deferred);
-        self.tx.as_mut().filter(|tx| due && tx.has_pending_events())
+        let commits = matches!(self.purpose, Purpose::Commit);
+        let waits =
+            |tx: &Transaction| tx.has_pending_events() || commits && tx.has_notifications();
+        self.tx.as_mut().filter(|tx| due && waits(tx))
     }
 
     /// The point that the next step will reach; none if it has reached its last. An asynchronous
@@ -237,11 +247,18 @@ impl CommitMachine {
         let waits = self.next_point() == Some(CommitPoint::Replicated)
             && self.durability == Durability::Synchronous
             && !self.alone
-            && engine.wants_replicas();
+            && engine.wants_replicas()
+            && self.has_logged();
         if waits && !engine.replication_waiters.contains(&self.pid) {
             engine.replication_waiters.push(self.pid);
         }
         waits
+    }
+
+    /// Whether there is anything for a replica to have.
+    fn has_logged(&self) -> bool {
+        let commits = matches!(self.purpose, Purpose::Commit);
+        !commits || self.tx.as_ref().is_some_and(|tx| tx.logged)
     }
 
     /// Waits for no replica any more: it was cancelled, or its session is to end.
@@ -300,17 +317,61 @@ impl CommitMachine {
         let gid = match &self.purpose {
             Purpose::Commit => None,
             Purpose::Prepare(gid, ..) => Some(gid.clone()),
-            Purpose::Finish(_) => return Ok(()),
+            Purpose::Finish(_) => return Ok(self.set_out(engine)),
         };
         let mut held = engine.check_serializable(self.tx());
         if let Some(gid) = gid {
             held = held.and_then(|()| engine.reserve_gid(self.tx(), &gid));
         }
-        if held.is_err() {
-            self.ahead.clear();
-            engine.abort(self.tx.take().expect("it was just asked for"));
+        match held {
+            Ok(()) => self.set_out(engine),
+            Err(_) => engine.abort(self.tx.take().expect("it was just asked for")),
         }
         held
+    }
+
+    /// Chooses the points that it will pass from now on.
+    fn set_out(&mut self, engine: &Engine) {
+        use CommitPoint::*;
+        let (has_xid, waits) = (self.tx().top_xid().is_some(), self.waits_for_flush());
+        let later = CommitPoint::ALL.into_iter().rev();
+        let later = later.take_while(|&point| point != InterruptsHeld);
+        let points = &mut self.ahead;
+        match &self.purpose {
+            Purpose::Prepare(..) => points.extend(later.filter(|point| point.is_of_prepare())),
+            Purpose::Finish(_) => points.extend(later),
+            Purpose::Commit => {
+                let sync = self.kind == CommitKind::Sync;
+                let passes = |point: &CommitPoint| match point {
+                    Completed => !sync,
+                    point => has_xid || !point.needs_xid(),
+                };
+                points.extend(later.filter(passes));
+                if !waits || engine.is_sabotaged(Sabotage::AckBeforeFlush) {
+                    move_point(points, Flushed, |_| 0);
+                }
+                if engine.is_sabotaged(Sabotage::UnlockBeforeVisible) {
+                    move_point(points, Unlocked, |points| {
+                        let visible = points.iter().position(|&point| point == Visible);
+                        visible.map_or(0, |place| place + 1)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whether the answer waits for the flush: what has written no WAL loses nothing in a crash.
+    ///
+    /// Source: the condition of `XLogFlush` in `RecordTransactionCommit`.
+    fn waits_for_flush(&mut self) -> bool {
+        let durability = self.durability;
+        match self.purpose {
+            Purpose::Commit => {
+                let tx = self.tx();
+                tx.flushes || tx.logged && durability != Durability::Asynchronous
+            }
+            Purpose::Prepare(..) | Purpose::Finish(_) => true,
+        }
     }
 
     fn insert_record(&mut self, engine: &mut Engine, now: Timestamp) {
@@ -369,8 +430,7 @@ impl CommitMachine {
 
     fn entry(&mut self, lsn: Lsn, writes: bool) -> Committed {
         let (number, pid) = (self.number, self.pid);
-        let asynchronous =
-            self.durability == Durability::Asynchronous && matches!(self.purpose, Purpose::Commit);
+        let asynchronous = writes && !self.waits_for_flush();
         let tx = self.tx();
         let (xid, messages) = (tx.top_xid().unwrap_or_default(), tx.messages.clone());
         Committed {
@@ -419,42 +479,16 @@ impl CommitMachine {
     }
 }
 
-/// The points that a commit passes, the first one last.
-fn itinerary(
-    engine: &Engine,
-    tx: &Transaction,
-    kind: CommitKind,
-    durability: Durability,
-) -> Vec<CommitPoint> {
-    use CommitPoint::*;
-    let mut points: Vec<CommitPoint> = CommitPoint::ALL
-        .into_iter()
-        .filter(|point| tx.top_xid().is_some() || !point.needs_xid())
-        .collect();
-    let mut go = |point: CommitPoint, place: fn(&[CommitPoint]) -> usize| {
-        if let Some(from) = points.iter().position(|&other| other == point) {
-            points.remove(from);
-            points.insert(place(&points), point);
-        }
-    };
-    if kind == CommitKind::Sync {
-        go(Completed, |_| 0);
+/// Puts a point elsewhere on the way, if it is on it.
+fn move_point(
+    points: &mut Vec<CommitPoint>,
+    point: CommitPoint,
+    place: fn(&[CommitPoint]) -> usize,
+) {
+    if let Some(from) = points.iter().position(|&other| other == point) {
+        points.remove(from);
+        points.insert(place(points), point);
     }
-    let late_flush =
-        durability == Durability::Asynchronous || engine.is_sabotaged(Sabotage::AckBeforeFlush);
-    if late_flush {
-        go(Flushed, <[CommitPoint]>::len);
-    }
-    if engine.is_sabotaged(Sabotage::UnlockBeforeVisible) {
-        go(Unlocked, |points| {
-            points
-                .iter()
-                .position(|&point| point == Visible)
-                .unwrap_or(0)
-        });
-    }
-    points.reverse();
-    points
 }
 
 impl Engine {

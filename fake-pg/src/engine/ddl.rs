@@ -40,7 +40,8 @@ impl Exec<'_> {
         self.lock_table(table, LockMode::AccessExclusive, false)?;
         self.once(|exec| {
             exec.empties(table)?;
-            exec.tx.xid(exec.engine);
+            exec.note();
+            exec.tx.flushes = true;
             let owned =
                 |sequence: &&Arc<Sequence>| sequence.owner.is_some_and(|owner| owner.0 == table.id);
             let sequences: Vec<_> = exec.catalog().sequences().filter(owned).cloned().collect();
@@ -63,6 +64,8 @@ impl Exec<'_> {
         self.lock_table(table, LockMode::AccessExclusive, false)?;
         self.once(|exec| {
             exec.empties(table)?;
+            // What the transaction has created is emptied where it is (`ExecuteTruncateGuts`).
+            exec.tx.flushes |= !exec.tx.has_created(table);
             let mut table = Table::clone(table);
             table.node = exec.create_heap(&table);
             table.measured = None;
@@ -87,7 +90,7 @@ impl Exec<'_> {
             let measured = exec.measure(table);
             let (xid, node) = (exec.tx.xid(exec.engine), table.node);
             exec.heap_mut(table)?.add_index(&index);
-            exec.engine.wal.insert(Record::AddIndex {
+            exec.log(Record::AddIndex {
                 xid,
                 node,
                 index: index.clone(),
@@ -113,7 +116,7 @@ impl Exec<'_> {
     pub fn replace_table(&mut self, table: Table) -> Result<(), Halt> {
         self.lock_table(&table, LockMode::AccessExclusive, false)?;
         self.once(|exec| {
-            exec.tx.xid(exec.engine);
+            exec.note();
             exec.tx
                 .change_catalog(CatalogChange::ReplaceTable(Arc::new(table)));
             Ok(())
@@ -129,7 +132,7 @@ impl Exec<'_> {
             sequence.node = FileNode(sequence.id.0);
             let state = SequenceState::new(&sequence);
             exec.engine.sequences.insert(sequence.node, state);
-            exec.engine.wal.insert(Record::Sequence {
+            exec.log(Record::Sequence {
                 node: sequence.node,
                 state,
             });
@@ -150,10 +153,11 @@ impl Exec<'_> {
     ) -> Result<(), Halt> {
         self.once(|exec| {
             exec.tx.xid(exec.engine);
+            exec.tx.flushes = true;
             sequence.node = FileNode(exec.engine.new_relation().0);
             let node = sequence.node;
             exec.engine.sequences.insert(node, state);
-            exec.engine.wal.insert(Record::Sequence { node, state });
+            exec.log(Record::Sequence { node, state });
             exec.tx
                 .change_catalog(CatalogChange::ReplaceSequence(Arc::new(sequence)));
             Ok(())
@@ -164,7 +168,12 @@ impl Exec<'_> {
     /// sequences.
     pub fn change_catalog(&mut self, change: CatalogChange) -> Result<(), Halt> {
         self.once(|exec| {
-            exec.tx.xid(exec.engine);
+            exec.note();
+            // Databases are directories, made and removed at once (`ForceSyncCommit`).
+            exec.tx.flushes |= matches!(
+                change,
+                CatalogChange::CreateDatabase(_) | CatalogChange::DropDatabase(_)
+            );
             exec.tx.change_catalog(change);
             Ok(())
         })
@@ -179,11 +188,27 @@ impl Exec<'_> {
     /// DROP SEQUENCE.
     pub fn drop_sequence(&mut self, sequence: &Arc<Sequence>) -> Result<(), Halt> {
         self.once(|exec| {
-            exec.tx.xid(exec.engine);
+            exec.note();
+            exec.tx.flushes = true;
             exec.tx
                 .change_catalog(CatalogChange::DropSequence(sequence.clone()));
             Ok(())
         })
+    }
+
+    /// REINDEX: the indexes are built anew, and the old ones removed. They come out as they were. False
+    /// if there are none, not even that of long values.
+    pub fn reindex(&mut self, table: &Table) -> Result<bool, Halt> {
+        self.lock_table(table, LockMode::Share, false)?;
+        if table.indexes.is_empty() && !table.has_toast() {
+            return Ok(false);
+        }
+        self.once(|exec| {
+            exec.note();
+            exec.tx.flushes = true;
+            Ok(())
+        })?;
+        Ok(true)
     }
 
     fn once_with_id(
@@ -209,7 +234,7 @@ impl Exec<'_> {
         self.engine
             .heaps
             .insert(node, Arc::new(Heap::new(&indexes, unlogged)));
-        self.engine.wal.insert(Record::CreateHeap {
+        self.log(Record::CreateHeap {
             xid,
             node,
             indexes,

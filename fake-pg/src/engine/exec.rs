@@ -416,13 +416,7 @@ impl Exec<'_> {
 
     /// `pg_current_xact_id`: assigns one.
     pub fn current_xid(&mut self) -> Xid {
-        match self.tx.top_xid() {
-            Some(xid) => xid,
-            None => {
-                self.tx.xid(self.engine);
-                self.tx.top_xid().expect("parents get theirs first")
-            }
-        }
+        self.tx.top_xid_assigned(self.engine)
     }
 
     /// The statement's snapshot as `pg_current_snapshot` shows it: `xmin`, `xmax`, and who is running
@@ -444,9 +438,24 @@ impl Exec<'_> {
                 exec.tx.xid(exec.engine);
                 exec.tx.messages.push((prefix.into(), content.into()));
             }
-            Ok(exec.engine.wal.insert(Record::Message).0 as i64)
+            Ok(exec.log(Record::Message).0 as i64)
         })?;
         Ok(Lsn(lsn as u64))
+    }
+}
+
+/// The WAL.
+impl Exec<'_> {
+    /// Writes a record. A commit that has written none is not waited for.
+    pub(super) fn log(&mut self, record: Record) -> Lsn {
+        self.tx.logged = true;
+        self.engine.wal.insert(record)
+    }
+
+    /// A change that the catalogs show: it assigns an xid, and the WAL knows of it.
+    pub(super) fn note(&mut self) {
+        let xid = self.tx.xid(self.engine);
+        self.log(Record::Note { xid });
     }
 }
 

@@ -55,6 +55,7 @@ impl Exec<'_> {
     /// To hold a lock is no effect that must not be repeated, so the journal knows nothing of it. Who
     /// has had to wait starts afresh, with a new snapshot and perhaps a new catalog.
     pub fn lock_table(&mut self, table: &Table, mode: LockMode, nowait: bool) -> Result<(), Halt> {
+        self.announce(LockTag::Relation(table.id), mode);
         if nowait && !self.may_lock(LockTag::Relation(table.id), mode) {
             let message = format!("could not obtain lock on relation \"{}\"", table.name);
             return Err(PgError::new(SqlState::LOCK_NOT_AVAILABLE, message).into());
@@ -69,9 +70,14 @@ impl Exec<'_> {
 
     /// The same for anything else that DDL must have to itself.
     pub(super) fn lock_tag(&mut self, tag: LockTag, mode: LockMode) -> Result<(), Halt> {
-        if self.engine.locks.holds(tag, self.tx.pid, mode)
-            || self.try_lock(tag, mode, AdvisoryScope::Transaction)
-        {
+        if self.engine.locks.holds(tag, self.tx.pid, mode) {
+            return Ok(());
+        }
+        self.announce(tag, mode);
+        if self.try_lock(tag, mode, AdvisoryScope::Transaction) {
+            if is_announced(tag, mode) {
+                self.note();
+            }
             return Ok(());
         }
         if self.journal.effects.is_empty() {
@@ -80,9 +86,21 @@ impl Exec<'_> {
         Err(self.wait_for(tag, mode))
     }
 
+    /// Standbys take the strongest lock on a table as well: who asks for it gets an xid before it
+    /// waits, and its having got it stands in the WAL (`LogAccessExclusiveLockPrepare`).
+    fn announce(&mut self, tag: LockTag, mode: LockMode) {
+        if is_announced(tag, mode) && !self.engine.locks.holds(tag, self.tx.pid, mode) {
+            self.tx.xid(self.engine);
+        }
+    }
+
     fn may_lock(&self, tag: LockTag, mode: LockMode) -> bool {
         self.engine.locks.is_free(tag, self.tx.pid, mode)
     }
+}
+
+fn is_announced(tag: LockTag, mode: LockMode) -> bool {
+    mode == LockMode::AccessExclusive && matches!(tag, LockTag::Relation(_))
 }
 
 /// The queue.

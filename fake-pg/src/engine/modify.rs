@@ -122,7 +122,7 @@ impl Exec<'_> {
                 heap.delete(tid, xid, command);
                 let (logged, due) = (!heap.unlogged, heap.asks_to_be_pruned());
                 if logged {
-                    exec.engine.wal.insert(Record::Delete {
+                    exec.log(Record::Delete {
                         xid,
                         node: table.node,
                         tid,
@@ -176,7 +176,7 @@ impl Exec<'_> {
             };
             let (logged, due) = (!heap.unlogged, heap.asks_to_be_pruned());
             if logged {
-                exec.engine.wal.insert(record);
+                exec.log(record);
             }
             if due {
                 exec.engine.vacuum.note(node);

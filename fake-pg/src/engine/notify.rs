@@ -1,7 +1,7 @@
 //! LISTEN and NOTIFY.
 //!
 //! Notifications gather in their transaction, each once; at `visible` they enter the queue, in the
-//! order of commits. A listener has a place in the queue, from right before its LISTEN commits, and
+//! order of commits: who is to commit some waits for who is before it. A listener has a place in the queue, from right before its LISTEN commits, and
 //! a set of channels, from `notified` on; it is rung for at `notified`, and reads when its session
 //! is idle. Both are the server's memory: a crash forgets them.
 //!
@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::exec::Effect;
+use super::lock::{LockMode, LockTag};
 use super::xact::Transaction;
 use super::{Engine, Exec, Halt, Pid};
 use crate::error::{PgError, SqlState};
@@ -140,6 +141,20 @@ impl Exec<'_> {
                 None => Action::UnlistenAll,
             });
         })
+    }
+
+    /// What its messages ask of a transaction before interrupts are held: a place in the queue for who
+    /// begins to listen; for who notifies, the lock that puts commits in the queue's order, up to
+    /// where other locks are freed.
+    ///
+    /// Source: `PreCommit_Notify`.
+    pub fn prepare_to_notify(&mut self) -> Result<(), Halt> {
+        self.engine.prepare_to_listen(self.tx);
+        let pending = self.tx.pending.as_ref();
+        match pending.is_some_and(|pending| pending.notifies()) {
+            true => self.lock_tag(LockTag::Notifications, LockMode::AccessExclusive),
+            false => Ok(()),
+        }
     }
 
     fn queue_action(

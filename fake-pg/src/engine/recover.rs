@@ -285,7 +285,7 @@ impl Engine {
                 }
             }
             Record::Prepare(state) => self.prepared.restore(state.clone()),
-            Record::Message => {}
+            Record::Message | Record::Note { .. } => {}
         }
         if !self.prepared.is_empty() {
             self.prepared.remove(record.finishes());

@@ -45,6 +45,7 @@ impl Exec<'_> {
             for index in &old.indexes {
                 if !new.indexes.iter().any(|kept| kept.id == index.id) {
                     exec.engine.ssi.coarsen(old.id, Some(index.id));
+                    exec.tx.flushes = true;
                 }
             }
             new.node = FileNode(exec.engine.new_relation().0);
@@ -52,7 +53,7 @@ impl Exec<'_> {
             let indexes = new.indexes.clone();
             let heap = exec.engine.heap(from).remapped(&indexes, mapping.as_ref());
             exec.engine.heaps.insert(to, Arc::new(heap));
-            exec.engine.wal.insert(Record::RemapHeap {
+            exec.log(Record::RemapHeap {
                 xid,
                 from,
                 to,
@@ -88,6 +89,7 @@ impl Exec<'_> {
             exec.engine.ssi.coarsen(old.id, None);
             let xid = exec.tx.xid(exec.engine);
             let command = exec.command;
+            exec.tx.flushes = true;
             new.node = exec.create_heap(&new);
             let node = new.node;
             for row in rows {
@@ -95,7 +97,7 @@ impl Exec<'_> {
                 let tid = heap.insert(xid, command, row.clone());
                 heap.index_all(tid);
                 if !heap.unlogged {
-                    exec.engine.wal.insert(Record::Insert { xid, node, row });
+                    exec.log(Record::Insert { xid, node, row });
                 }
             }
             for index in new.indexes.iter().filter(|index| index.unique) {

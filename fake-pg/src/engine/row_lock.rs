@@ -411,17 +411,21 @@ impl Exec<'_> {
             .map(|(xid, _)| *xid)
             .filter(|xid| !self.is_running(*xid))
             .collect();
-        let lockers = self.heap_mut(table)?.lockers_mut(tid);
+        let heap = self.heap_mut(table)?;
+        let logged = !heap.unlogged;
+        let lockers = heap.lockers_mut(tid);
         lockers.retain(|(locker, _)| *locker != xid && !stale.contains(locker));
         // In order, as members of a multixact are.
         let place = lockers.partition_point(|(locker, _)| *locker < xid);
         lockers.insert(place, (xid, strength));
-        self.engine.wal.insert(Record::Lock {
-            xid,
-            node,
-            tid,
-            strength,
-        });
+        if logged {
+            self.log(Record::Lock {
+                xid,
+                node,
+                tid,
+                strength,
+            });
+        }
         Ok(())
     }
 

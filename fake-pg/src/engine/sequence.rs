@@ -94,13 +94,13 @@ impl Exec<'_> {
             };
             if state.log_count == 0 || !state.is_called {
                 if !sequence.unlogged {
-                    exec.tx.xid(exec.engine);
+                    exec.tx.top_xid_assigned(exec.engine);
                     let logged = SequenceState {
                         last_value: sequence.ahead(value, LOG_AHEAD),
                         log_count: 0,
                         is_called: true,
                     };
-                    exec.engine.wal.insert(Record::Sequence {
+                    exec.log(Record::Sequence {
                         node: sequence.node,
                         state: logged,
                     });
@@ -146,8 +146,8 @@ impl Exec<'_> {
             }
             let state = SequenceState { last_value: value, log_count: 0, is_called };
             if !sequence.unlogged {
-                exec.tx.xid(exec.engine);
-                exec.engine.wal.insert(Record::Sequence { node: sequence.node, state });
+                exec.tx.top_xid_assigned(exec.engine);
+                exec.log(Record::Sequence { node: sequence.node, state });
             }
             exec.engine.sequences.insert(sequence.node, state);
             if is_called {

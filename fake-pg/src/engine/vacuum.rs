@@ -109,6 +109,10 @@ impl Exec<'_> {
         let node = table.node;
         self.once(|exec| {
             exec.engine.prune(node);
+            if full {
+                exec.note();
+                exec.tx.flushes = true;
+            }
             Ok(())
         })
     }

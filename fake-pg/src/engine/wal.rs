@@ -75,6 +75,11 @@ pub(super) enum Record {
     },
     /// A logical message. Nobody decodes it; it takes its place in the log.
     Message,
+    /// A change of catalogs, which the commit tells in full, or a lock that standbys must take too. It
+    /// makes the xid known.
+    Note {
+        xid: Xid,
+    },
     Commit(Arc<CommitRecord>),
     Prepare(Arc<TwoPhase>),
     Abort {
@@ -103,7 +108,8 @@ impl Record {
             | Record::Lock { xid, .. }
             | Record::CreateHeap { xid, .. }
             | Record::AddIndex { xid, .. }
-            | Record::RemapHeap { xid, .. } => *xid,
+            | Record::RemapHeap { xid, .. }
+            | Record::Note { xid } => *xid,
             Record::Commit(commit) => commit.xids.last().copied().unwrap_or_default(),
             Record::Prepare(state) => state.xids.last().copied().unwrap_or_default(),
             Record::Abort { xids } => xids.last().copied().unwrap_or_default(),

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::catalog::{Catalog, CatalogChange};
+use super::catalog::{Catalog, CatalogChange, Table};
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
 use super::mvcc::{Snapshot, XactStatus};
 use super::namespace::SearchPath;
@@ -130,6 +130,11 @@ pub struct Transaction {
     pub(super) sxact: Option<Sxact>,
     pub(super) command: CommandId,
     failed: bool,
+    /// Whether it has written to the WAL (`XactLastRecEnd`).
+    pub(super) logged: bool,
+    /// Whether its commit takes away what no recovery could bring back: it is flushed before that,
+    /// however it commits (`nrels` and `forceSyncCommit` in `RecordTransactionCommit`).
+    pub(super) flushes: bool,
     /// See [`Transaction::forbid_prepare`].
     pub(super) unpreparable: Option<&'static str>,
 }
@@ -147,6 +152,7 @@ struct Level {
     messages: usize,
     ddl: usize,
     read_only: bool,
+    flushes: bool,
     /// What there was to be checked; none if nothing.
     triggers: Option<Box<AfterTriggers>>,
     pending: (usize, usize),
@@ -236,23 +242,19 @@ impl Transaction {
         if let Some(xid) = self.levels.last().expect("level 0 is always there").xid {
             return xid;
         }
-        for level in &mut self.levels {
-            if level.xid.is_none() {
-                let xid = engine.assign_xid(self.pid);
-                level.xid = Some(xid);
-                self.xids.push(xid);
-                if let Some(xact) = self.sxact {
-                    engine.ssi.register(xact, xid);
-                }
+        for level in 0..self.levels.len() {
+            if self.levels[level].xid.is_none() {
+                self.assign(level, engine);
             }
         }
         *self.xids.last().expect("one was just assigned")
     }
 
-    /// Gives it its own xid, whatever savepoint is open.
-    pub(super) fn top_xid_assigned(&mut self, engine: &mut Engine) {
-        if self.top_xid().is_none() {
-            self.xid(engine);
+    /// Its own xid, whatever savepoint is open, assigned now if need be (`GetTopTransactionId`).
+    pub(super) fn top_xid_assigned(&mut self, engine: &mut Engine) -> Xid {
+        match self.top_xid() {
+            Some(xid) => xid,
+            None => self.assign(0, engine),
         }
     }
 
@@ -279,6 +281,17 @@ impl Transaction {
         }
     }
 
+    /// Gives a level, whose parents have theirs, its xid.
+    fn assign(&mut self, level: usize, engine: &mut Engine) -> Xid {
+        let xid = engine.assign_xid(self.pid);
+        self.levels[level].xid = Some(xid);
+        self.xids.push(xid);
+        if let Some(xact) = self.sxact {
+            engine.ssi.register(xact, xid);
+        }
+        xid
+    }
+
     /// Brings the view of the catalog up to date with what others have committed.
     pub(super) fn refresh_catalog(&mut self, engine: &Engine) {
         let base = engine.catalog.version();
@@ -295,6 +308,13 @@ impl Transaction {
         };
     }
 
+    /// Whether it has created a table since its innermost savepoint.
+    pub(super) fn has_created(&self, table: &Table) -> bool {
+        let since = self.levels.last().map_or(0, |level| level.ddl);
+        let mut changes = self.ddl[since..].iter();
+        changes.any(|change| matches!(change, CatalogChange::CreateTable(t) if t.id == table.id))
+    }
+
     /// Notes a catalog change and shows it to the statements that follow.
     pub(super) fn change_catalog(&mut self, change: CatalogChange) {
         self.catalog = Arc::new(self.catalog.with([&change]));
@@ -309,6 +329,7 @@ impl Transaction {
             messages: self.messages.len(),
             ddl: self.ddl.len(),
             read_only: self.options.read_only,
+            flushes: self.flushes,
             triggers: (!self.triggers.is_default()).then(|| Box::new(self.triggers.clone())),
             pending: self.pending.as_ref().map_or((0, 0), |p| p.mark()),
         });
@@ -348,6 +369,8 @@ impl Engine {
             sxact: None,
             command: CommandId(0),
             failed: false,
+            logged: false,
+            flushes: false,
             unpreparable: None,
         };
         tx.push_level(None);
@@ -416,6 +439,7 @@ impl Engine {
         let level = &mut tx.levels[place];
         tx.triggers = level.triggers.as_deref().cloned().unwrap_or_default();
         let (locks, messages, ddl) = (level.locks, level.messages, level.ddl);
+        tx.flushes = level.flushes;
         if place > 0 {
             tx.options.read_only = level.read_only;
         }
@@ -440,6 +464,7 @@ impl Engine {
             self.wal.insert(Record::Abort {
                 xids: aborted.clone(),
             });
+            tx.logged = true;
         }
         let undone = tx.ddl.split_off(ddl);
         for change in undone.iter().rev() {

@@ -31,7 +31,7 @@ pub(super) struct Commit {
     failure: Option<SqlState>,
     /// The client has been told that its session ends while the COMMIT waits for a replica.
     told: bool,
-    /// What checking deferred constraints has done so far.
+    /// What its last work that may wait has done so far.
     journal: Journal,
     /// Whether that waits for another session.
     is_waiting: bool,
@@ -122,7 +122,7 @@ impl Session {
             finish: Some(finish),
             failure: None,
             told: false,
-            journal: Journal::default(),
+            journal: Journal::passing(),
             is_waiting: false,
         }));
     }
@@ -247,13 +247,15 @@ impl Session {
         Arc::clone(known)
     }
 
-    /// Checks what the transaction has deferred. This may wait for others.
+    /// Checks what the transaction has deferred, then asks for its turn to notify. Both may wait for
+    /// others.
     fn check_deferred(
         &mut self,
         commit: &mut Commit,
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<(), Halt> {
+        let commits = !commit.machine.prepares();
         let Some(tx) = commit.machine.deferred() else {
             return Ok(());
         };
@@ -266,6 +268,10 @@ impl Session {
             fetch: Default::default(),
         };
         let result = sql::fire_deferred(&mut context);
+        let result = result.and_then(|()| match commits {
+            true => context.exec.prepare_to_notify(),
+            false => Ok(()),
+        });
         if result.is_ok() {
             context.exec.finish();
         }

@@ -198,6 +198,7 @@ impl Edge {
                     database.0
                 )
             }
+            LockTag::Notifications => format!("{mode} on object 0 of class 1262 of database 0"),
             LockTag::Name(_) => format!("{mode} on a name in pg_class"),
             LockTag::Relation(id) => {
                 format!("{mode} on relation {id} of database {}", database(*id))

@@ -36,6 +36,8 @@ pub enum LockTag {
     Relation(TableId),
     /// The name of a relation that is being created, as a hash: two that collide wait without need.
     Name(u64),
+    /// The right to put notifications in the queue (`PreCommit_Notify`).
+    Notifications,
 }
 
 /// A lock that somebody holds or waits for: a line of `pg_locks`.

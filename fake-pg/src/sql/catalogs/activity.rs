@@ -93,7 +93,7 @@ fn lock_type(tag: LockTag) -> &'static str {
         LockTag::Transaction(_) => "transactionid",
         LockTag::Advisory(..) => "advisory",
         LockTag::Relation(_) => "relation",
-        LockTag::Name(_) => "object",
+        LockTag::Name(_) | LockTag::Notifications => "object",
     }
 }
 
@@ -179,6 +179,11 @@ pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 };
                 (row[1], row[7], row[8]) = (oid(database.0), oid(class), oid(object));
                 row[9] = Datum::Int2(sub);
+            }
+            // An object of `pg_database` that there is not.
+            LockTag::Notifications => {
+                (row[1], row[7], row[8]) = (oid(0), oid(1262), oid(0));
+                row[9] = Datum::Int2(0);
             }
             LockTag::Name(_) => continue,
         }

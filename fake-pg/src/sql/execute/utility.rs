@@ -1,7 +1,7 @@
 //! Statements that are run from their tree: DDL, SET, SHOW.
 
 use super::{constraint, ddl, drop, maintain, schema};
-use crate::engine::{Exec, Halt, LockMode, Relation};
+use crate::engine::{Exec, Halt, Relation};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Command;
 use crate::sql::face::{Column, CommandTag, Context, Outcome};
@@ -57,7 +57,11 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             let Some(Relation::Table(table) | Relation::Index(table, _)) = found else {
                 return Err(PgError::undefined_table(&relation.name.join(".")).into());
             };
-            context.exec.lock_table(&table, LockMode::Share, false)?;
+            if !context.exec.reindex(&table)? {
+                let message = format!("table \"{}\" has no indexes to reindex", table.name);
+                let notice = PgError::notice(SqlState::SUCCESSFUL_COMPLETION, message);
+                context.exec.notice(notice);
+            }
             "REINDEX"
         }
         Command::CreateExtension {
