@@ -192,8 +192,7 @@ impl CommitMachine {
     pub fn deferred(&mut self) -> Option<&mut Transaction> {
         let due = self.next_point() == Some(CommitPoint::Deferred);
         let commits = matches!(self.purpose, Purpose::Commit);
-        let waits =
-            |tx: &Transaction| tx.has_pending_events() || commits && tx.has_notifications();
+        let waits = |tx: &Transaction| tx.has_pending_events() || commits && tx.has_notifications();
         self.tx.as_mut().filter(|tx| due && waits(tx))
     }
 
