@@ -67,21 +67,33 @@ fn rescale(value: &BigInt, from: i64, to: i64) -> BigInt {
 
 /// How many decimal digits an integer has; none for zero.
 fn digits(value: &BigInt) -> i64 {
-    if value.sign() == Sign::NoSign {
-        return 0;
-    }
-    // Close, and never too much by more than one.
-    let bits = value.bits();
-    let estimate = ((bits - 1) as f64 * std::f64::consts::LOG10_2) as u32;
-    let more = value.magnitude() >= power_of_ten(estimate).magnitude();
-    if !more {
-        return i64::from(estimate);
-    }
-    match value.magnitude() >= power_of_ten(estimate + 1).magnitude() {
-        true => i64::from(estimate) + 2,
-        false => i64::from(estimate) + 1,
+    let estimate = logarithm(value.magnitude());
+    let near = estimate.round();
+    match value.sign() {
+        Sign::NoSign => 0,
+        // Only next to a power of ten is it worth a look at all digits.
+        _ if (estimate - near).abs() < 1e-6 => {
+            let less = value.magnitude() < power_of_ten(near as u32).magnitude();
+            near as i64 + i64::from(!less)
+        }
+        _ => estimate.floor() as i64 + 1,
     }
 }
+
+/// The decimal logarithm, from the first 64 bits or more.
+fn logarithm(value: &BigUint) -> f64 {
+    let mut words = value.iter_u64_digits().rev();
+    let mut leading = words.next().unwrap_or(0) as f64;
+    let mut rest = words.len();
+    if let Some(word) = words.next() {
+        leading = leading * WORD + word as f64;
+        rest -= 1;
+    }
+    leading.log10() + rest as f64 * WORD.log10()
+}
+
+/// What a word of 64 bits counts to.
+const WORD: f64 = 18_446_744_073_709_551_616.0;
 
 fn overflow() -> PgError {
     PgError::new(
@@ -90,6 +102,7 @@ fn overflow() -> PgError {
     )
 }
 
+/// The place of the first digit in base 10,000, and that digit.
 fn first_digit(value: &BigInt, scale: u32) -> (i64, i64) {
     let count = digits(value);
     if count == 0 {
@@ -97,6 +110,11 @@ fn first_digit(value: &BigInt, scale: u32) -> (i64, i64) {
     }
     let exponent = count - 1 - i64::from(scale);
     let (weight, leading) = (exponent.div_euclid(4), exponent.rem_euclid(4) + 1);
+    let shifted = 10_f64.powf(logarithm(value.magnitude()) - (count - leading) as f64);
+    // Only next to an integer is it worth a look at all digits.
+    if (shifted - shifted.round()).abs() > 1e-4 {
+        return (weight, shifted as i64);
+    }
     let magnitude = BigInt::from(value.magnitude().clone());
     let first = match count - leading {
         below @ 0.. => magnitude / power_of_ten(below as u32),
@@ -141,6 +159,17 @@ impl Numeric {
             Finite(value, _) => value.sign() == Sign::Minus,
             NegativeInfinity => true,
             _ => false,
+        }
+    }
+
+    /// How many steps of a statement's budget arithmetic on it takes: few are long enough to count.
+    pub fn weight(&self) -> usize {
+        match self {
+            Finite(value, _) => {
+                let words = value.bits() as usize / 64;
+                words * words / 64
+            }
+            _ => 0,
         }
     }
 
@@ -193,19 +222,22 @@ impl Numeric {
             return None;
         }
         if exponent.abs() >= i64::from(i32::MAX / 2) {
-            return None;
-        }
-        let value = BigInt::parse_bytes(all.as_bytes(), 10)?;
-        let value = if negative { -value } else { value };
-        let scale = fraction.len() as i64 - exponent;
-        if scale > SCALE_MAX {
             return Some(Err(overflow()));
         }
+        let scale = fraction.len() as i64 - exponent;
+        // Zeros at the start do not count, and what has too many digits is not read.
+        let all = all.trim_start_matches('0');
+        let whole = all.len() as i64 - scale;
+        if scale > SCALE_MAX || !all.is_empty() && whole > (WEIGHT_MAX + 1) * 4 {
+            return Some(Err(overflow()));
+        }
+        let value = match all {
+            "" => BigInt::ZERO,
+            all => BigInt::parse_bytes(all.as_bytes(), 10)?,
+        };
+        let value = if negative { -value } else { value };
         if scale >= 0 {
             return Some(Self::checked(value, scale));
-        }
-        if value.sign() != Sign::NoSign && digits(&value) - scale > (WEIGHT_MAX + 1) * 4 {
-            return Some(Err(overflow()));
         }
         let value = match value.sign() {
             Sign::NoSign => value,
@@ -430,9 +462,19 @@ impl Numeric {
             return self.clone();
         };
         let (mut value, mut scale) = (value.clone(), *scale);
-        while scale > 0 && (&value % 10_u32).sign() == Sign::NoSign {
-            value /= 10_u32;
-            scale -= 1;
+        if value.sign() == Sign::NoSign {
+            return Finite(value, 0);
+        }
+        // What 10^n divides, 2^n divides.
+        for step in (0..14).rev().map(|bit| 1_u32 << bit) {
+            if step > scale || value.trailing_zeros() < Some(step.into()) {
+                continue;
+            }
+            let divisor = power_of_ten(step);
+            let quotient = &value / &divisor;
+            if &quotient * divisor == value {
+                (value, scale) = (quotient, scale - step);
+            }
         }
         Finite(value, scale)
     }
@@ -464,6 +506,21 @@ impl Ord for Numeric {
         match (self, other) {
             (Finite(a, s), Finite(b, t)) if s == t => a.cmp(b),
             (Finite(a, s), Finite(b, t)) => {
+                if self.sign() != other.sign() || self.is_zero() {
+                    return self.sign().cmp(&other.sign());
+                }
+                // Most differ in their first digits.
+                let size =
+                    |value: &BigInt, scale: &u32| logarithm(value.magnitude()) - f64::from(*scale);
+                let apart = size(a, s) - size(b, t);
+                if apart.abs() > 1e-6 {
+                    let order = apart.total_cmp(&0.0);
+                    return if self.is_negative() {
+                        order.reverse()
+                    } else {
+                        order
+                    };
+                }
                 let scale = i64::from(*s.max(t));
                 rescale(a, (*s).into(), scale).cmp(&rescale(b, (*t).into(), scale))
             }

@@ -244,7 +244,10 @@ fn ln_weight(number: &Numeric) -> i64 {
         let (weight, first) = first_digit(&rest, scale);
         return weight * 4 + (first as f64).log10() as i64;
     }
-    let parts = groups(value, *scale);
+    // Two digits in base 10,000 are enough.
+    let extra = (digits(value) - 16).max(0) / 4 * 4;
+    let leading = value / power_of_ten(extra as u32);
+    let parts = groups(&leading, i64::from(*scale) - extra);
     let mut leading = f64::from(parts.digits[0]);
     let mut weight = parts.weight * 4;
     if let Some(second) = parts.digits.get(1) {
@@ -255,7 +258,13 @@ fn ln_weight(number: &Numeric) -> i64 {
     estimate.abs().log10() as i64
 }
 
-/// e to a power, rounded to a scale: the argument is halved until the series is short.
+/// How many binary digits so many decimal ones take.
+fn binary(decimals: i64) -> u64 {
+    (decimals.max(0) as f64 * std::f64::consts::LOG2_10) as u64 + 1
+}
+
+/// e to a power, rounded to a scale: the argument is halved until the series is short. Numbers are
+/// integers times 2^-`point` in between.
 fn exp_to(value: &BigInt, scale: u32, wanted: i64) -> Result<Numeric, PgError> {
     let approximate = Finite(value.clone(), scale).to_f64();
     if approximate.abs() >= 2000.0 * 3.0 {
@@ -265,50 +274,79 @@ fn exp_to(value: &BigInt, scale: u32, wanted: i64) -> Result<Numeric, PgError> {
         };
     }
     let weight = (approximate * std::f64::consts::LOG10_E).abs() as i64;
-    let halvings = (approximate.abs().max(1e-9).log2().ceil().max(0.0) as u32) + 6;
-    let inner = wanted + weight + i64::from(halvings) + 20;
-    let unit = power_of_ten(inner as u32);
-    let argument = rescale(value, scale.into(), inner) / BigInt::from(2).pow(halvings);
-    let (mut sum, mut term) = (unit.clone(), unit.clone());
-    for n in 1_u32.. {
-        term = &term * &argument / &unit / n;
+    let bits = binary(wanted + weight + 2);
+    let halvings = (approximate.abs().max(1.0).log2().ceil() + (bits as f64).sqrt()) as u64;
+    let point = bits + 2 * halvings + 64;
+    let argument = ((value << point) / power_of_ten(scale)) >> halvings;
+    let mut sum = BigInt::from(1) << point;
+    let mut term = argument.clone();
+    for n in 2_u32.. {
         if term.sign() == Sign::NoSign {
             break;
         }
         sum += &term;
+        term = ((term * &argument) >> point) / n;
     }
     for _ in 0..halvings {
-        sum = &sum * &sum / &unit;
+        sum = (&sum * &sum) >> point;
     }
-    Numeric::checked(rescale(&sum, inner, wanted), wanted)
+    Numeric::checked(rounded(&sum, point, wanted), wanted)
 }
 
-/// The natural logarithm, rounded to a scale: roots are taken until the argument is near 1.
+/// An integer times 2^-`point` at a decimal scale.
+fn rounded(value: &BigInt, point: u64, wanted: i64) -> BigInt {
+    divide_rounded(
+        &(value * power_of_ten(wanted as u32)),
+        &(BigInt::from(1) << point),
+    )
+}
+
+/// The natural logarithm, rounded to a scale.
 fn ln_to(value: &BigInt, scale: u32, wanted: i64) -> BigInt {
-    let (weight, _) = first_digit(value, scale);
-    let inner = wanted + 4 * weight.abs() + 30;
-    let unit = power_of_ten(inner as u32);
-    let mut argument = rescale(value, scale.into(), inner);
-    let mut doublings = 0_u32;
-    let (low, high) = (&unit * 9 / 10, &unit * 11 / 10);
-    while argument < low || argument > high {
-        argument = (&argument * &unit).sqrt();
-        doublings += 1;
+    // Powers of ten are taken off what is far from 1.
+    let tens = match digits(value) - i64::from(scale) {
+        -2..=3 => 0,
+        tens => tens,
+    };
+    let point = binary(wanted + 8) + 64;
+    let point = point + 2 * roots(point);
+    let shifted = value << point;
+    let small = match i64::from(scale) + tens {
+        places @ 0.. => shifted / power_of_ten(places as u32),
+        places => shifted * power_of_ten(places.unsigned_abs() as u32),
+    };
+    let mut result = ln_near(small, point);
+    if tens != 0 {
+        result += ln_near(BigInt::from(10) << point, point) * tens;
+    }
+    rounded(&result, point, wanted)
+}
+
+/// How many roots are taken: as many as make the series short.
+fn roots(bits: u64) -> u64 {
+    (bits as f64).sqrt() as u64 / 3 + 6
+}
+
+/// The logarithm of an integer times 2^-`point`: roots are taken until it is near 1.
+fn ln_near(mut argument: BigInt, point: u64) -> BigInt {
+    let roots = roots(point);
+    for _ in 0..roots {
+        argument = (argument << point).sqrt();
     }
     // ln x = 2 artanh((x - 1) / (x + 1)).
-    let ratio = (&argument - &unit) * &unit / (&argument + &unit);
-    let square = &ratio * &ratio / &unit;
+    let unit = BigInt::from(1) << point;
+    let ratio = ((&argument - &unit) << point) / (argument + unit);
+    let square = (&ratio * &ratio) >> point;
     let (mut sum, mut power) = (ratio.clone(), ratio);
     for n in (3_u32..).step_by(2) {
-        power = &power * &square / &unit;
+        power = (power * &square) >> point;
         let term = &power / n;
         if term.sign() == Sign::NoSign {
             break;
         }
         sum += term;
     }
-    let result = sum * BigInt::from(2).pow(doublings + 1);
-    rescale(&result, inner, wanted)
+    sum << (roots + 1)
 }
 
 /// `power_var_int`.

@@ -1,6 +1,6 @@
 //! The binary format of numeric: digits in base 10,000.
 
-use num_bigint::{BigInt, BigUint, Sign};
+use num_bigint::{BigInt, Sign};
 
 use super::Numeric::{self, Finite, Infinity, NaN, NegativeInfinity};
 use super::{SCALE_MAX, power_of_ten};
@@ -22,7 +22,7 @@ impl Numeric {
                 } else {
                     0
                 };
-                (groups(value, *scale), sign, *scale)
+                (groups(value, (*scale).into()), sign, *scale)
             }
             NaN => (no_groups(), 0xC000, 0),
             Infinity => (no_groups(), 0xD000, 0),
@@ -60,13 +60,14 @@ impl Numeric {
         if !(0..=SCALE_MAX).contains(&i64::from(*scale)) {
             return Err(wrong("scale"));
         }
-        let mut value = BigInt::ZERO;
+        let mut text = Vec::with_capacity(digits.len() * 4);
         for &digit in digits {
             if !(0..10_000).contains(&digit) {
                 return Err(wrong("digit"));
             }
-            value = value * 10_000 + digit;
+            text.extend([1000, 100, 10, 1].map(|unit| (digit / unit % 10) as u8));
         }
+        let mut value = BigInt::from_radix_be(Sign::Plus, &text, 10).unwrap_or(BigInt::ZERO);
         if *sign != 0 {
             value = -value;
         }
@@ -87,20 +88,16 @@ fn no_groups() -> Groups {
     }
 }
 
-pub(super) fn groups(value: &BigInt, scale: u32) -> Groups {
+pub(super) fn groups(value: &BigInt, scale: i64) -> Groups {
     if value.sign() == Sign::NoSign {
         return no_groups();
     }
-    let padding = (4 - scale % 4) % 4;
-    let mut rest = value.magnitude() * power_of_ten(padding).magnitude();
-    let below = i64::from((scale + padding) / 4);
-    let mut digits = Vec::new();
-    let base = BigUint::from(10_000_u32);
-    while rest != BigUint::ZERO {
-        let digit = &rest % &base;
-        digits.push(i16::try_from(digit).unwrap_or(0));
-        rest /= &base;
-    }
+    let padding = (-scale).rem_euclid(4);
+    let below = (scale + padding) / 4;
+    let mut text = value.magnitude().to_radix_be(10);
+    text.resize(text.len() + padding as usize, 0);
+    let number = |digits: &[u8]| digits.iter().fold(0, |n, digit| n * 10 + i16::from(*digit));
+    let mut digits: Vec<i16> = text.rchunks(4).map(number).collect();
     digits.reverse();
     let weight = digits.len() as i64 - 1 - below;
     while digits.last() == Some(&0) {
