@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use bytes::BytesMut;
-use fake_pg::engine::{Engine, Pid, Timestamp};
+use fake_pg::engine::{Engine, Pid, ServerConfig, Timestamp};
 use fake_pg::session::{CommitAction, Next, Session};
 use postgres_protocol::message::backend::Message as Reply;
 use postgres_protocol::message::frontend;
@@ -17,12 +17,20 @@ const BIRTH: i64 = 1_046_649_600_000_000;
 const WAITS_MAX: usize = 20;
 /// How many steps a session may take for a few kilobytes.
 const STEPS_MAX: usize = 1_000_000;
+/// How many steps a statement may take: few, since one input has several statements and a second.
+/// What takes a second all the same is out of proportion to what it was charged.
+const STATEMENT_STEPS: usize = 50_000;
 
 static SCHEMA: LazyLock<Engine> = LazyLock::new(|| {
     let mut engine = Engine::default();
     engine
         .load(include_str!("schema.sql"))
         .expect("the schema is good");
+    engine.configure(ServerConfig {
+        statement_steps: STATEMENT_STEPS,
+        max_prepared_transactions: 4,
+        ..engine.config().clone()
+    });
     engine
 });
 

@@ -3,12 +3,15 @@
 
 use bytes::BytesMut;
 use fuzz::Client;
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{Corpus, fuzz_target};
 use postgres_protocol::message::frontend;
 
-fuzz_target!(|text: &str| {
-    if text.contains('\0') {
-        return;
+/// Each may take all the steps there are, several times.
+const STATEMENTS_MAX: usize = 8;
+
+fuzz_target!(|text: &str| -> Corpus {
+    if text.contains('\0') || text.split(';').count() > STATEMENTS_MAX {
+        return Corpus::Reject;
     }
     let mut client = Client::log_in();
     let mut bytes = BytesMut::new();
@@ -25,4 +28,5 @@ fuzz_target!(|text: &str| {
     client.send(&bytes);
     client.read();
     client.hang_up();
+    Corpus::Keep
 });

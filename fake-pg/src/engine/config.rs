@@ -19,6 +19,8 @@ pub struct ServerConfig {
     pub synchronous_standby_names: Arc<str>,
     /// How late the WAL writer may flush an asynchronous commit.
     pub wal_writer_delay: Duration,
+    /// How many steps a statement may take, of rows and of memory (`BUDGET` in `sql/face.rs`).
+    pub statement_steps: usize,
 }
 
 impl Default for ServerConfig {
@@ -27,6 +29,7 @@ impl Default for ServerConfig {
             max_prepared_transactions: 0,
             synchronous_standby_names: Arc::default(),
             wal_writer_delay: Duration::from_millis(200),
+            statement_steps: crate::sql::BUDGET,
         }
     }
 }

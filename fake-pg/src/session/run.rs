@@ -115,7 +115,7 @@ impl Session {
                 wants_places: running.is_cursor,
                 places: Vec::new(),
                 current: running.current,
-                spent: 0,
+                ..Fetch::default()
             },
         };
         let result = execute(&running.prepared, &running.params, &mut context);

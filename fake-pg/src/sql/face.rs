@@ -95,6 +95,8 @@ pub struct Fetch {
     pub current: Option<Tid>,
     /// What the statement has spent of its budget.
     pub spent: usize,
+    /// How many functions it has called.
+    pub calls: u8,
 }
 
 /// How much a statement may do: it runs to its end before anybody can cancel it, and what it makes
@@ -107,14 +109,34 @@ impl Context<'_> {
     /// would go on until memory or patience ends.
     pub(crate) fn spend(&mut self, steps: usize) -> Result<(), PgError> {
         self.fetch.spent = self.fetch.spent.saturating_add(steps);
-        if self.fetch.spent <= BUDGET {
+        let most = self.exec.engine.config().statement_steps;
+        if self.fetch.spent <= most {
             return Ok(());
         }
         Err(
             PgError::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(format!(
-                "A statement may take {BUDGET} steps, of rows and of memory."
+                "A statement may take {most} steps, of rows and of memory."
             )),
         )
+    }
+
+    /// Takes what it costs to go through values once: nothing for short ones.
+    pub(crate) fn spend_on(&mut self, values: &[Datum]) -> Result<(), PgError> {
+        let weight = values.iter().map(Datum::weight).sum();
+        match weight {
+            0 => Ok(()),
+            steps => self.spend(steps),
+        }
+    }
+
+    /// A function is called: four calls are a step, and the values they see come on top.
+    pub(crate) fn spend_call(&mut self, args: &[Datum]) -> Result<(), PgError> {
+        self.fetch.calls = self.fetch.calls.wrapping_add(1);
+        let steps = usize::from(self.fetch.calls % 4 == 0);
+        match steps + args.iter().map(Datum::weight).sum::<usize>() {
+            0 => Ok(()),
+            steps => self.spend(steps),
+        }
     }
 
     /// The same for a string of that length.

@@ -29,6 +29,7 @@ pub(crate) mod resolve;
 mod coerce;
 mod cast;
 mod type_name;
+mod walk;
 mod cursor;
 
 use std::sync::Arc;

@@ -31,6 +31,22 @@ pub enum Json {
     Object(BTreeMap<Key, Json>),
 }
 
+impl Json {
+    /// How many values it consists of, long strings and numbers counted as several.
+    pub fn size(&self) -> usize {
+        match self {
+            Json::Null | Json::Bool(_) => 1,
+            Json::String(text) => 1 + text.len() / 32,
+            Json::Number(number) => 1 + number.weight(),
+            Json::Array(items) => 1 + items.iter().map(Json::size).sum::<usize>(),
+            Json::Object(members) => {
+                let sizes = members.iter().map(|(key, value)| key.0 / 32 + value.size());
+                1 + sizes.sum::<usize>()
+            }
+        }
+    }
+}
+
 /// The key of that name.
 pub fn key(name: &str) -> Key {
     (name.len(), name.to_string())

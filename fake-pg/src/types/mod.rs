@@ -200,6 +200,20 @@ impl Datum {
         })
     }
 
+    /// How many steps of a statement's budget it takes to go through it: none if it is short.
+    pub fn weight(&self) -> usize {
+        match self {
+            Datum::Text(text) | Datum::Bpchar(text) | Datum::Json(text) => text.len() / 32,
+            Datum::Bytea(bytes) => bytes.len() / 32,
+            Datum::Numeric(value) => value.weight(),
+            Datum::Array(items) => weight_of(items),
+            Datum::Matrix(matrix) => weight_of(&matrix.items),
+            Datum::Record(record) => weight_of(&record.values),
+            Datum::Jsonb(json) => json.size() / 8,
+            _ => 0,
+        }
+    }
+
     /// Whether it is NULL.
     pub fn is_null(&self) -> bool {
         matches!(self, Datum::Null)
@@ -306,6 +320,10 @@ impl Datum {
             _ => None,
         }
     }
+}
+
+fn weight_of(items: &[Datum]) -> usize {
+    items.len() / 4 + items.iter().map(Datum::weight).sum::<usize>()
 }
 
 /// Total, for sorting and for keys. Whether NULL equals NULL in SQL is the executor's question.

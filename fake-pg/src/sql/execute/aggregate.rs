@@ -51,6 +51,11 @@ impl<'p> Run<'p, '_, '_> {
                 outer,
             };
             let keys = run.eval_all(&grouping.keys, &frame)?;
+            run.context.spend_on(&keys)?;
+            if !groups.contains_key(&keys) {
+                run.context
+                    .spend(4 + keys.len() + 4 * grouping.aggregates.len())?;
+            }
             let states = groups.entry(keys).or_insert_with(fresh);
             for (aggregate, state) in grouping.aggregates.iter().zip(states) {
                 run.take_in(aggregate, state, &frame)?;
@@ -91,18 +96,21 @@ impl<'p> Run<'p, '_, '_> {
         if !keeps_nulls && args.first().is_some_and(Datum::is_null) {
             return Ok(());
         }
-        if plan.distinct && !state.seen.insert(args.clone()) {
-            return Ok(());
+        self.context.spend_on(&args)?;
+        if plan.distinct {
+            self.context.spend(4)?;
+            if !state.seen.insert(args.clone()) {
+                return Ok(());
+            }
         }
         if plan.function.keeps_all() {
             let mut keys = Vec::with_capacity(plan.order.len());
             for (key, _, _) in &plan.order {
                 keys.push(self.eval(key, frame)?);
             }
-            for text in args.iter().filter_map(Datum::as_str) {
-                self.context.spend_bytes(text.len())?;
-            }
-            self.context.spend(4)?;
+            self.context.spend(4 + keys.len())?;
+            self.context.spend_on(&args)?;
+            self.context.spend_on(&keys)?;
             state.kept.push((keys, args));
             return Ok(());
         }

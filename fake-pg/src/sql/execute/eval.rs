@@ -91,6 +91,7 @@ impl<'p> Run<'p, '_, '_> {
             Scalar::Compare(comparison, pair) => {
                 let left = self.eval(&pair.0, frame)?;
                 let right = self.eval(&pair.1, frame)?;
+                self.context.spend_on(std::slice::from_ref(&left))?;
                 from_bool(comparison.of(&left, &right))
             }
             Scalar::Call(function, args) => {
@@ -98,7 +99,10 @@ impl<'p> Run<'p, '_, '_> {
                 if function.strict && values.iter().any(Datum::is_null) {
                     return Ok(Datum::Null);
                 }
-                (function.body)(self.context, &values)?
+                self.context.spend_call(&values)?;
+                let value = (function.body)(self.context, &values)?;
+                self.context.spend_on(std::slice::from_ref(&value))?;
+                value
             }
             Scalar::And(parts) => self.all(parts, frame)?,
             Scalar::Or(parts) => self.any(parts, frame)?,
@@ -116,7 +120,10 @@ impl<'p> Run<'p, '_, '_> {
             }
             Scalar::Cast(inner, cast) => {
                 let value = self.eval(inner, frame)?;
-                cast.apply(value, self.context.env())?
+                self.context.spend_call(std::slice::from_ref(&value))?;
+                let value = cast.apply(value, self.context.env())?;
+                self.context.spend_on(std::slice::from_ref(&value))?;
+                value
             }
             Scalar::Subquery(subquery) => self.subquery(subquery, frame)?,
             _ => self.eval_rest(scalar, frame)?,
@@ -177,6 +184,7 @@ impl<'p> Run<'p, '_, '_> {
             }
             Scalar::InList(inner, list, negated) => {
                 let value = self.eval(inner, frame)?;
+                self.context.spend(list.len() / 8)?;
                 let mut any = Some(false);
                 for item in list {
                     let item = self.eval(item, frame)?;
@@ -194,6 +202,7 @@ impl<'p> Run<'p, '_, '_> {
                 if array.is_null() {
                     return Ok(Datum::Null);
                 }
+                self.context.spend_on(std::slice::from_ref(&array))?;
                 let results = array.items().iter().map(|item| comparison.of(&value, item));
                 from_bool(quantify(results, *all))
             }
@@ -226,7 +235,12 @@ impl<'p> Run<'p, '_, '_> {
                 };
                 extreme.unwrap_or(Datum::Null)
             }
-            Scalar::Array(items) => functions::combine(self.eval_all(items, frame)?)?,
+            Scalar::Array(items) => {
+                let items = self.eval_all(items, frame)?;
+                self.context.spend(items.len() / 4)?;
+                self.context.spend_on(&items)?;
+                functions::combine(items)?
+            }
             Scalar::Row(parts, names) => Datum::Record(Arc::new(Record {
                 names: names.clone(),
                 values: self.eval_all(parts, frame)?,
@@ -250,6 +264,9 @@ impl<'p> Run<'p, '_, '_> {
                 }
                 if base.is_null() {
                     return Ok(Datum::Null);
+                }
+                if *is_slice {
+                    self.context.spend_on(std::slice::from_ref(&base))?;
                 }
                 match is_slice {
                     true => functions::slice(&base, &ends),
@@ -337,6 +354,7 @@ impl<'p> Run<'p, '_, '_> {
                 .into()),
             },
             SubqueryKind::Array => {
+                self.context.spend(rows.len())?;
                 let items = rows.iter().map(|row| row[0].clone()).collect();
                 Ok(functions::combine(items)?)
             }
@@ -346,6 +364,7 @@ impl<'p> Run<'p, '_, '_> {
                 negated,
                 ..
             } => {
+                self.context.spend(rows.len() / 4)?;
                 let results = rows.iter().map(|row| {
                     let mut result = Some(true);
                     for (operand, value) in operands.iter().zip(row) {

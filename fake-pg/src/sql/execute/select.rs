@@ -324,13 +324,14 @@ impl<'p> Run<'p, '_, '_> {
         rows: &mut Vec<Values>,
     ) -> Result<(), Halt> {
         let row = self.eval_all(&plan.targets, frame)?;
-        self.context.spend(4)?;
+        self.context.spend(3 + row.len())?;
+        self.context.spend_on(&row)?;
         let Some(set) = plan.set else {
             rows.push(row);
             return Ok(());
         };
         if let Datum::Array(items) = &row[set] {
-            self.context.spend(4 * items.len())?;
+            self.context.spend((3 + row.len()) * items.len())?;
             for item in items.iter() {
                 let mut row = row.clone();
                 row[set] = item.clone();
@@ -365,6 +366,8 @@ impl<'p> Run<'p, '_, '_> {
                     outer,
                 },
             )?;
+            run.context.spend(2 + joined.row.len() / 4)?;
+            run.context.spend_on(&keys)?;
             let copy = Joined {
                 row: joined.row.clone(),
                 tids: joined.tids.clone(),
