@@ -536,6 +536,9 @@ impl Engine {
             self.finish_storage(change);
             self.catalog = Arc::new(self.catalog.with([change]));
         }
+        if !record.ddl.is_empty() {
+            self.names.forget_ended(&self.running);
+        }
     }
 
     pub(super) fn log_commit(&mut self, committed: Committed) {

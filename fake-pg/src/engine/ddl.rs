@@ -9,17 +9,17 @@ use super::catalog::{CatalogChange, Sequence, Table};
 use super::constraint::{ForeignKey, Index};
 use super::exec::{Effect, Exec, Halt};
 use super::heap::{Heap, Key, Row};
-use super::lock::{LockMode, LockTag};
+use super::lock::LockMode;
 use super::sequence::SequenceState;
 use super::wal::Record;
 use super::xact::Transaction;
-use super::{DatabaseId, Engine, FileNode, TableId};
+use super::{Engine, FileNode, TableId};
 use crate::error::PgError;
 
 impl Exec<'_> {
     /// CREATE TABLE; the definition gets its id and node here.
     pub fn create_table(&mut self, mut table: Table) -> Result<Arc<Table>, Halt> {
-        self.reserve_name(table.database, &table.schema, &table.name)?;
+        self.reserve_row_name(table.database, &table.schema, &table.name)?;
         for index in &table.indexes {
             self.reserve_name(table.database, &table.schema, &index.name)?;
         }
@@ -241,26 +241,6 @@ impl Exec<'_> {
             unlogged,
         });
         node
-    }
-
-    /// Takes a name that is free until the transaction ends. Who else is taking it is waited for, as
-    /// on the unique index of `pg_class`.
-    pub fn reserve_name(
-        &mut self,
-        database: DatabaseId,
-        schema: &str,
-        name: &str,
-    ) -> Result<(), Halt> {
-        // Executed again after a wait, the statement would meet what it has created.
-        if self.is_repeating() {
-            return Ok(());
-        }
-        let namespace = self.catalog().namespace(database, schema);
-        if namespace.is_some_and(|namespace| namespace.relation(name).is_some()) {
-            return Err(PgError::duplicate_relation(name).into());
-        }
-        let tag = LockTag::name(database, schema, name);
-        self.lock_tag(tag, LockMode::Exclusive)
     }
 }
 

@@ -6,8 +6,17 @@
 use super::catalog::Table;
 use super::exec::{Exec, Halt, Journal, Wait, WaitOn};
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
-use super::{Engine, TableId, Timestamp, Transaction, Xid};
+use super::{DatabaseId, Engine, TableId, Timestamp, Transaction, Xid};
 use crate::error::{PgError, SqlState};
+
+/// What can be locked besides relations, by the OID of its catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectClass {
+    /// `pg_type`.
+    Type = 1247,
+    /// `pg_namespace`.
+    Schema = 2615,
+}
 
 /// A wait that has begun.
 #[derive(Clone, Debug)]
@@ -66,6 +75,17 @@ impl Exec<'_> {
     /// The same for a relation that is no table: a sequence.
     pub fn lock_relation(&mut self, id: TableId, mode: LockMode) -> Result<(), Halt> {
         self.lock_tag(LockTag::Relation(id), mode)
+    }
+
+    /// The same for what is no relation (`LockDatabaseObject`).
+    pub fn lock_object(
+        &mut self,
+        database: DatabaseId,
+        class: ObjectClass,
+        id: u32,
+        mode: LockMode,
+    ) -> Result<(), Halt> {
+        self.lock_tag(LockTag::Object(database, class as u32, id), mode)
     }
 
     /// The same for anything else that DDL must have to itself.

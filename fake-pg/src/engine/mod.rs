@@ -34,7 +34,7 @@
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
 //!
 //! In reading order: `ids`, `config`, `namespace`, `catalog`, `constraint`, `heap`, `mvcc`, `wal`,
-//! `lock`, `xact`, `exec`, `lock_wait`, `row_lock`, `modify`, `trigger`, `ddl`, `sequence`, `ssi`,
+//! `lock`, `xact`, `exec`, `lock_wait`, `row_lock`, `modify`, `trigger`, `new_name`, `ddl`, `sequence`, `ssi`,
 //! `commit_point`, `commit`, `prepared`, `vacuum`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
 
 mod activity;
@@ -54,6 +54,7 @@ mod lock_wait;
 mod modify;
 mod mvcc;
 mod namespace;
+mod new_name;
 mod notify;
 mod prepared;
 mod recover;
@@ -88,9 +89,11 @@ pub use ids::*;
 pub use lock::{
     AdvisoryKey, AdvisoryScope, LockEntry, LockMode, LockStrength, LockTag, WaitPolicy,
 };
+pub use lock_wait::ObjectClass;
 pub use modify::Inserted;
 pub use mvcc::{Snapshot, XactStatus};
 pub use namespace::{Database, DatabaseId, Namespace, PUBLIC_NAMESPACE, SearchPath};
+pub use new_name::NameIndex;
 pub use notify::Notification;
 pub use prepared::{Preparer, TwoPhase};
 pub use recover::Recovery;
@@ -108,6 +111,7 @@ use activity::Sessions;
 use config::Config;
 use lock::LockTable;
 use mvcc::{Clog, Running};
+use new_name::NewNames;
 use notify::Notifications;
 use prepared::PreparedTable;
 use recover::Image;
@@ -136,6 +140,7 @@ pub struct Engine {
     next_xid: Xid,
     next_oid: u32,
     locks: LockTable,
+    names: NewNames,
     ssi: Ssi,
     wal: Wal,
     /// Where recovery begins.
@@ -181,6 +186,7 @@ impl Engine {
             next_xid: FIRST_XID,
             next_oid: FIRST_OID,
             locks: LockTable::default(),
+            names: NewNames::default(),
             ssi: Ssi::default(),
             wal: Wal::default(),
             base: Arc::new(base),

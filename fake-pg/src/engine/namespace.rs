@@ -118,6 +118,14 @@ impl Namespace {
         })
     }
 
+    /// The names of all relations.
+    pub fn relation_names(&self) -> impl Iterator<Item = &Arc<str>> {
+        let tables = self.tables.values();
+        let indexes = tables.flat_map(|table| table.indexes.iter().map(|index| &index.name));
+        let others = self.sequences.keys().chain(self.views.keys());
+        self.tables.keys().chain(indexes).chain(others)
+    }
+
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.tables.is_empty() && self.sequences.is_empty() && self.views.is_empty()

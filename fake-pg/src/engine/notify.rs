@@ -152,7 +152,7 @@ impl Exec<'_> {
         self.engine.prepare_to_listen(self.tx);
         let pending = self.tx.pending.as_ref();
         match pending.is_some_and(|pending| pending.notifies()) {
-            true => self.lock_tag(LockTag::Notifications, LockMode::AccessExclusive),
+            true => self.lock_tag(LockTag::NOTIFICATIONS, LockMode::AccessExclusive),
             false => Ok(()),
         }
     }

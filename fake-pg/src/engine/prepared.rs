@@ -268,6 +268,8 @@ impl Engine {
     pub(super) fn resume_prepared(&mut self) {
         let Engine {
             prepared,
+            catalog,
+            names,
             running,
             locks,
             ssi,
@@ -278,6 +280,7 @@ impl Engine {
             for &xid in &state.xids {
                 running.insert(xid, state.pid());
             }
+            names.recover(&state.ddl, state.xid(), (catalog, running));
             if let Some(reads) = &state.reads {
                 ssi.recover(reads);
             }

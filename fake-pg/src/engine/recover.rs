@@ -12,6 +12,7 @@ use super::catalog::{Catalog, Table};
 use super::heap::Heap;
 use super::lock::LockTable;
 use super::mvcc::{Clog, Running, XactStatus, status};
+use super::new_name::NewNames;
 use super::notify::Notifications;
 use super::prepared::PreparedTable;
 use super::sequence::{Currvals, SequenceState};
@@ -72,6 +73,7 @@ impl Engine {
         }
         self.wal.flush(self.wal.inserted());
         self.locks = LockTable::default();
+        self.names = NewNames::default();
         self.ssi = Ssi::default();
         self.currvals = Currvals::default();
         self.wakeups.clear();
@@ -190,6 +192,7 @@ impl Engine {
         self.clog = base.clog.clone().unwrap_or_else(fresh);
         self.running = Running::new();
         self.locks = LockTable::default();
+        self.names = NewNames::default();
         self.ssi = Ssi::default();
         self.currvals = Currvals::default();
         self.wakeups.clear();

@@ -198,8 +198,10 @@ impl Edge {
                     database.0
                 )
             }
-            LockTag::Notifications => format!("{mode} on object 0 of class 1262 of database 0"),
-            LockTag::Name(_) => format!("{mode} on a name in pg_class"),
+            LockTag::Object(database, class, id) => {
+                let database = database.0;
+                format!("{mode} on object {id} of class {class} of database {database}")
+            }
             LockTag::Relation(id) => {
                 format!("{mode} on relation {id} of database {}", database(*id))
             }

@@ -34,10 +34,8 @@ pub enum LockTag {
     Advisory(DatabaseId, AdvisoryKey),
     /// A table.
     Relation(TableId),
-    /// The name of a relation that is being created, as a hash: two that collide wait without need.
-    Name(u64),
-    /// The right to put notifications in the queue (`PreCommit_Notify`).
-    Notifications,
+    /// What is no relation, by the OIDs of its database, its catalog and itself: a type or a schema.
+    Object(DatabaseId, u32, u32),
 }
 
 /// A lock that somebody holds or waits for: a line of `pg_locks`.
@@ -433,15 +431,7 @@ impl Holder {
 }
 
 impl LockTag {
-    /// The lock on a name in a schema of a database (FNV-1a).
-    pub(super) fn name(database: DatabaseId, schema: &str, name: &str) -> Self {
-        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        let qualified = database.0.to_be_bytes().into_iter();
-        let qualified = qualified.chain(schema.bytes()).chain([0]);
-        LockTag::Name(
-            qualified
-                .chain(name.bytes())
-                .fold(0xcbf2_9ce4_8422_2325, mix),
-        )
-    }
+    /// The right to put notifications in the queue (`PreCommit_Notify`): an object of `pg_database`
+    /// that there is not.
+    pub(super) const NOTIFICATIONS: LockTag = LockTag::Object(DatabaseId(0), 1262, 0);
 }

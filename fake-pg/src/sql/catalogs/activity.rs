@@ -93,7 +93,7 @@ fn lock_type(tag: LockTag) -> &'static str {
         LockTag::Transaction(_) => "transactionid",
         LockTag::Advisory(..) => "advisory",
         LockTag::Relation(_) => "relation",
-        LockTag::Name(_) | LockTag::Notifications => "object",
+        LockTag::Object(..) => "object",
     }
 }
 
@@ -180,12 +180,10 @@ pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 (row[1], row[7], row[8]) = (oid(database.0), oid(class), oid(object));
                 row[9] = Datum::Int2(sub);
             }
-            // An object of `pg_database` that there is not.
-            LockTag::Notifications => {
-                (row[1], row[7], row[8]) = (oid(0), oid(1262), oid(0));
+            LockTag::Object(database, class, id) => {
+                (row[1], row[7], row[8]) = (oid(database.0), oid(class), oid(id));
                 row[9] = Datum::Int2(0);
             }
-            LockTag::Name(_) => continue,
         }
         (row[10], row[11]) = (transaction(entry.pid), process(entry.pid));
         row[12] = Datum::text(entry.mode.name());

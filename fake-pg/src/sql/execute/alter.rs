@@ -371,7 +371,14 @@ impl Work {
 
     /// Changes the definition, and the rows as it demands.
     fn redefine(mut self, context: &mut Context<'_>, path: &SearchPath) -> Result<(), Halt> {
-        for (_, sequence) in &self.sequences {
+        let mut names = self.new.indexes.iter().map(|index| &index.name);
+        let old = |name: &&Arc<str>| self.old.indexes.iter().any(|old| old.name == **name);
+        for name in names.by_ref().filter(|name| !old(name)) {
+            let exec = &mut context.exec;
+            exec.reserve_name(self.new.database, &self.new.schema, name)?;
+        }
+        for (_, sequence) in &mut self.sequences {
+            (sequence.database, sequence.schema) = (self.new.database, self.new.schema.clone());
             let exec = &mut context.exec;
             exec.reserve_name(sequence.database, &sequence.schema, &sequence.name)?;
         }

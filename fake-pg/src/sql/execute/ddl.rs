@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::constraint;
 use super::index_key::index_key;
 use crate::engine::{
-    Catalog, Check, Column, Exec, Halt, Identity, Index, LockMode, Namespace, Relation, SearchPath,
-    Sequence, SequenceState, Table, TableId,
+    Catalog, Check, Column, Exec, Halt, Identity, Index, LockMode, Namespace, ObjectClass,
+    Relation, SearchPath, Sequence, SequenceState, Table, TableId,
 };
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
@@ -48,6 +48,17 @@ pub(super) fn creation<'n>(
         Some(namespace) => Ok((namespace.name.clone(), name)),
         None => Err(at(PgError::undefined_schema(schema))),
     }
+}
+
+/// Keeps a schema from being dropped while something is created in it
+/// (`RangeVarGetAndCheckCreationNamespace`).
+pub(super) fn lock_schema(schema: &str, exec: &mut Exec<'_>) -> Result<(), Halt> {
+    let database = exec.path().database;
+    let Some(space) = exec.catalog().namespace(database, schema) else {
+        return Ok(());
+    };
+    let (class, id) = (ObjectClass::Schema, space.id);
+    exec.lock_object(database, class, id, LockMode::AccessShare)
 }
 
 /// What a name stands for, if anything.
@@ -109,6 +120,7 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
     let exec = &mut context.exec;
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
     let (schema, name) = creation(&catalog, &path, &create.table)?;
+    lock_schema(&schema, exec)?;
     let namespace = catalog.namespace(path.database, &schema).cloned();
     if create.if_not_exists && is_taken(&namespace, name) {
         skip_existing(exec, name);
@@ -118,6 +130,9 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
         namespace,
         chosen: BTreeSet::from([name.clone()]),
     };
+    names
+        .chosen
+        .extend(exec.names_under_way(path.database, &schema));
     let mut table = Table::new(name.clone());
     (table.database, table.schema) = (path.database, schema.clone());
     table.unlogged = create.unlogged;
@@ -144,6 +159,9 @@ pub(super) fn create_table(create: &CreateTable, context: &mut Context<'_>) -> R
         }
     }
     constraint::lock_referenced(&create.constraints, name, exec)?;
+    for (_, sequence) in &sequences {
+        exec.reserve_name(path.database, &schema, &sequence.name)?;
+    }
     let table = exec.create_table(table)?;
     for (place, mut sequence) in sequences {
         sequence.owner = Some((table.id, place));
@@ -406,7 +424,10 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
         Some(name) => name.clone(),
         None => Names {
             namespace,
-            chosen: BTreeSet::new(),
+            chosen: exec
+                .names_under_way(table.database, &table.schema)
+                .into_iter()
+                .collect(),
         }
         .choose(&table.name, &shown.join("_"), "idx"),
     };
@@ -429,6 +450,7 @@ pub(super) fn create_sequence(
 ) -> Result<(), Halt> {
     let exec = &mut context.exec;
     let (schema, name) = creation(exec.catalog(), exec.path(), &create.name)?;
+    lock_schema(&schema, exec)?;
     let database = exec.path().database;
     let namespace = exec.catalog().namespace(database, &schema).cloned();
     if create.if_not_exists && is_taken(&namespace, name) {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::engine::{
-    Catalog, CatalogChange, Exec, ForeignKey, Halt, Index, LockMode, Namespace, Relation,
-    SearchPath, Sequence, Table, TableId, View,
+    Catalog, CatalogChange, Exec, ForeignKey, Halt, Index, LockMode, Namespace, ObjectClass,
+    Relation, SearchPath, Sequence, Table, TableId, View,
 };
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{self, DropObject};
@@ -207,6 +207,12 @@ fn drop_objects(
     exec: &mut Exec<'_>,
 ) -> Result<(), Halt> {
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
+    for object in &objects {
+        if let Object::Schema(space) = object {
+            let (class, mode) = (ObjectClass::Schema, LockMode::AccessExclusive);
+            exec.lock_object(path.database, class, space.id, mode)?;
+        }
+    }
     let mut dropping = Dropping {
         catalog: &catalog,
         path: &path,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Halt, Role, RoleSetting};
+use crate::engine::{DatabaseId, Halt, NameIndex, Role, RoleSetting};
 use crate::error::{PgError, SqlState};
 use crate::session::password::{is_verifier, md5_verifier, scram_verifier};
 use crate::sql::ast::{RoleCommand, RoleOption};
@@ -154,6 +154,8 @@ fn create(
         )
         .into());
     }
+    let exec = &mut context.exec;
+    exec.reserve(NameIndex::Role, DatabaseId(0), "", name)?;
     apply(&mut role, options, context)?;
     role.id = context.exec.new_oid()?;
     context.exec.put_role(role)?;
@@ -250,6 +252,8 @@ fn rename(from: &str, to: &str, context: &mut Context<'_>) -> Result<&'static st
         let message = format!("role \"{to}\" already exists");
         return Err(PgError::new(SqlState::DUPLICATE_OBJECT, message).into());
     }
+    let exec = &mut context.exec;
+    exec.reserve(NameIndex::Role, DatabaseId(0), "", to)?;
     role.name = to.into();
     if role
         .password

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::{CatalogChange, Database, DatabaseId, Halt, Namespace, Sequence, Table, View};
+use crate::engine::{
+    CatalogChange, Database, DatabaseId, Halt, NameIndex, Namespace, Sequence, Table, View,
+};
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
 
@@ -27,6 +29,7 @@ pub(super) fn create_schema(
         }
         return Err(PgError::new(SqlState::DUPLICATE_SCHEMA, message).into());
     }
+    exec.reserve(NameIndex::Schema, database, "", name)?;
     let space = Namespace::new(exec.new_oid()?, name, context.user);
     exec.change_catalog(CatalogChange::CreateSchema(database, Arc::new(space)))
 }
@@ -53,6 +56,7 @@ pub(super) fn rename_schema(from: &str, to: &str, context: &mut Context<'_>) -> 
         return Err(PgError::new(SqlState::DUPLICATE_SCHEMA, message).into());
     }
     refuse_reserved(to)?;
+    exec.reserve(NameIndex::Schema, database, "", to)?;
     let name: Arc<str> = to.into();
     let empty = Namespace::new(space.id, name.clone(), space.owner.clone());
     for table in space.tables() {

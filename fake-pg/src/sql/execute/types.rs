@@ -4,7 +4,7 @@
 //! A label is usable as soon as it is added; PostgreSQL wants it committed first.
 
 use super::ddl::creation;
-use crate::engine::{CatalogChange, DatabaseId, Halt};
+use crate::engine::{CatalogChange, DatabaseId, Halt, LockMode, NameIndex, ObjectClass};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{AlterEnum, Name, Place, Relation};
 use crate::sql::face::Context;
@@ -55,6 +55,8 @@ pub(super) fn create(
     if is_taken(context, database, &schema, &bare) {
         return Err(duplicate(&bare).into());
     }
+    let exec = &mut context.exec;
+    exec.reserve(NameIndex::Type, database, &schema, &bare)?;
     let oid = context.exec.new_oid()?;
     let array_oid = context.exec.new_oid()?;
     let mut kept: Vec<Label> = Vec::with_capacity(labels.len());
@@ -147,6 +149,10 @@ pub(super) fn alter(
         )
         .into());
     };
+    if !matches!(change, AlterEnum::RenameType(_)) {
+        let exec = &mut context.exec;
+        exec.lock_object(database, ObjectClass::Type, ty.oid, LockMode::Exclusive)?;
+    }
     let mut labels = labels.clone();
     let mut new_name = ty.name.clone();
     let at = |label: &str| labels.iter().position(|known| known.text == label);
@@ -220,6 +226,8 @@ pub(super) fn alter(
             if is_taken(context, database, &schema, to) {
                 return Err(duplicate(to).into());
             }
+            let exec = &mut context.exec;
+            exec.reserve(NameIndex::Type, database, &schema, to)?;
             new_name = to.to_string();
         }
     }
@@ -235,6 +243,18 @@ pub(super) fn drop(
     context: &mut Context<'_>,
 ) -> Result<(), Halt> {
     let database = context.exec.path().database;
+    // Everything is locked before anything happens.
+    for name in names {
+        if let Some((_, ty)) = find(name, context)? {
+            let exec = &mut context.exec;
+            exec.lock_object(
+                database,
+                ObjectClass::Type,
+                ty.oid,
+                LockMode::AccessExclusive,
+            )?;
+        }
+    }
     for name in names {
         let Some((_, ty)) = find(name, context)? else {
             let shown = name.name.join(".");

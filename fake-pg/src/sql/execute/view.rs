@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Run;
-use super::ddl::{creation, is_taken, skip_existing};
+use super::ddl::{creation, is_taken, lock_schema, skip_existing};
 use crate::engine::{CatalogChange, Column, Halt, Relation, Table, TableId, View};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{CreateTableAs, CreateView, Name};
@@ -45,6 +45,7 @@ pub(super) fn create_view(create: &CreateView, context: &mut Context<'_>) -> Res
     let exec = &mut context.exec;
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
     let (schema, name) = creation(&catalog, &path, &create.view)?;
+    lock_schema(&schema, exec)?;
     let mut binder = Binder::new(&catalog, &path, Vec::new());
     let plan = binder.query(&create.query)?;
     let reads = binder.relations_read();
@@ -75,7 +76,7 @@ pub(super) fn create_view(create: &CreateView, context: &mut Context<'_>) -> Res
             return Err(PgError::new(SqlState::WRONG_OBJECT_TYPE, message).into());
         }
         _ => {
-            exec.reserve_name(path.database, &schema, name)?;
+            exec.reserve_row_name(path.database, &schema, name)?;
             view.id = TableId(exec.new_oid()?);
         }
     }
@@ -90,6 +91,7 @@ pub(super) fn create_table_as(
     let exec = &mut context.exec;
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
     let (schema, name) = creation(&catalog, &path, &create.table)?;
+    lock_schema(&schema, exec)?;
     let namespace = catalog.namespace(path.database, &schema).cloned();
     if create.if_not_exists && is_taken(&namespace, name) {
         skip_existing(exec, name);
@@ -101,7 +103,7 @@ pub(super) fn create_table_as(
     for (table, mode, _) in binder.locks() {
         exec.lock_table(&table, mode, false)?;
     }
-    exec.reserve_name(path.database, &schema, name)?;
+    exec.reserve_row_name(path.database, &schema, name)?;
     let rows = match create.with_data {
         true => Run::planned(context, binder.slots()).query_rows(&plan)?,
         false => Vec::new(),

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::column::next_value;
-use crate::engine::{CatalogChange, Exec, Halt, LockMode, Relation, Sequence, Table, View};
+use crate::engine::{
+    CatalogChange, Exec, Halt, LockMode, NameIndex, Relation, Sequence, Table, View,
+};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{DropObject, Name};
+use crate::sql::execute::ddl::lock_schema;
 use crate::sql::execute::drop::draws_on;
 use crate::sql::face::Context;
 
@@ -33,6 +36,7 @@ pub(super) fn rename(
         Relation::Table(table) => {
             exec.lock_table(table, LockMode::AccessExclusive, false)?;
             exec.reserve_name(table.database, &table.schema, to)?;
+            exec.reserve(NameIndex::Type, table.database, &table.schema, to)?;
             let table = Table {
                 name: to.clone(),
                 ..Table::clone(table)
@@ -61,6 +65,7 @@ pub(super) fn rename(
         }
         Relation::View(view) => {
             exec.reserve_name(view.database, &view.schema, to)?;
+            exec.reserve(NameIndex::Type, view.database, &view.schema, to)?;
             let view = View {
                 name: to.clone(),
                 ..View::clone(view)
@@ -117,6 +122,7 @@ pub(super) fn set_schema(
     let Some(space) = exec.catalog().namespace(database, to).cloned() else {
         return Err(PgError::undefined_schema(to).into());
     };
+    lock_schema(to, exec)?;
     if found.schema() == to {
         return Ok(());
     }
@@ -131,6 +137,7 @@ pub(super) fn set_schema(
         Relation::Table(table) => {
             exec.lock_table(table, LockMode::AccessExclusive, false)?;
             exec.reserve_name(database, to, &table.name)?;
+            exec.reserve(NameIndex::Type, database, to, &table.name)?;
             let moved = Table {
                 schema: to.clone(),
                 ..Table::clone(table)
