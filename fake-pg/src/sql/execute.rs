@@ -19,6 +19,7 @@ mod foreign_key;
 mod index_key;
 mod modify;
 mod persistence;
+mod query;
 mod role;
 mod scan;
 mod schema;
@@ -29,6 +30,7 @@ mod utility;
 mod view;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use copy::Incoming;
@@ -106,7 +108,12 @@ pub(crate) fn run(
             })
         }
         Plan::Modify(modify) => {
-            let (count, rows) = run.modify(modify).inspect_err(|_| {
+            let mut rows = Vec::new();
+            let done = run.modify(modify, &mut |_, row| {
+                rows.push(row);
+                Ok(ControlFlow::Continue(()))
+            });
+            let count = done.inspect_err(|_| {
                 // Its rows are collected first, and sent if all goes well.
                 run.context.exec.journal.found.clear();
             })?;
@@ -249,14 +256,11 @@ impl<'p> Run<'p, '_, '_> {
         if let Some(rows) = &self.ctes[slot].1 {
             return Ok(rows.clone());
         }
-        let rows = match self.ctes[slot].0.map(|cte| &cte.source) {
-            Some(CteSource::Query(query)) => self.query(query, None, None)?,
-            Some(CteSource::Modify(modify)) => self.modify(modify)?.1,
-            Some(CteSource::Recursive(left, right, all)) => {
-                self.recursive(slot, left, right, *all)?
-            }
-            None => Vec::new(),
-        };
+        let mut rows = Vec::new();
+        self.each_of_cte(slot, &mut |_, row| {
+            rows.push(row);
+            Ok(ControlFlow::Continue(()))
+        })?;
         let rows = Arc::new(rows);
         self.ctes[slot].1 = Some(rows.clone());
         Ok(rows)

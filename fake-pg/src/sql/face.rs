@@ -244,7 +244,7 @@ fn prepare_for(
     params.resize(hints.len().max(statement.params), None);
     let mut binder = Binder::new(catalog, path, params);
     let mut copying = None;
-    let plan = match &statement.command {
+    let mut plan = match &statement.command {
         Command::Query(query) => Plan::Query(binder.query(query)?),
         Command::Insert(insert) => Plan::Modify(Box::new(binder.insert(insert)?)),
         Command::Update(update) => Plan::Modify(Box::new(binder.update(update)?)),
@@ -267,6 +267,7 @@ fn prepare_for(
         Command::Unsupported(what) => return Err(PgError::feature_not_supported(what)),
         _ => Plan::Utility,
     };
+    super::plan::stream(&mut plan, &binder);
     let columns = match &statement.command {
         Command::Show(name) => Some(executor::show_columns(name)),
         Command::Copy(_) => None,

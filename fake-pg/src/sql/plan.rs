@@ -12,6 +12,7 @@ mod with;
 mod select;
 mod targets;
 mod aggregate;
+mod timing;
 mod from;
 mod equivalence;
 mod pushdown;
@@ -40,6 +41,7 @@ pub(crate) use cast::Cast;
 pub(crate) use names::{find_class, named_class, parse_name, split_name};
 pub(crate) use operator::is_ordered;
 pub(crate) use resolve::{Choice, Chosen, Generic};
+pub(crate) use timing::{Timing, When, stream};
 
 use super::ast::{LockStrength, LockWait, SetOp};
 use super::catalogs::SystemRelation;
@@ -230,6 +232,7 @@ pub(crate) struct SelectPlan {
     /// Over the same row as the targets, or over the targets if `distinct`.
     pub(crate) tail: Tail,
     pub(crate) locking: Vec<LockPlan>,
+    pub(crate) timing: Timing,
 }
 
 #[derive(Debug)]
@@ -317,7 +320,8 @@ pub(crate) enum Derived {
         plan: QueryPlan,
         lateral: bool,
     },
-    Cte(usize),
+    /// By its slot, and whether it is read as it is computed.
+    Cte(usize, bool),
     Function {
         call: Scalar,
         ordinality: bool,

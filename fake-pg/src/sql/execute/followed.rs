@@ -17,17 +17,29 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         outer: Option<&Frame<'_>>,
         next: Next<'_, 'p, 'r, 'c>,
     ) -> Result<ControlFlow<()>, Halt> {
+        let access = self.access(scan);
+        self.read(scan, access, joined, outer, next)
+    }
+
+    /// By which path a table is read.
+    pub(super) fn access(&self, scan: &'p ScanPlan) -> &'p Access {
         let seqscan = self.context.settings.is_on("enable_seqscan");
-        self.read(scan, scan.access(seqscan), joined, outer, next)
+        scan.access(seqscan, self.context.fetch.wants_places)
     }
 
     /// Whether rows come in the order that is wanted, so that LIMIT ends the reading of them.
-    pub(super) fn reads_in_order(&self, plan: &SelectPlan) -> bool {
+    pub(super) fn reads_in_order(&self, plan: &'p SelectPlan) -> bool {
         let FromNode::Scan(scan) = &plan.from.root else {
             return false;
         };
-        let seqscan = self.context.settings.is_on("enable_seqscan");
-        matches!(scan.access(seqscan), Access::Index { sorted: true, .. })
+        let follows = self.context.exec.is_serializable();
+        if !follows && !(plan.timing.walks && scan.walks_index()) {
+            return false;
+        }
+        match self.access(scan) {
+            Access::Index { index, sorted, .. } => *sorted && (follows || index.computed.is_none()),
+            _ => false,
+        }
     }
 
     fn read(

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::query::Sink;
 use super::scan::Joined;
 use super::{Frame, Run, Values};
 use crate::engine::{Found, Halt, Inserted, LockStrength, Table, Tid};
@@ -10,19 +11,30 @@ use crate::sql::plan::{Action, ConflictPlan, FromPlan, InsertSource, ModifyPlan,
 use crate::types::Datum;
 
 impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
-    /// Runs it; gives how many rows it touched, and those of RETURNING.
-    pub(super) fn modify(&mut self, plan: &'p ModifyPlan) -> Result<(u64, Vec<Values>), Halt> {
+    /// Runs it to its end, whatever the sink says to the rows of RETURNING; gives how many rows it
+    /// touched.
+    pub(super) fn modify(
+        &mut self,
+        plan: &'p ModifyPlan,
+        returned: Sink<'_, 'p, 'r, 'c>,
+    ) -> Result<u64, Halt> {
         self.begin_ctes(&plan.ctes);
-        let mut rows = Vec::new();
+        let mut enough = false;
+        let rows: Sink<'_, 'p, 'r, 'c> = &mut |run, row| {
+            if !enough {
+                enough = returned(run, row)?.is_break();
+            }
+            Ok(ControlFlow::Continue(()))
+        };
         let count = match &plan.action {
             Action::Insert { source, conflict } => {
-                self.insert(plan, source, conflict.as_ref(), &mut rows)?
+                self.insert(plan, source, conflict.as_ref(), rows)?
             }
-            Action::Update { from, row } => self.update(plan, from, row, &mut rows)?,
-            Action::Delete { from } => self.delete(plan, from, &mut rows)?,
+            Action::Update { from, row } => self.update(plan, from, row, rows)?,
+            Action::Delete { from } => self.delete(plan, from, rows)?,
         };
         self.finish_ctes(&plan.ctes)?;
-        Ok((count, rows))
+        Ok(count)
     }
 
     fn insert(
@@ -30,7 +42,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         plan: &'p ModifyPlan,
         source: &'p InsertSource,
         conflict: Option<&'p ConflictPlan>,
-        returned: &mut Vec<Values>,
+        returned: Sink<'_, 'p, 'r, 'c>,
     ) -> Result<u64, Halt> {
         let mut count = 0;
         match source {
@@ -43,14 +55,16 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             // Its rows come from the client, in parts (`copy`).
             InsertSource::Copied(..) => {}
             InsertSource::Query(query, row) => {
-                for values in self.query(query, None, None)? {
+                // Each row is written before the next is computed.
+                self.each(query, None, &mut |run, values| {
                     let frame = Frame {
                         row: &values,
                         outer: None,
                     };
-                    let row = self.eval_all(row, &frame)?;
-                    count += self.insert_row(plan, row, conflict, returned)?;
-                }
+                    let row = run.eval_all(row, &frame)?;
+                    count += run.insert_row(plan, row, conflict, returned)?;
+                    Ok(ControlFlow::Continue(()))
+                })?;
             }
         }
         Ok(count)
@@ -61,7 +75,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         plan: &'p ModifyPlan,
         row: Values,
         conflict: Option<&'p ConflictPlan>,
-        returned: &mut Vec<Values>,
+        returned: Sink<'_, 'p, 'r, 'c>,
     ) -> Result<u64, Halt> {
         self.check(plan, &row)?;
         let Some(conflict) = conflict else {
@@ -105,7 +119,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         tid: Tid,
         excluded: &[Datum],
         (update, filter, strength): (&'p [Scalar], Option<&'p Scalar>, LockStrength),
-        returned: &mut Vec<Values>,
+        returned: Sink<'_, 'p, 'r, 'c>,
     ) -> Result<Option<u64>, Halt> {
         let table = &plan.table;
         if self.context.exec.is_own_work(table, tid) {
@@ -151,7 +165,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         plan: &'p ModifyPlan,
         from: &'p FromPlan,
         row: &'p [Scalar],
-        returned: &mut Vec<Values>,
+        returned: Sink<'_, 'p, 'r, 'c>,
     ) -> Result<u64, Halt> {
         let mut count = 0;
         self.from(from, None, &mut |run, joined| {
@@ -184,7 +198,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         &mut self,
         plan: &'p ModifyPlan,
         from: &'p FromPlan,
-        returned: &mut Vec<Values>,
+        returned: Sink<'_, 'p, 'r, 'c>,
     ) -> Result<u64, Halt> {
         let mut count = 0;
         self.from(from, None, &mut |run, joined| {
@@ -230,11 +244,12 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         &mut self,
         plan: &'p ModifyPlan,
         row: &[Datum],
-        returned: &mut Vec<Values>,
+        returned: Sink<'_, 'p, 'r, 'c>,
     ) -> Result<(), Halt> {
         if let Some((targets, _)) = &plan.returning {
             let frame = Frame { row, outer: None };
-            returned.push(self.eval_all(targets, &frame)?);
+            let row = self.eval_all(targets, &frame)?;
+            let _ = returned(self, row)?;
         }
         Ok(())
     }

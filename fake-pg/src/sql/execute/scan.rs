@@ -154,9 +154,8 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             }
         }
         if scan.may_use_index() {
-            let seqscan = self.context.settings.is_on("enable_seqscan");
-            let access = scan.access(seqscan);
-            if access.is_by_index() {
+            let access = self.access(scan);
+            if access.is_by_index(scan.wanted.walks) {
                 return self.in_order_of(access, scan, joined, outer, next);
             }
         }
@@ -199,12 +198,32 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         next: Next<'_, 'p, 'r, 'c>,
     ) -> Result<ControlFlow<()>, Halt> {
         let rows = match source {
-            Derived::Cte(slot) => self.cte(*slot)?,
-            Derived::Subquery { plan, lateral } => {
+            Derived::Cte(slot, true) if self.ctes[*slot].1.is_none() => {
+                let mut flow = ControlFlow::Continue(());
+                self.each_of_cte(*slot, &mut |run, values| {
+                    flow = run.derive(&values, offset, filter, joined, outer, &mut *next)?;
+                    Ok(flow)
+                })?;
+                // There is no other reader.
+                self.ctes[*slot].1 = Some(Arc::default());
+                return Ok(flow);
+            }
+            Derived::Cte(slot, _) => self.cte(*slot)?,
+            Derived::Subquery {
+                plan,
+                lateral: false,
+            } => {
+                let mut flow = ControlFlow::Continue(());
+                self.each(plan, outer, &mut |run, values| {
+                    flow = run.derive(&values, offset, filter, joined, outer, &mut *next)?;
+                    Ok(flow)
+                })?;
+                return Ok(flow);
+            }
+            Derived::Subquery { plan, .. } => {
                 let row = &joined.row[..];
-                let own = Frame { row, outer };
-                let frame = if *lateral { Some(&own) } else { outer };
-                self.query(plan, frame, None)?.into()
+                let frame = Frame { row, outer };
+                self.query(plan, Some(&frame), None)?.into()
             }
             Derived::Embedded(embedded, relation) => {
                 let rows = self.context.exec.embedded_rows(&**embedded, *relation)?;
@@ -251,18 +270,30 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             }
         };
         for values in rows.iter() {
-            self.context.spend(1)?;
-            joined.place(offset, values);
-            let row = &joined.row[..];
-            if !self.all_true(filter, &Frame { row, outer })? {
-                continue;
-            }
-            let flow = next(self, joined)?;
+            let flow = self.derive(values, offset, filter, joined, outer, &mut *next)?;
             if flow.is_break() {
                 return Ok(flow);
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn derive(
+        &mut self,
+        values: &[Datum],
+        offset: usize,
+        filter: &'p [Scalar],
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+        next: Next<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        self.context.spend(1)?;
+        joined.place(offset, values);
+        let row = &joined.row[..];
+        if !self.all_true(filter, &Frame { row, outer })? {
+            return Ok(ControlFlow::Continue(()));
+        }
+        next(self, joined)
     }
 
     /// The rows of a system relation, computed once.

@@ -1,288 +1,77 @@
-//! SELECT, VALUES, set operations, recursion.
+//! SELECT: rows filtered, locked, projected, grouped and sorted.
+//!
+//! When the targets are computed can be seen, by functions that act and by expressions that fail:
+//! before the row is locked, also for rows that OFFSET passes over, and on the side of the sort that
+//! the plan says (`plan::timing`).
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
+use super::query::{Sink, Window, distinct};
 use super::scan::Joined;
 use super::{Frame, Run, Values};
 use crate::engine::Halt;
-use crate::error::{PgError, SqlState};
-use crate::sql::ast::SetOp;
-use crate::sql::plan::{
-    Body, DistinctPlan, QueryPlan, Scalar, SelectPlan, SetPlan, SortKey, Tail, ValuesPlan,
-};
-use crate::types::{Datum, Env};
+use crate::sql::plan::{DistinctPlan, SelectPlan, SortKey, When};
+use crate::types::Datum;
 
-/// How many rows to pass over, and how many to give.
-#[derive(Clone, Copy)]
-struct Window {
-    offset: usize,
-    limit: usize,
-}
-
-impl Window {
-    /// The part of the rows that it shows.
-    fn cut<T>(self, rows: Vec<T>) -> Vec<T> {
-        if self.offset == 0 && self.limit >= rows.len() {
-            return rows;
-        }
-        rows.into_iter()
-            .skip(self.offset)
-            .take(self.limit)
-            .collect()
-    }
-}
-
-impl<'p> Run<'p, '_, '_> {
-    /// The rows of a query, `most` at most.
-    pub(super) fn query(
-        &mut self,
-        plan: &'p QueryPlan,
-        outer: Option<&Frame<'_>>,
-        most: Option<usize>,
-    ) -> Result<Vec<Values>, Halt> {
-        self.begin_ctes(&plan.ctes);
-        let mut found = Vec::new();
-        let result = match &plan.body {
-            Body::Select(select) => {
-                let done = self.select(select, outer, most, &mut found);
-                done.map(|()| std::mem::take(&mut found))
-            }
-            Body::Values(values) => self.values(values, outer, most),
-            Body::SetOperation(set) => self.set_operation(set, outer, most),
-        };
-        if result.is_err() {
-            // The outermost query is the last to say what it had found.
-            self.context.exec.journal.found = found;
-        }
-        result
-    }
-
-    fn values(
-        &mut self,
-        values: &'p ValuesPlan,
-        outer: Option<&Frame<'_>>,
-        most: Option<usize>,
-    ) -> Result<Vec<Values>, Halt> {
-        let Tail {
-            order,
-            limit,
-            offset,
-        } = &values.tail;
-        let most = most.filter(|_| order.is_empty() && limit.is_none() && offset.is_none());
-        let mut rows = Vec::with_capacity(values.rows.len());
-        for row in values.rows.iter().take(most.unwrap_or(usize::MAX)) {
-            rows.push(self.eval_all(row, &Frame { row: &[], outer })?);
-        }
-        self.tail(rows, &values.tail, outer)
-    }
-    fn window(&mut self, tail: &'p Tail, outer: Option<&Frame<'_>>) -> Result<Window, Halt> {
-        let mut number = |scalar: &'p Option<Scalar>, none: usize, code: SqlState, clause: &str| {
-            let Some(scalar) = scalar else {
-                return Ok(none);
-            };
-            match self.eval(scalar, &Frame { row: &[], outer })?.as_i64() {
-                None => Ok(none),
-                Some(number) => usize::try_from(number).map_err(|_| {
-                    Halt::Error(PgError::new(code, format!("{clause} must not be negative")))
-                }),
-            }
-        };
-        let invalid = SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE;
-        let offset_code = "2201X".parse().unwrap_or(invalid);
-        Ok(Window {
-            limit: number(&tail.limit, usize::MAX, invalid, "LIMIT")?,
-            offset: number(&tail.offset, 0, offset_code, "OFFSET")?,
-        })
-    }
-
-    /// ORDER BY, OFFSET and LIMIT over finished rows.
-    fn tail(
-        &mut self,
-        rows: Vec<Values>,
-        tail: &'p Tail,
-        outer: Option<&Frame<'_>>,
-    ) -> Result<Vec<Values>, Halt> {
-        let window = self.window(tail, outer)?;
-        if tail.order.is_empty() {
-            return Ok(window.cut(rows));
-        }
-        let mut keyed = Vec::with_capacity(rows.len());
-        for row in rows {
-            keyed.push((self.keys(&tail.order, &Frame { row: &row, outer })?, row));
-        }
-        keyed.sort_by(|a, b| compare_keys(&tail.order, &a.0, &b.0));
-        Ok(window.cut(keyed).into_iter().map(|(_, row)| row).collect())
-    }
-
-    fn keys(&mut self, order: &'p [SortKey], frame: &Frame<'_>) -> Result<Values, Halt> {
-        let mut keys = Vec::with_capacity(order.len());
-        for key in order {
-            keys.push(self.eval(&key.by, frame)?);
-        }
-        Ok(keys)
-    }
-
-    fn set_operation(
-        &mut self,
-        plan: &'p SetPlan,
-        outer: Option<&Frame<'_>>,
-        most: Option<usize>,
-    ) -> Result<Vec<Values>, Halt> {
-        // One side after the other, and the second only if the first is not enough.
-        let most = most.filter(|_| plan.appends());
-        let mut left = self.query(&plan.left, outer, most)?;
-        let mut right = match most {
-            Some(most) if left.len() >= most => Vec::new(),
-            most => self.query(&plan.right, outer, most.map(|most| most - left.len()))?,
-        };
-        for (rows, casts) in [(&mut left, &plan.casts.0), (&mut right, &plan.casts.1)] {
-            for (column, cast) in casts.iter().enumerate() {
-                let Some(cast) = cast else { continue };
-                for row in rows.iter_mut() {
-                    let value = std::mem::replace(&mut row[column], Datum::Null);
-                    row[column] = cast.apply(value, Env::default())?;
-                }
-            }
-        }
-        let rows = match (plan.op, plan.all) {
-            (SetOp::Union, true) => {
-                left.append(&mut right);
-                left
-            }
-            (SetOp::Union, false) => {
-                left.append(&mut right);
-                // In the order of a sort, which is how PostgreSQL mostly does it.
-                left.into_iter()
-                    .collect::<BTreeSet<_>>()
-                    .into_iter()
-                    .collect()
-            }
-            (op, all) => {
-                // How often each row of the right side may still match.
-                let mut counts: BTreeMap<Values, usize> = BTreeMap::new();
-                for row in right {
-                    *counts.entry(row).or_default() += 1;
-                }
-                if !all {
-                    left = distinct(left);
-                }
-                left.retain(|row| {
-                    let matched = match counts.get_mut(row) {
-                        Some(0) | None => false,
-                        Some(count) => {
-                            *count -= usize::from(all);
-                            true
-                        }
-                    };
-                    matched == (op == SetOp::Intersect)
-                });
-                left
-            }
-        };
-        self.tail(rows, &plan.tail, outer)
-    }
-
-    /// WITH RECURSIVE: what the last round found is what the next one reads.
-    pub(super) fn recursive(
-        &mut self,
-        slot: usize,
-        left: &'p QueryPlan,
-        right: &'p QueryPlan,
-        all: bool,
-    ) -> Result<Vec<Values>, Halt> {
-        let plan = self.ctes[slot].0;
-        let mut seen = BTreeSet::new();
-        let mut fresh = |rows: Vec<Values>| -> Vec<Values> {
-            match all {
-                true => rows,
-                false => rows
-                    .into_iter()
-                    .filter(|row| seen.insert(row.clone()))
-                    .collect(),
-            }
-        };
-        let mut working = fresh(self.query(left, None, None)?);
-        let mut result = Vec::new();
-        while !working.is_empty() {
-            result.extend(working.iter().cloned());
-            self.ctes[slot] = (plan, Some(Arc::new(working)));
-            working = fresh(self.query(right, None, None)?);
-        }
-        Ok(result)
-    }
-
-    fn select(
+impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
+    pub(super) fn select(
         &mut self,
         plan: &'p SelectPlan,
         outer: Option<&Frame<'_>>,
-        most: Option<usize>,
-        found: &mut Vec<Values>,
+        sink: Sink<'_, 'p, 'r, 'c>,
     ) -> Result<(), Halt> {
         if plan.grouping.is_some() {
-            *found = self.select_groups(plan, outer)?;
+            return self.select_groups(plan, outer, sink);
+        }
+        if plan.sorts_result() && (plan.distinct.is_some() || !plan.tail.order.is_empty()) {
+            let mut rows = Vec::new();
+            let mut all = Window::ALL;
+            self.from(&plan.from, outer, &mut |run, joined| {
+                let row = &joined.row;
+                run.project(plan, &Frame { row, outer }, &mut all, &mut |_, row| {
+                    rows.push(row);
+                    Ok(ControlFlow::Continue(()))
+                })
+            })?;
+            if plan.distinct.is_some() {
+                rows = distinct(rows);
+            }
+            return self.tail(rows, &plan.tail, outer, sink);
+        }
+        let sorts = !plan.tail.order.is_empty() && !self.reads_in_order(plan);
+        let mut window = self.window(&plan.tail, outer)?;
+        if window.limit == 0 {
             return Ok(());
         }
-        let mut sorts_later = !plan.tail.order.is_empty();
-        let mut sorts_input = sorts_later && !plan.sorts_result();
-        if sorts_input && self.context.exec.is_serializable() && self.reads_in_order(plan) {
-            (sorts_input, sorts_later) = (false, false);
-        }
-        if sorts_input || plan.distinct.is_some() {
-            return self.select_sorted(plan, outer, most, found);
+        if sorts || plan.distinct.is_some() {
+            return self.select_sorted(plan, outer, window, sink);
         }
         // Rows are handed on as they are found, so that LIMIT ends the search.
-        let window = self.window(&plan.tail, outer)?;
-        let wanted = match plan.set.is_some() || sorts_later {
-            true => usize::MAX,
-            false => window.limit.min(most.unwrap_or(usize::MAX)),
-        };
-        if wanted == 0 {
-            return Ok(());
-        }
-        // Sorted later, they are no result yet.
-        let mut unsorted = Vec::new();
-        let rows = match wanted {
-            usize::MAX if sorts_later => &mut unsorted,
-            _ => &mut *found,
-        };
-        let mut passed = 0;
-        let acts = plan.projects_before_locking();
         self.from(&plan.from, outer, &mut |run, joined| {
-            let before = rows.len();
-            if acts && !run.lock_projected(plan, joined, outer, rows)?
-                || !acts
-                    && !plan.locking.is_empty()
+            if plan.timing.targets.is_empty() {
+                if !plan.locking.is_empty()
                     && !run.lock_rows(&plan.locking, &plan.from.recheck, joined, outer)?
-            {
-                return Ok(ControlFlow::Continue(()));
+                {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                if window.offset > 0 {
+                    window.offset -= 1;
+                    return Ok(ControlFlow::Continue(()));
+                }
+            } else if !plan.locking.is_empty() {
+                let made = run.lock_projected(plan, joined, outer, &mut |run, joined| {
+                    let row = &joined.row;
+                    run.eval_all(&plan.targets, &Frame { row, outer })
+                })?;
+                return run.locked(made, joined, &mut window, sink);
             }
-            if wanted != usize::MAX && passed < window.offset {
-                passed += 1;
-                rows.truncate(before);
-                return Ok(ControlFlow::Continue(()));
+            if window.offset == 0 {
+                run.note_place(joined);
             }
-            if !acts {
-                let row = &joined.row;
-                run.project(plan, &Frame { row, outer }, rows)?;
-            }
-            run.note_place(joined);
-            Ok(match rows.len() >= wanted {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            })
-        })?;
-        if wanted == usize::MAX {
-            let rows = std::mem::take(rows);
-            if !sorts_later {
-                *found = window.cut(rows);
-                return Ok(());
-            }
-            *found = self.tail(rows, &plan.tail, outer)?;
-        }
-        Ok(())
+            let row = &joined.row;
+            run.project(plan, &Frame { row, outer }, &mut window, sink)
+        })
     }
 
     /// `LockRows` stands above the projection: what the targets do is done before the row is locked,
@@ -292,21 +81,42 @@ impl<'p> Run<'p, '_, '_> {
         plan: &'p SelectPlan,
         joined: &mut Joined,
         outer: Option<&Frame<'_>>,
-        rows: &mut Vec<Values>,
-    ) -> Result<bool, Halt> {
-        let (mut made, tids) = (Vec::new(), joined.tids.clone());
+        project: &mut dyn FnMut(&mut Self, &Joined) -> Result<Values, Halt>,
+    ) -> Result<Option<Values>, Halt> {
+        let tids = joined.tids.clone();
+        let made = project(self, joined)?;
+        if !self.lock_rows(&plan.locking, &plan.from.recheck, joined, outer)? {
+            return Ok(None);
+        }
+        if joined.tids == tids {
+            return Ok(Some(made));
+        }
         let row = &joined.row;
-        self.project(plan, &Frame { row, outer }, &mut made)?;
-        let locked = self.lock_rows(&plan.locking, &plan.from.recheck, joined, outer)?;
-        if locked && joined.tids != tids {
-            made.clear();
-            let row = &joined.row;
-            self.project(plan, &Frame { row, outer }, &mut made)?;
+        self.eval_all(&plan.targets, &Frame { row, outer })
+            .map(Some)
+    }
+
+    /// Hands on a row that was projected before it was locked.
+    fn locked(
+        &mut self,
+        made: Option<Values>,
+        joined: &Joined,
+        window: &mut Window,
+        sink: Sink<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        let Some(row) = made else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        self.spend_on_row(&row)?;
+        if window.offset == 0 {
+            self.note_place(joined);
         }
-        if locked {
-            rows.append(&mut made);
-        }
-        Ok(locked)
+        window.hand(self, row, sink)
+    }
+
+    fn spend_on_row(&mut self, row: &[Datum]) -> Result<(), Halt> {
+        self.context.spend(3 + row.len())?;
+        Ok(self.context.spend_on(row)?)
     }
 
     /// Remembers where the row that was just made is stored, if somebody will ask.
@@ -321,87 +131,86 @@ impl<'p> Run<'p, '_, '_> {
         &mut self,
         plan: &'p SelectPlan,
         frame: &Frame<'_>,
-        rows: &mut Vec<Values>,
-    ) -> Result<(), Halt> {
-        let row = self.eval_all(&plan.targets, frame)?;
-        self.context.spend(3 + row.len())?;
-        self.context.spend_on(&row)?;
+        window: &mut Window,
+        sink: Sink<'_, 'p, 'r, 'c>,
+    ) -> Result<ControlFlow<()>, Halt> {
+        let mut row = self.eval_all(&plan.targets, frame)?;
+        self.spend_on_row(&row)?;
         let Some(set) = plan.set else {
-            rows.push(row);
-            return Ok(());
+            return window.hand(self, row, sink);
         };
-        if let Datum::Array(items) = &row[set] {
-            self.context.spend((3 + row.len()) * items.len())?;
-            for item in items.iter() {
-                let mut row = row.clone();
-                row[set] = item.clone();
-                rows.push(row);
+        let Datum::Array(items) = row[set].clone() else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        self.context.spend((3 + row.len()) * items.len())?;
+        for item in items.iter() {
+            let mut next = row.clone();
+            next[set] = item.clone();
+            if window.hand(self, next, sink)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            if plan.timing.repeats {
+                // All other targets are computed once more to find the set at its end
+                // (`ExecProjectSRF`).
+                for (place, target) in plan.targets.iter().enumerate() {
+                    if place != set {
+                        row[place] = self.eval(target, frame)?;
+                    }
+                }
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     fn select_sorted(
         &mut self,
         plan: &'p SelectPlan,
         outer: Option<&Frame<'_>>,
-        most: Option<usize>,
-        result: &mut Vec<Values>,
+        mut window: Window,
+        sink: Sink<'_, 'p, 'r, 'c>,
     ) -> Result<(), Halt> {
-        let mut window = self.window(&plan.tail, outer)?;
-        if plan.set.is_none() && !matches!(plan.distinct, Some(DistinctPlan::Rows)) {
-            window.limit = window.limit.min(most.unwrap_or(usize::MAX));
-        }
-        let order = if plan.sorts_result() {
-            &[][..]
-        } else {
-            &plan.tail.order
-        };
-        let mut found: Vec<(Values, Joined)> = Vec::new();
+        let order = &plan.tail.order;
+        let timing = &plan.timing;
+        let mut found: Vec<(Values, Values, Joined)> = Vec::new();
         self.from(&plan.from, outer, &mut |run, joined| {
-            let keys = run.keys(
-                order,
-                &Frame {
-                    row: &joined.row,
-                    outer,
-                },
-            )?;
+            let row = &joined.row;
+            let frame = Frame { row, outer };
+            let mut early = Vec::new();
+            for &place in &timing.early {
+                early.push(run.eval(&plan.targets[place], &frame)?);
+            }
+            let keys = run.keys(order, &frame)?;
             run.context.spend(2 + joined.row.len() / 4)?;
             run.context.spend_on(&keys)?;
+            run.context.spend_on(&early)?;
             let copy = Joined {
                 row: joined.row.clone(),
                 tids: joined.tids.clone(),
             };
-            found.push((keys, copy));
+            found.push((keys, early, copy));
             Ok(ControlFlow::Continue(()))
         })?;
         found.sort_by(|a, b| compare_keys(order, &a.0, &b.0));
-        let each_counts = plan.set.is_none() && !matches!(plan.distinct, Some(DistinctPlan::Rows));
-        let mut unfinished = Vec::new();
-        let rows = match each_counts {
-            true => &mut *result,
-            false => &mut unfinished,
-        };
-        let mut passed = 0;
-        let acts = plan.projects_before_locking();
         let mut last_on: Option<Values> = None;
-        for (_, mut joined) in found {
-            let full = rows.len() >= window.limit;
-            if full && each_counts {
-                break;
+        for (keys, early, mut joined) in found {
+            let mut project = |run: &mut Self, joined: &Joined| {
+                let row = &joined.row;
+                run.late(plan, &Frame { row, outer }, &keys, &early)
+            };
+            if !timing.targets.is_empty() && !plan.locking.is_empty() {
+                let made = self.lock_projected(plan, &mut joined, outer, &mut project)?;
+                if self.locked(made, &joined, &mut window, sink)?.is_break() {
+                    break;
+                }
+                continue;
             }
-            let before = rows.len();
-            if acts && !self.lock_projected(plan, &mut joined, outer, rows)?
-                || !acts
-                    && !plan.locking.is_empty()
-                    && !self.lock_rows(&plan.locking, &plan.from.recheck, &mut joined, outer)?
+            if !plan.locking.is_empty()
+                && !self.lock_rows(&plan.locking, &plan.from.recheck, &mut joined, outer)?
             {
                 continue;
             }
-            let frame = Frame {
-                row: &joined.row,
-                outer,
-            };
+            let row = &joined.row;
+            let frame = Frame { row, outer };
             if let Some(DistinctPlan::On(on)) = &plan.distinct {
                 let on = self.eval_all(on, &frame)?;
                 if last_on.as_ref() == Some(&on) {
@@ -409,23 +218,42 @@ impl<'p> Run<'p, '_, '_> {
                 }
                 last_on = Some(on);
             }
-            if each_counts && passed < window.offset {
-                passed += 1;
-                rows.truncate(before);
-                continue;
+            if window.offset == 0 {
+                self.note_place(&joined);
             }
-            if !acts {
-                self.project(plan, &frame, rows)?;
-            }
-            self.note_place(&joined);
-        }
-        if !each_counts {
-            *result = match &plan.distinct {
-                Some(DistinctPlan::Rows) => self.tail(distinct(unfinished), &plan.tail, outer)?,
-                _ => window.cut(unfinished),
+            let row = match timing.targets.is_empty() {
+                true if window.offset > 0 => Vec::new(),
+                true => self.eval_all(&plan.targets, &frame)?,
+                false => project(self, &joined)?,
             };
+            self.spend_on_row(&row)?;
+            if window.hand(self, row, sink)?.is_break() {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// The targets of a row that has been sorted.
+    fn late(
+        &mut self,
+        plan: &'p SelectPlan,
+        frame: &Frame<'_>,
+        keys: &[Datum],
+        early: &[Datum],
+    ) -> Result<Values, Halt> {
+        if plan.timing.targets.is_empty() {
+            return self.eval_all(&plan.targets, frame);
+        }
+        let mut row = Vec::with_capacity(plan.targets.len());
+        for (target, when) in plan.targets.iter().zip(&plan.timing.targets) {
+            row.push(match *when {
+                When::Key(place) => keys[place].clone(),
+                When::Early(place) => early[place].clone(),
+                When::Late => self.eval(target, frame)?,
+            });
+        }
+        Ok(row)
     }
 
     /// Groups, then the targets over each.
@@ -433,29 +261,50 @@ impl<'p> Run<'p, '_, '_> {
         &mut self,
         plan: &'p SelectPlan,
         outer: Option<&Frame<'_>>,
-    ) -> Result<Vec<Values>, Halt> {
+        sink: Sink<'_, 'p, 'r, 'c>,
+    ) -> Result<(), Halt> {
         let groups = self.groups(plan, outer)?;
-        let sorts_result = plan.sorts_result();
+        let (order, sorts_result) = (&plan.tail.order, plan.sorts_result());
+        let mut window = self.window(&plan.tail, outer)?;
+        if window.limit == 0 {
+            return Ok(());
+        }
+        if sorts_result || (order.is_empty() && plan.distinct.is_none()) {
+            let (mut rows, mut all) = (Vec::new(), Window::ALL);
+            for group in groups {
+                let frame = Frame { row: &group, outer };
+                if !self.having(plan, &frame)? {
+                    continue;
+                }
+                let flow = match sorts_result {
+                    true => self.project(plan, &frame, &mut all, &mut |_, row| {
+                        rows.push(row);
+                        Ok(ControlFlow::Continue(()))
+                    })?,
+                    false => self.project(plan, &frame, &mut window, sink)?,
+                };
+                if flow.is_break() {
+                    break;
+                }
+            }
+            if !sorts_result {
+                return Ok(());
+            }
+            if plan.distinct.is_some() {
+                rows = distinct(rows);
+            }
+            return self.tail(rows, &plan.tail, outer, sink);
+        }
         let mut keyed: Vec<(Values, Values)> = Vec::with_capacity(groups.len());
         for group in groups {
             let frame = Frame { row: &group, outer };
-            if let Some(having) = &plan.having
-                && !self.is_true(having, &frame)?
-            {
-                continue;
+            if self.having(plan, &frame)? {
+                keyed.push((self.keys(order, &frame)?, group));
             }
-            let keys = match sorts_result {
-                true => Vec::new(),
-                false => self.keys(&plan.tail.order, &frame)?,
-            };
-            keyed.push((keys, group));
         }
-        if !sorts_result {
-            keyed.sort_by(|a, b| compare_keys(&plan.tail.order, &a.0, &b.0));
-        }
-        let mut rows = Vec::with_capacity(keyed.len());
+        keyed.sort_by(|a, b| compare_keys(order, &a.0, &b.0));
         let mut last_on: Option<Values> = None;
-        for (_, group) in keyed {
+        for (keys, group) in keyed {
             let frame = Frame { row: &group, outer };
             if let Some(DistinctPlan::On(on)) = &plan.distinct {
                 let on = self.eval_all(on, &frame)?;
@@ -464,14 +313,19 @@ impl<'p> Run<'p, '_, '_> {
                 }
                 last_on = Some(on);
             }
-            self.project(plan, &frame, &mut rows)?;
+            let row = self.late(plan, &frame, &keys, &[])?;
+            self.spend_on_row(&row)?;
+            if window.hand(self, row, sink)?.is_break() {
+                break;
+            }
         }
-        if let Some(DistinctPlan::Rows) = plan.distinct {
-            rows = distinct(rows);
-        }
-        match sorts_result {
-            true => self.tail(rows, &plan.tail, outer),
-            false => Ok(self.window(&plan.tail, outer)?.cut(rows)),
+        Ok(())
+    }
+
+    fn having(&mut self, plan: &'p SelectPlan, frame: &Frame<'_>) -> Result<bool, Halt> {
+        match &plan.having {
+            Some(having) => self.is_true(having, frame),
+            None => Ok(true),
         }
     }
 }
@@ -481,25 +335,6 @@ impl SelectPlan {
     fn sorts_result(&self) -> bool {
         self.set.is_some() || matches!(self.distinct, Some(DistinctPlan::Rows))
     }
-
-    /// Whether rows are locked, and it can be seen that targets are computed before.
-    fn projects_before_locking(&self) -> bool {
-        let is_plain = |target: &Scalar| {
-            matches!(
-                target,
-                Scalar::Column(_) | Scalar::Const(_) | Scalar::Param(_) | Scalar::Outer(..)
-            )
-        };
-        !self.locking.is_empty() && !self.targets.iter().all(is_plain)
-    }
-}
-
-/// Each row once, in the order of their first occurrence.
-fn distinct(rows: Vec<Values>) -> Vec<Values> {
-    let mut seen = BTreeSet::new();
-    rows.into_iter()
-        .filter(|row| seen.insert(row.clone()))
-        .collect()
 }
 
 pub(super) fn compare_values(
@@ -519,7 +354,7 @@ pub(super) fn compare_values(
     }
 }
 
-fn compare_keys(order: &[SortKey], a: &[Datum], b: &[Datum]) -> Ordering {
+pub(super) fn compare_keys(order: &[SortKey], a: &[Datum], b: &[Datum]) -> Ordering {
     for (place, key) in order.iter().enumerate() {
         match compare_values(&a[place], &b[place], key.descending, key.nulls_first) {
             Ordering::Equal => {}

@@ -56,7 +56,9 @@ pub(crate) struct Wanted {
     pub(crate) extremes: Vec<(usize, bool)>,
     /// How often it is run, when it is the inner side of a join.
     pub(crate) loops: Option<f64>,
-    chosen: [OnceLock<Access>; 2],
+    /// It can be seen in which order rows are read.
+    pub(crate) walks: bool,
+    chosen: [[OnceLock<Access>; 2]; 2],
 }
 
 /// ORDER BY and LIMIT over one table.
@@ -81,11 +83,11 @@ struct Path {
 impl Access {
     /// Whether rows come in an order that only indexes know. Of an index over expressions or over some
     /// rows that is not known here; and what is sorted by a key anyway has its order.
-    pub(crate) fn is_by_index(&self) -> bool {
+    pub(crate) fn is_by_index(&self, walks: bool) -> bool {
         match self {
             Access::Index { index, sorted, .. } => {
                 let is_key = index.unique && index.deferral == Deferral::Never;
-                index.computed.is_none() && !(*sorted && is_key)
+                index.computed.is_none() && (walks || !(*sorted && is_key))
             }
             Access::Bitmap { arms, .. } => arms.iter().all(|(index, _)| index.computed.is_none()),
             Access::Seq | Access::Extremes(_) => false,
@@ -100,12 +102,32 @@ impl ScanPlan {
         wants && !self.table.indexes.is_empty() && self.wanted.loops.is_none()
     }
 
-    /// The best path; `seqscan` is `enable_seqscan`.
-    pub(crate) fn access(&self, seqscan: bool) -> &Access {
-        let chosen = &self.wanted.chosen[usize::from(seqscan)];
+    /// Whether it is read by the best path if that is an index.
+    pub(crate) fn walks_index(&self) -> bool {
+        let found = self.lookup.is_some() || self.hashed.is_some() || self.current;
+        !found && self.may_use_index()
+    }
+
+    /// The best path; `seqscan` is `enable_seqscan`. Of a cursor a tenth of the rows is thought to be
+    /// fetched (`cursor_tuple_fraction`).
+    pub(crate) fn access(&self, seqscan: bool, cursor: bool) -> &Access {
+        let chosen = &self.wanted.chosen[usize::from(seqscan)][usize::from(cursor)];
         chosen.get_or_init(|| {
             let ends = self.extremes(seqscan);
-            ends.unwrap_or_else(|| self.choose(&self.wanted.sorting, seqscan))
+            ends.unwrap_or_else(|| {
+                let sorting = &self.wanted.sorting;
+                if !cursor || sorting.limit.is_some() {
+                    return self.choose(sorting, seqscan);
+                }
+                let facts = Selectivity::of(&self.table, self.offset);
+                let rows = facts.tuples * facts.all(&self.filter);
+                let sorting = Sorting {
+                    order: sorting.order.clone(),
+                    sorts: sorting.sorts,
+                    limit: Some((rows / 10.0).max(1.0)),
+                };
+                self.choose(&sorting, seqscan)
+            })
         })
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Binder<'a> {
     pub(super) ctes: Vec<super::with::CteInReach>,
     /// How many slots for them the statement needs.
     pub(super) cte_slots: usize,
+    /// The slots that are read, each as often as there are readers.
+    pub(super) cte_reads: Vec<usize>,
     /// The relations read, unless within a view.
     pub(super) reads: Vec<TableId>,
     pub(super) in_view: bool,
@@ -59,6 +61,7 @@ impl<'a> Binder<'a> {
             scopes: Vec::new(),
             ctes: Vec::new(),
             cte_slots: 0,
+            cte_reads: Vec::new(),
             reads: Vec::new(),
             in_view: false,
             view_depth: 0,
@@ -69,6 +72,11 @@ impl<'a> Binder<'a> {
             locks: Vec::new(),
             constants: Vec::new(),
         }
+    }
+
+    /// Whether a common table expression has one reader.
+    pub(super) fn reads_once(&self, slot: usize) -> bool {
+        self.cte_reads.iter().filter(|&&read| read == slot).count() == 1
     }
 
     /// The embedder's schema, if it has this name.

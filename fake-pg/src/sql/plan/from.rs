@@ -141,11 +141,12 @@ impl Binder<'_> {
                 )
                 .at(relation.at as usize));
             }
+            self.cte_reads.push(cte.slot);
             let columns = result_columns(&cte.columns);
             let width = columns.len();
             let place = self.scope().add(name.clone(), columns, None, alias)?;
             return Ok(FromNode::Derived {
-                source: Derived::Cte(cte.slot),
+                source: Derived::Cte(cte.slot, false),
                 offset: self.scope().relations[place].offset,
                 width,
                 filter: Vec::new(),
@@ -184,6 +185,7 @@ impl Binder<'_> {
         let plan = binder.query(query)?;
         self.views = binder.views;
         (self.subqueries, self.cte_slots) = binder.slots();
+        self.cte_reads.append(&mut binder.cte_reads);
         for (table, mode, _) in binder.locks() {
             self.note_lock(&table, mode, 0);
         }

@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use super::equivalence::Known;
 use super::from::Conditions;
+use super::timing::order_by_cost;
 use super::{Binder, Comparison, Derived, FromNode, FromPlan, Hashed, Lookup, Scalar, ScanPlan};
 use crate::engine::Deferral;
 
@@ -50,6 +51,10 @@ impl Binder<'_> {
             if let Err(condition) = push(&mut root, condition.clone(), &refs, &[]) {
                 last.push(condition);
             }
+        }
+        order_conditions(&mut root);
+        if let FromNode::Scan(scan) = &root {
+            order_by_cost(&mut recheck, &|column| scan.column_type(column));
         }
         choose_indexes(&mut root);
         choose_keys(&mut root, &mut self.cte_slots);
@@ -156,6 +161,31 @@ pub(super) fn push(
         }
         FromNode::Join { left, .. } if decides => push(left, condition, refs, before),
         _ => Err(condition),
+    }
+}
+
+/// Has each scan try its conditions as PostgreSQL would.
+fn order_conditions(node: &mut FromNode) {
+    match node {
+        FromNode::Nothing => {}
+        FromNode::Derived { filter, .. } => order_by_cost(filter, &|_| None),
+        FromNode::Join { left, right, .. } => {
+            order_conditions(left);
+            order_conditions(right);
+        }
+        FromNode::Scan(scan) => {
+            let mut filter = std::mem::take(&mut scan.filter);
+            order_by_cost(&mut filter, &|column| scan.column_type(column));
+            scan.filter = filter;
+        }
+    }
+}
+
+impl ScanPlan {
+    /// The type of one of its columns, by position in the row.
+    fn column_type(&self, column: usize) -> Option<crate::types::Type> {
+        let own = column.checked_sub(self.offset)?;
+        self.table.columns.get(own).map(|column| column.ty)
     }
 }
 

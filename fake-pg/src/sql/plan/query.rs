@@ -277,6 +277,7 @@ impl Binder<'_> {
             distinct: None,
             tail,
             locking: Vec::new(),
+            timing: super::Timing::default(),
         };
         Ok((Body::Select(Box::new(select)), columns))
     }

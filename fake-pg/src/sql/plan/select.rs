@@ -7,7 +7,7 @@
 use super::locking::refuse_with;
 use super::query::sort_key;
 use super::scope::Scope;
-use super::{Binder, Body, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Typed};
+use super::{Binder, Body, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Timing, Typed};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Distinct, Query, Select};
 use crate::sql::face::Column;
@@ -28,6 +28,7 @@ impl Binder<'_> {
         let (limit, offset) = self.limits(query)?;
         plan.tail.limit = limit;
         plan.tail.offset = offset;
+        plan.timing = Timing::of(&plan);
         want(&mut plan);
         Ok((Body::Select(Box::new(plan)), columns))
     }
@@ -137,6 +138,7 @@ impl Binder<'_> {
                 offset: None,
             },
             locking,
+            timing: Timing::default(),
         };
         Ok((plan, columns))
     }
@@ -170,9 +172,12 @@ fn want(plan: &mut SelectPlan) {
     }
     let number = |scalar: &Option<Scalar>| match scalar {
         Some(Scalar::Const(value)) => value.as_i64().map(|number| number as f64),
+        // A custom plan knows its value, which is a small one as a rule.
+        Some(Scalar::Param(_)) => Some(1.0),
         _ => None,
     };
     let offset = number(&plan.tail.offset).unwrap_or(0.0);
+    scan.wanted.walks = plan.timing.walks;
     scan.wanted.sorting.limit = number(&plan.tail.limit).map(|limit| (limit + offset).max(1.0));
     for key in &plan.tail.order {
         match key.by {

@@ -114,6 +114,8 @@ impl Binder<'_> {
         });
         let right = self.query(right);
         self.ctes.pop();
+        // What it reads of itself is the last round.
+        self.cte_reads.retain(|read| *read != slot);
         let right = right?;
         let types = |columns: &[Column]| -> Vec<Type> { columns.iter().map(|c| c.ty).collect() };
         if types(&left.columns) != types(&right.columns) {
