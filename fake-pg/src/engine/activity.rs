@@ -142,6 +142,11 @@ impl Engine {
         std::mem::take(&mut self.sessions.signals)
     }
 
+    /// Whether a signal was sent that nobody has taken yet.
+    pub fn has_signals(&self) -> bool {
+        !self.sessions.signals.is_empty()
+    }
+
     /// The signals that a session has sent to itself: those reach it at once.
     pub fn take_own_signals(&mut self, pid: Pid) -> Vec<Signal> {
         if self.sessions.signals.is_empty() {

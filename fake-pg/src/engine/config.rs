@@ -19,7 +19,7 @@ pub struct ServerConfig {
     pub synchronous_standby_names: Arc<str>,
     /// How late the WAL writer may flush an asynchronous commit.
     pub wal_writer_delay: Duration,
-    /// How many steps a statement may take, of rows and of memory (`BUDGET` in `sql/face.rs`).
+    /// How many steps a statement may take, of rows and of memory (`BUDGET` in `sql/context.rs`).
     pub statement_steps: usize,
 }
 

@@ -88,11 +88,13 @@ impl Session {
                     if copy.running.prepared.copy_is_full(&mut copy.incoming) {
                         CopyPart::Write
                     } else {
+                        self.hear_self(engine);
                         self.interrupt_running(&copy.running, now)?;
                         CopyPart::Look
                     }
                 }
                 CopyPart::Look if copy.complete && copy.incoming.has_rows() => {
+                    self.hear_self(engine);
                     self.interrupt_running(&copy.running, now)?;
                     CopyPart::Write
                 }
@@ -103,6 +105,7 @@ impl Session {
                     Received::Lost(error) => return Ok(Copied::Lost(error)),
                 },
                 CopyPart::Write => {
+                    self.hear_self(engine);
                     self.interrupt_running(&copy.running, now)?;
                     CopyPart::Look
                 }
@@ -135,6 +138,7 @@ impl Session {
         now: Timestamp,
     ) -> Result<bool, Halt> {
         if std::mem::take(&mut copy.waits) {
+            self.hear_self(engine);
             self.interrupt_running(&copy.running, now)?;
         }
         let CopyIn {
@@ -210,11 +214,12 @@ impl Session {
         ));
     }
 
-    /// Writes the rows of COPY TO STDOUT.
+    /// Writes the rows of COPY TO STDOUT, to the end unless it has failed.
     pub(super) fn send_copy(
         &mut self,
         copying: &Copying,
         rows: &[Vec<Datum>],
+        complete: bool,
     ) -> Result<(), PgError> {
         let output: &mut BytesMut = &mut self.output;
         let format = copying.is_binary();
@@ -224,6 +229,9 @@ impl Session {
         }
         for row in rows {
             backend::copy_data(output, &copying.row(row)?);
+        }
+        if !complete {
+            return Ok(());
         }
         if let Some(piece) = copying.tail() {
             backend::copy_data(output, &piece);

@@ -272,6 +272,11 @@ impl Session {
         let Some(prepared) = portal.prepared.as_ref().filter(|p| p.is_lazy()) else {
             return;
         };
+        if let Some(copying) = prepared.copying() {
+            // It failed already: a second error has no place in the protocol.
+            let _ = self.send_copy(copying, &found, false);
+            return;
+        }
         let columns = prepared.columns().unwrap_or_default();
         let limit = match rows_max {
             0 => usize::MAX,
@@ -279,7 +284,6 @@ impl Session {
         };
         for row in found.iter().take(limit) {
             let formats = &portal.formats;
-            // It failed already: a second error has no place in the protocol.
             if write_row(&mut self.output, &mut self.scratch, columns, row, formats).is_err() {
                 return;
             }
@@ -319,7 +323,7 @@ impl Session {
             if let Some(copying) = copied.cloned() {
                 let rows = open.rows(0..open.len()).to_vec();
                 *state = PortalState::Done;
-                self.send_copy(&copying, &rows)?;
+                self.send_copy(&copying, &rows, true)?;
             } else {
                 *state = PortalState::Done;
             }
@@ -334,8 +338,10 @@ impl Session {
         for row in open.rows(range) {
             write_row(output, scratch, columns, row, formats)?;
         }
-        self.interrupt_self(engine)?;
         // The real server stops at the limit without looking whether there is more.
+        if limit != Some(sent) {
+            self.interrupt_self(engine)?;
+        }
         if limit == Some(sent) {
             // Its time-out goes on as well.
             backend::portal_suspended(&mut self.output);

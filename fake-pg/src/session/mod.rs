@@ -386,6 +386,7 @@ impl Session {
     /// Handles the next message. `None` goes on.
     fn message(&mut self, engine: &mut Engine, now: Timestamp) -> Option<Next> {
         // A cancel that finds nothing running is forgotten.
+        self.hear_self(engine);
         self.cancelled = false;
         if self.lost {
             self.hang_up();

@@ -241,13 +241,21 @@ impl Session {
 
     /// What a statement has done to its own session takes effect once its rows are out.
     pub(super) fn interrupt_self(&mut self, engine: &mut Engine) -> Result<(), PgError> {
+        self.hear_self(engine);
+        self.interrupt()
+    }
+
+    /// Takes in the signals it has sent to itself.
+    pub(super) fn hear_self(&mut self, engine: &mut Engine) {
+        if !engine.has_signals() {
+            return;
+        }
         for signal in engine.take_own_signals(self.pid) {
             match signal {
                 Signal::Cancel => self.cancelled = true,
                 Signal::Terminate => self.terminated = true,
             }
         }
-        self.interrupt()
     }
 
     /// Sends a notice, if the client wants to hear of it.

@@ -151,7 +151,7 @@ impl Session {
         let mut running = match script.running.take() {
             Some(running) => self.bound_anew(running, statement, engine),
             None => {
-                self.interrupt()?;
+                self.interrupt_self(engine)?;
                 self.begin_command();
                 let company = match script.statements.len() {
                     1 => Company::Alone,
@@ -196,11 +196,16 @@ impl Session {
                 }
             }
         };
-        // What EXECUTE runs is another statement.
+        // What EXECUTE runs is another statement: its rows are collected first.
+        let direct = !matches!(statement.command, Command::Execute(_));
         let statement = running.prepared.statement().clone();
         match self.attempt(&mut running, engine, now) {
             Ok(outcome) => {
-                self.send_result(&mut running, &outcome.rows, streams(&statement.command))?;
+                let streams = direct && streams(&statement.command);
+                if !streams {
+                    self.interrupt_self(engine)?;
+                }
+                self.send_result(&mut running, &outcome.rows, streams)?;
                 self.interrupt_self(engine)?;
                 Ok(Step::Done(outcome.tag))
             }
@@ -209,7 +214,13 @@ impl Session {
                 Err(Halt::Wait(wait))
             }
             Err(Halt::Error(error)) => {
-                if running.began() && announces_rows(&statement.command, &error) {
+                if running.began()
+                    && let Some(copying) = running.prepared.copying().cloned()
+                {
+                    let found = running.take_found();
+                    self.send_notices(&mut running);
+                    self.send_copy(&copying, &found, false)?;
+                } else if running.began() && direct && announces_rows(&statement.command, &error) {
                     let found = running.take_found();
                     self.send_result(&mut running, &found, true)?;
                 } else {
@@ -300,7 +311,7 @@ impl Session {
         let prepared = Arc::clone(&running.prepared);
         if let Some(copying) = prepared.copying().filter(|copying| !copying.incoming) {
             self.send_notices(running);
-            return self.send_copy(copying, rows);
+            return self.send_copy(copying, rows, true);
         }
         let Some(columns) = prepared.columns() else {
             self.send_notices(running);

@@ -4,6 +4,7 @@ pub mod ast;
 mod cache;
 mod catalogs;
 mod committed;
+mod context;
 mod copy;
 mod execute;
 mod face;

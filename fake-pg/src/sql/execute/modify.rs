@@ -48,6 +48,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         match source {
             InsertSource::Values(rows) => {
                 for row in rows {
+                    self.context.check_for_interrupts()?;
                     let row = self.eval_all(row, &Frame::NONE)?;
                     count += self.insert_row(plan, row, conflict, returned)?;
                 }

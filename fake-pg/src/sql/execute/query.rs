@@ -119,6 +119,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             return Ok(());
         }
         for row in &values.rows {
+            self.context.check_for_interrupts()?;
             let row = self.eval_all(row, &frame)?;
             if window.hand(self, row, sink)?.is_break() {
                 break;
@@ -172,6 +173,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             rows = keyed.into_iter().map(|(_, row)| row).collect();
         }
         for row in rows {
+            self.context.check_for_interrupts()?;
             if window.hand(self, row, sink)?.is_break() {
                 break;
             }

@@ -35,13 +35,17 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             tids: vec![None; plan.tables],
         };
         let filter = &plan.filter;
-        let _ = self.node(&plan.root, &mut joined, outer, &mut |run, joined| {
+        let flow = self.node(&plan.root, &mut joined, outer, &mut |run, joined| {
             let row = &joined.row[..];
             if !filter.is_empty() && !run.all_true(filter, &Frame { row, outer })? {
                 return Ok(ControlFlow::Continue(()));
             }
             next(run, joined)
         })?;
+        // Who asks for one more finds that there is none.
+        if flow.is_continue() {
+            self.context.check_for_interrupts()?;
+        }
         Ok(())
     }
 
@@ -179,6 +183,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         outer: Option<&Frame<'_>>,
         next: Next<'_, 'p, 'r, 'c>,
     ) -> Result<ControlFlow<()>, Halt> {
+        self.context.check_for_interrupts()?;
         self.context.spend(1)?;
         let row = &joined.row[..];
         if !self.all_true(&scan.filter, &Frame { row, outer })? {
@@ -270,6 +275,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             }
         };
         for values in rows.iter() {
+            self.context.check_for_interrupts()?;
             let flow = self.derive(values, offset, filter, joined, outer, &mut *next)?;
             if flow.is_break() {
                 return Ok(flow);

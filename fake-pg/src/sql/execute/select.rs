@@ -193,6 +193,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         found.sort_by(|a, b| compare_keys(order, &a.0, &b.0));
         let mut last_on: Option<Values> = None;
         for (keys, early, mut joined) in found {
+            self.context.check_for_interrupts()?;
             let mut project = |run: &mut Self, joined: &Joined| {
                 let row = &joined.row;
                 run.late(plan, &Frame { row, outer }, &keys, &early)

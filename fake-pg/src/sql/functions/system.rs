@@ -259,6 +259,7 @@ fn set_config(context: &mut Context<'_>, args: &[Datum]) -> Answer {
 fn sleep(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let seconds = args[0].as_f64().unwrap_or(0.0);
     let duration = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    context.check_for_interrupts()?;
     context.exec.sleep(duration)?;
     Ok(Datum::Void)
 }
