@@ -7,7 +7,8 @@
 //! PREPARE TRANSACTION is such a machine too, and has a number; its points are received, deferred,
 //! interrupts-held, inserted, flushed, replicated, completed and ready. Its record is always flushed,
 //! and at `replicated` its transaction leaves the session. COMMIT PREPARED passes all points of a
-//! COMMIT, and is always flushed as well.
+//! COMMIT, and is always flushed as well. ROLLBACK PREPARED shares the machine, since it is flushed and
+//! waits for a replica too, and nothing else of it.
 //!
 //! The way from there on is chosen when interrupts are held, since deferred constraints may have written.
 //!
@@ -75,6 +76,8 @@ enum Purpose {
     Prepare(Arc<str>, Preparer, Option<Arc<TwoPhase>>),
     /// COMMIT PREPARED.
     Finish(Arc<TwoPhase>),
+    /// ROLLBACK PREPARED.
+    Undo(Arc<TwoPhase>),
 }
 
 /// A COMMIT on its way.
@@ -142,6 +145,17 @@ impl CommitMachine {
         CommitMachine::on(purpose, pid, tx, CommitKind::Explicit, durability)
     }
 
+    /// A ROLLBACK PREPARED, of what [`Engine::take_prepared`] gave. It is no commit: it has no number,
+    /// and nobody is told of its steps, which end with `completed`.
+    pub fn undo(engine: &Engine, state: Arc<TwoPhase>, pid: Pid, durability: Durability) -> Self {
+        use CommitPoint::*;
+        let tx = state.take_up(engine);
+        let purpose = Purpose::Undo(state);
+        let mut machine = CommitMachine::on(purpose, pid, tx, CommitKind::Explicit, durability);
+        machine.ahead = vec![Completed, Visible, Replicated, Flushed];
+        machine
+    }
+
     fn on(
         purpose: Purpose,
         pid: Pid,
@@ -177,6 +191,11 @@ impl CommitMachine {
     /// Whether it is a PREPARE TRANSACTION.
     pub fn prepares(&self) -> bool {
         matches!(self.purpose, Purpose::Prepare(..))
+    }
+
+    /// Whether it is a ROLLBACK PREPARED.
+    pub fn undoes(&self) -> bool {
+        matches!(self.purpose, Purpose::Undo(_))
     }
 
     /// The transaction's xid, while it is being committed.
@@ -234,7 +253,7 @@ impl CommitMachine {
         );
         let tx = self.tx.take().expect("checked by can_abort");
         match &self.purpose {
-            Purpose::Finish(state) => engine.let_prepared_go(&state.gid),
+            Purpose::Finish(state) | Purpose::Undo(state) => engine.let_prepared_go(&state.gid),
             Purpose::Commit | Purpose::Prepare(..) => engine.abort(tx),
         }
     }
@@ -277,7 +296,7 @@ impl CommitMachine {
         let Some(point) = self.ahead.pop() else {
             return Ok(None);
         };
-        if self.number == CommitNumber(0) {
+        if self.number == CommitNumber(0) && !self.undoes() {
             self.number = engine.new_commit_number();
         }
         match point {
@@ -288,6 +307,7 @@ impl CommitMachine {
             CommitPoint::Unlocked => self.unlock(engine),
             // The request is here, and has its number.
             CommitPoint::Received => {}
+            CommitPoint::Deferred if self.prepares() => {}
             CommitPoint::Deferred => engine.prepare_to_listen(self.tx()),
             CommitPoint::Notified => engine.ring_listeners(self.tx()),
             // From here `can_abort` says no: that is what it is to hold interrupts.
@@ -316,7 +336,7 @@ impl CommitMachine {
         let gid = match &self.purpose {
             Purpose::Commit => None,
             Purpose::Prepare(gid, ..) => Some(gid.clone()),
-            Purpose::Finish(_) => return Ok(self.set_out(engine)),
+            Purpose::Finish(_) | Purpose::Undo(_) => return Ok(self.set_out(engine)),
         };
         let mut held = engine.check_serializable(self.tx());
         if let Some(gid) = gid {
@@ -338,7 +358,7 @@ impl CommitMachine {
         let points = &mut self.ahead;
         match &self.purpose {
             Purpose::Prepare(..) => points.extend(later.filter(|point| point.is_of_prepare())),
-            Purpose::Finish(_) => points.extend(later),
+            Purpose::Finish(_) | Purpose::Undo(_) => points.extend(later),
             Purpose::Commit => {
                 let sync = self.kind == CommitKind::Sync;
                 let passes = |point: &CommitPoint| match point {
@@ -369,7 +389,7 @@ impl CommitMachine {
                 let tx = self.tx();
                 tx.flushes || tx.logged && durability != Durability::Asynchronous
             }
-            Purpose::Prepare(..) | Purpose::Finish(_) => true,
+            Purpose::Prepare(..) | Purpose::Finish(_) | Purpose::Undo(_) => true,
         }
     }
 
@@ -413,6 +433,7 @@ impl CommitMachine {
                 engine.show_prepared(state);
                 engine.vacuum.leave_commit();
             }
+            Purpose::Undo(state) => engine.log_rollback_prepared(state),
             _ => engine.wal.flush(self.record().committed.lsn),
         }
     }
@@ -444,6 +465,10 @@ impl CommitMachine {
     }
 
     fn become_visible(&mut self, engine: &mut Engine) {
+        if let Purpose::Undo(state) = &self.purpose {
+            let tx = self.tx.take().expect("it has its locks until now");
+            return engine.undo_prepared(state, tx);
+        }
         engine.publish_notifications(self.tx());
         match &self.record {
             Some(record) => {

@@ -270,7 +270,7 @@ impl Engine {
         self.stop_waiting(pid);
         self.advisory_unlock_all(pid);
         self.discard_sequences(pid);
-        self.unlisten_all(pid);
+        self.forget_listener(pid);
         self.forget_session(pid);
     }
 

@@ -7,7 +7,7 @@
 //!
 //! Source: `commands/async.c`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::exec::Effect;
@@ -46,6 +46,8 @@ pub(super) struct Notifications {
     /// The place of the queue's head: so many have left it.
     first: u64,
     listeners: BTreeMap<Pid, Listener>,
+    /// The sessions that have ever come so far as to commit a LISTEN (`unlistenExitRegistered`).
+    have_listened: BTreeSet<Pid>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,8 +66,16 @@ struct Listener {
 pub(super) struct Pending {
     database: Arc<str>,
     actions: Vec<Action>,
-    notifications: Vec<(Arc<str>, Arc<str>)>,
+    notifications: Vec<Said>,
+    /// The same, once there are many: each is said once.
+    known: BTreeSet<Said>,
 }
+
+/// A channel, and what is said there.
+type Said = (Arc<str>, Arc<str>);
+
+/// From so many on they are looked for in order (`MIN_HASHABLE_NOTIFIES`).
+const ORDERED_FROM: usize = 16;
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -82,7 +92,30 @@ impl Pending {
 
     pub(super) fn truncate(&mut self, (actions, notifications): (usize, usize)) {
         self.actions.truncate(actions);
-        self.notifications.truncate(notifications);
+        for gone in self.notifications.drain(notifications..) {
+            self.known.remove(&gone);
+        }
+        if self.notifications.len() < ORDERED_FROM {
+            self.known.clear();
+        }
+    }
+
+    /// Notifies of what it has not yet (`AsyncExistsPendingNotify`).
+    fn notify(&mut self, channel: &str, payload: &str) {
+        if self.notifications.len() < ORDERED_FROM {
+            let same = |(c, p): &Said| **c == *channel && **p == *payload;
+            if !self.notifications.iter().any(same) {
+                self.notifications.push((channel.into(), payload.into()));
+            }
+            return;
+        }
+        if self.known.is_empty() {
+            self.known.extend(self.notifications.iter().cloned());
+        }
+        let said: Said = (channel.into(), payload.into());
+        if self.known.insert(said.clone()) {
+            self.notifications.push(said);
+        }
     }
 
     /// Whether somebody is to be notified: then the transaction needs an xid.
@@ -108,13 +141,7 @@ impl Exec<'_> {
         if payload.len() > PAYLOAD_LENGTH_MAX {
             return Err(invalid("payload string too long").into());
         }
-        self.queue_action(database, |pending| {
-            let same = |(c, p): &(Arc<str>, Arc<str>)| **c == *channel && **p == *payload;
-            if !pending.notifications.iter().any(same) {
-                let notification = (channel.into(), payload.into());
-                pending.notifications.push(notification);
-            }
-        })
+        self.queue_action(database, |pending| pending.notify(channel, payload))
     }
 
     /// LISTEN.
@@ -126,13 +153,11 @@ impl Exec<'_> {
 
     /// UNLISTEN; `None` is all channels.
     pub fn unlisten(&mut self, database: &str, channel: Option<&Arc<str>>) -> Result<(), Halt> {
-        // Who can not be listening has nothing to do.
-        let listens = self
-            .engine
-            .notifications
-            .listeners
-            .contains_key(&self.tx.pid);
-        if !listens && self.tx.pending.is_none() {
+        // Who can never have listened has nothing to do (`Async_Unlisten`).
+        let known = &self.engine.notifications.have_listened;
+        let pending = self.tx.pending.as_ref();
+        let acts = pending.is_some_and(|pending| !pending.actions.is_empty());
+        if !acts && !known.contains(&self.tx.pid) {
             return Ok(());
         }
         self.queue_action(database, |pending| {
@@ -168,6 +193,7 @@ impl Exec<'_> {
                     database: database.into(),
                     actions: Vec::new(),
                     notifications: Vec::new(),
+                    known: BTreeSet::new(),
                 })
             });
             queue(pending);
@@ -205,6 +231,7 @@ impl Engine {
             queue,
             first,
             listeners,
+            ..
         } = &mut self.notifications;
         let Some(listener) = listeners.get_mut(&pid) else {
             return Vec::new();
@@ -220,6 +247,12 @@ impl Engine {
         heard
     }
 
+    /// The end of a session.
+    pub(super) fn forget_listener(&mut self, pid: Pid) {
+        self.unlisten_all(pid);
+        self.notifications.have_listened.remove(&pid);
+    }
+
     /// A session listens no more: DISCARD ALL, or its end.
     pub fn unlisten_all(&mut self, pid: Pid) {
         if self.notifications.listeners.remove(&pid).is_some() {
@@ -233,6 +266,7 @@ impl Engine {
             queue,
             first,
             listeners,
+            ..
         } = &mut self.notifications;
         let end = *first + queue.len() as u64;
         let places = listeners.values().map(|listener| listener.place);
@@ -254,7 +288,9 @@ impl Engine {
             queue,
             first,
             listeners,
+            have_listened,
         } = &mut self.notifications;
+        have_listened.insert(tx.pid);
         let place = *first + queue.len() as u64;
         listeners.entry(tx.pid).or_insert_with(|| Listener {
             database: pending.database.clone(),
@@ -307,6 +343,7 @@ impl Engine {
             queue,
             first,
             listeners,
+            ..
         } = &mut self.notifications;
         let end = *first + queue.len() as u64;
         for (pid, listener) in listeners {

@@ -3,7 +3,7 @@
 //! PREPARE TRANSACTION writes a [`TwoPhase`] into the WAL and hands the transaction's xids and locks
 //! over to nobody: a pid below zero, which pg_blocking_pids shows as 0. From then on the transaction
 //! outlives sessions and crashes, until COMMIT PREPARED or ROLLBACK PREPARED takes it up again.
-//! PREPARE and COMMIT PREPARED are `commit`'s machine; what is here is the table of those prepared.
+//! PREPARE, COMMIT PREPARED and ROLLBACK PREPARED are `commit`'s machine; what is here is the table of those prepared.
 //!
 //! Source: `access/transam/twophase.c`.
 
@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::catalog::CatalogChange;
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
+use super::mvcc::XactStatus;
 use super::ssi::PreparedReads;
 use super::wal::Record;
 use super::xact::{Message, Transaction};
@@ -256,12 +257,31 @@ impl Engine {
         }
     }
 
-    /// ROLLBACK PREPARED, of what [`Engine::take_prepared`] gave. It is always flushed.
-    pub fn rollback_prepared(&mut self, state: &TwoPhase) {
-        let tx = state.take_up(self);
+    /// ROLLBACK PREPARED: its record is always flushed. It still shows as running, with its locks.
+    ///
+    /// Source: `RecordTransactionAbortPrepared`.
+    pub(super) fn log_rollback_prepared(&mut self, state: &TwoPhase) {
+        self.vacuum.enter_commit();
+        let xids = state.xids.clone();
+        let end = self.wal.insert(Record::Abort { xids });
+        self.wal.flush(end);
+        for &xid in &state.xids {
+            self.clog.set(xid, XactStatus::Aborted);
+        }
+    }
+
+    /// The rest of it: nobody sees it running any more, then its locks go.
+    pub(super) fn undo_prepared(&mut self, state: &TwoPhase, mut tx: Transaction) {
+        for xid in &state.xids {
+            self.running.remove(xid);
+        }
+        tx.own(Vec::new());
         self.abort(tx);
+        for &xid in &state.xids {
+            self.locks.transaction_ended(xid, &mut self.wakeups);
+        }
         self.prepared.remove(Some(&state.xid()));
-        self.wal.flush(self.wal.inserted());
+        self.vacuum.leave_commit();
     }
 
     /// After a crash: what was prepared is running again, and holds its locks.

@@ -68,6 +68,8 @@ pub(super) enum Ending {
     Prepare(Transaction, Arc<str>),
     /// COMMIT PREPARED, of somebody's.
     Finish(Arc<TwoPhase>),
+    /// ROLLBACK PREPARED, of somebody's.
+    Undo(Arc<TwoPhase>),
 }
 
 /// A transaction that is to be committed.
@@ -159,6 +161,7 @@ impl Session {
     ) -> Transaction {
         self.settings.begin();
         self.queried = false;
+        self.executed = false;
         if let Some(activity) = engine.activity_mut(self.pid) {
             activity.xact_start = Some(now);
         }
@@ -234,8 +237,12 @@ impl Session {
             TransactionCommand::RollbackPrepared(gid) => {
                 self.refuse_company("ROLLBACK PREPARED", company)?;
                 let state = self.take_prepared(gid, engine)?;
-                engine.rollback_prepared(&state);
-                "ROLLBACK PREPARED"
+                return Ok(Control::End(Box::new(End {
+                    ending: Ending::Undo(state),
+                    explicit: true,
+                    chain: None,
+                    tag: Some(CommandTag::Plain("ROLLBACK PREPARED")),
+                })));
             }
         };
         Ok(Control::Done(tag))
@@ -364,8 +371,8 @@ impl Session {
 
     /// PREPARE TRANSACTION.
     ///
-    /// Source: `PrepareTransactionBlock`. Outside of a block it ends the script's implicit
-    /// transaction, but not a pipeline's.
+    /// Source: `PrepareTransactionBlock`. Outside of a block it prepares the script's implicit
+    /// transaction, but commits a pipeline's, and says ROLLBACK.
     fn prepare_block(
         &mut self,
         gid: &Arc<str>,
@@ -378,8 +385,8 @@ impl Session {
             Block::Implicit(transaction) => {
                 self.notice(&PgError::no_transaction_in_progress());
                 if company != Company::Script {
-                    self.block = Block::Implicit(transaction);
-                    return Ok(Control::Done("ROLLBACK"));
+                    let tag = Some(CommandTag::Plain("ROLLBACK"));
+                    return Ok(Control::End(Box::new(End::implicit(transaction, tag))));
                 }
                 transaction
             }

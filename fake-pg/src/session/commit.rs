@@ -35,6 +35,8 @@ pub(super) struct Commit {
     journal: Journal,
     /// Whether that waits for another session.
     is_waiting: bool,
+    /// Whether it has waited for a replica until now.
+    awaited_replica: bool,
 }
 
 /// What a COMMIT leaves to its session.
@@ -113,6 +115,7 @@ impl Session {
                 CommitMachine::prepare(engine, transaction, gid, self.preparer(), durability)
             }
             Ending::Finish(state) => CommitMachine::finish(engine, state, self.pid, durability),
+            Ending::Undo(state) => CommitMachine::undo(engine, state, self.pid, durability),
         };
         self.work = Work::Commit(Box::new(Commit {
             machine,
@@ -124,6 +127,7 @@ impl Session {
             told: false,
             journal: Journal::passing(),
             is_waiting: false,
+            awaited_replica: false,
         }));
     }
 
@@ -170,8 +174,17 @@ impl Session {
         if commit.machine.awaits_replica(engine)
             && let Some(next) = self.await_replica(&mut commit, engine)
         {
+            commit.awaited_replica = true;
+            if let Some(activity) = engine.activity_mut(self.pid) {
+                activity.waiting = Some(WaitOn::Replica);
+            }
             self.work = Work::Commit(commit);
             return Some(next);
+        }
+        if std::mem::take(&mut commit.awaited_replica)
+            && let Some(activity) = engine.activity_mut(self.pid)
+        {
+            activity.waiting = None;
         }
         match commit.machine.step(engine, now) {
             Ok(Some(point)) => {
@@ -181,6 +194,13 @@ impl Session {
                     && let Some(finish) = commit.finish.take()
                 {
                     self.finish(finish, engine, now);
+                }
+                if commit.machine.undoes() {
+                    match point {
+                        CommitPoint::Completed => self.follow(commit.then, engine),
+                        _ => self.work = Work::Commit(commit),
+                    }
+                    return None;
                 }
                 let context = self.context(&mut commit);
                 self.work = Work::Commit(commit);

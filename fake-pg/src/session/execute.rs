@@ -84,7 +84,7 @@ impl Session {
 
     /// What surrounds the statement of an Execute.
     fn company(&self) -> Company {
-        match self.queried {
+        match self.executed {
             true => Company::Pipeline,
             false => Company::Alone,
         }
@@ -178,7 +178,10 @@ impl Session {
         if fresh && Self::is_own(&statement.statement.command) && runs(portal, &statement.statement)
         {
             return match self.execute_own(name, execution.rows_max, &statement, engine, now) {
-                Ok(()) => None,
+                Ok(()) => {
+                    self.executed = true;
+                    None
+                }
                 Err(Halt::Wait(wait)) => {
                     self.work = Work::Execute(execution);
                     Some(self.wait(wait))
@@ -206,8 +209,9 @@ impl Session {
             }
             Err(Halt::Error(error)) => Err(error),
         };
-        if let Err(error) = done {
-            self.fail_message(error, true, engine);
+        match done {
+            Ok(()) => self.executed = true,
+            Err(error) => self.fail_message(error, true, engine),
         }
         None
     }
@@ -244,8 +248,9 @@ impl Session {
             }
             Err(Halt::Error(error)) => Err(error),
         };
-        if let Err(error) = done {
-            self.fail_message(error, true, engine);
+        match done {
+            Ok(()) => self.executed = true,
+            Err(error) => self.fail_message(error, true, engine),
         }
         None
     }

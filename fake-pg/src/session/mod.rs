@@ -112,6 +112,8 @@ pub struct Session {
     pipelining: bool,
     /// Whether a query has run in this transaction: its modes are fixed then.
     queried: bool,
+    /// An Execute has ended or been suspended in this transaction (`XACT_FLAGS_PIPELINING`).
+    executed: bool,
     /// COMMITs that are complete, but for which no ReadyForQuery has been written yet.
     unready: Vec<Commit>,
     /// Asynchronous COMMITs that are answered, but not flushed.
@@ -183,6 +185,7 @@ impl Session {
             timer: None,
             pipelining: false,
             queried: false,
+            executed: false,
             unready: Vec::new(),
             unflushed: Vec::new(),
             statements: BTreeMap::new(),

@@ -82,6 +82,7 @@ fn waits_for(facts: &Facts<'_>, pid: Pid, activity: &Activity) -> (Datum, Datum)
     match (facts.exec.engine.waits_for(pid), activity.waiting) {
         (Some(tag), _) => event("Lock", lock_type(tag)),
         (None, Some(WaitOn::Sleep)) => event("Timeout", "PgSleep"),
+        (None, Some(WaitOn::Replica)) => event("IPC", "SyncRep"),
         _ => (Datum::Null, Datum::Null),
     }
 }
