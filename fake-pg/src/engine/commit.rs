@@ -406,7 +406,7 @@ impl CommitMachine {
                 xids: tx.xids.clone(),
                 locks: tx.locks.clone(),
                 messages: tx.messages.clone(),
-                ddl: tx.ddl.clone(),
+                ddl: tx.final_ddl(),
                 reads: engine.prepared_reads(tx),
             });
             engine.wal.insert(Record::Prepare(prepared.clone()));
@@ -418,7 +418,7 @@ impl CommitMachine {
         let record = CommitRecord {
             committed,
             xids: tx.xids.clone(),
-            ddl: tx.ddl.clone(),
+            ddl: tx.final_ddl(),
         };
         let record = Arc::new(record);
         engine.wal.insert(Record::Commit(record.clone()));

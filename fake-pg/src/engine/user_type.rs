@@ -5,9 +5,33 @@
 
 use std::sync::Arc;
 
-use super::catalog::{Catalog, Table};
+use super::catalog::{Catalog, CatalogChange, Table};
 use super::namespace::{DatabaseId, SearchPath};
+use super::xact::Transaction;
 use crate::types::{Type, UserType};
+
+impl Transaction {
+    /// Its changes as others are to see them: labels that it has added may be used.
+    pub(super) fn final_ddl(&self) -> Vec<CatalogChange> {
+        let mut changes = self.ddl.clone();
+        let mut settled = Vec::new();
+        for change in &self.ddl {
+            let CatalogChange::PutType(database, ..) = change else {
+                continue;
+            };
+            for (schema, ty) in self.catalog().user_types(*database) {
+                if let Some(committed) = ty.committed()
+                    && !settled.contains(&ty.oid)
+                {
+                    settled.push(ty.oid);
+                    let schema = schema.clone();
+                    changes.push(CatalogChange::PutType(*database, schema, committed));
+                }
+            }
+        }
+        changes
+    }
+}
 
 impl Catalog {
     /// A type by name, looked up in one schema or along the path; also `_name`, the array over it.

@@ -100,6 +100,7 @@ impl SqlState {
     pub const OBJECT_IN_USE: Self = Self(*b"55006");
     pub const CANT_CHANGE_RUNTIME_PARAM: Self = Self(*b"55P02");
     pub const LOCK_NOT_AVAILABLE: Self = Self(*b"55P03");
+    pub const UNSAFE_NEW_ENUM_VALUE_USAGE: Self = Self(*b"55P04");
     pub const QUERY_CANCELED: Self = Self(*b"57014");
     pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");
     pub const CRASH_SHUTDOWN: Self = Self(*b"57P02");

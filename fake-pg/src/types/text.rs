@@ -61,7 +61,7 @@ pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
                     format!("invalid input value for enum {}: \"{text}\"", user.shown),
                 ));
             };
-            Datum::Enum(f32::from_bits(label.order), label.text.as_str().into())
+            label.value(user)?
         }
         _ => match ty.element() {
             Some(element) => array::read(element, text, env)?,

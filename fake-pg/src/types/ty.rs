@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Mutex;
 
+use super::Datum;
+use crate::error::{PgError, SqlState};
+
 /// One line per type: variant, OID, `typname`, the name `format_type` gives, `typlen`, `typcategory`,
 /// `typispreferred`, element.
 macro_rules! types {
@@ -332,6 +335,8 @@ pub struct Label {
     pub order: u32,
     /// `enumlabel`.
     pub text: String,
+    /// Added by a transaction that has not committed, and so not to be used (`EnumUncommitted`).
+    pub uncommitted: bool,
 }
 
 /// What a domain demands.
@@ -349,7 +354,46 @@ pub struct Domain {
     pub checks: Vec<(String, String)>,
 }
 
+impl Label {
+    /// Its value, if that may be used (`check_safe_enum_use`).
+    pub fn value(&self, of: &UserType) -> Result<Datum, PgError> {
+        if self.uncommitted {
+            let (label, ty) = (&self.text, &of.shown);
+            return Err(PgError::new(
+                SqlState::UNSAFE_NEW_ENUM_VALUE_USAGE,
+                format!("unsafe use of new value \"{label}\" of enum type {ty}"),
+            )
+            .with_hint("New enum values must be committed before they can be used."));
+        }
+        Ok(Datum::Enum(
+            f32::from_bits(self.order),
+            self.text.as_str().into(),
+        ))
+    }
+}
+
 impl UserType {
+    /// The definition once the transaction has committed that added labels; none if it added none.
+    pub fn committed(&self) -> Option<&'static UserType> {
+        let UserKind::Enum(labels) = &self.kind else {
+            return None;
+        };
+        if !labels.iter().any(|label| label.uncommitted) {
+            return None;
+        }
+        let labels = labels.iter().cloned().map(|label| Label {
+            uncommitted: false,
+            ..label
+        });
+        Some(UserType::intern(UserType {
+            oid: self.oid,
+            array_oid: self.array_oid,
+            name: self.name.clone(),
+            shown: self.shown.clone(),
+            kind: UserKind::Enum(labels.collect()),
+        }))
+    }
+
     /// The one copy of this definition.
     pub fn intern(definition: UserType) -> &'static UserType {
         static DEFINITIONS: Mutex<BTreeSet<&'static UserType>> = Mutex::new(BTreeSet::new());

@@ -1,4 +1,4 @@
-//! Relations that are the same on every server, kept as COPY writes them, and types.
+//! Relations that are the same on every server, kept as COPY writes them, and types with their labels.
 
 use super::{Facts, Rows};
 use crate::types::{Datum, Env, Type, text};
@@ -47,4 +47,20 @@ pub(super) fn default(ty: Type) -> Datum {
 /// The types of every server.
 pub(super) fn pg_type(_: &Facts<'_>, rows: &mut Rows<'_>) {
     read(include_str!("pg_type.txt"), rows);
+}
+
+/// The labels of the types that people made.
+pub(super) fn pg_enum(facts: &Facts<'_>, rows: &mut Rows<'_>) {
+    rows.fill(&["oid", "enumtypid", "enumsortorder", "enumlabel"]);
+    let database = facts.exec.path().database;
+    for (_, ty) in facts.catalog().user_types(database) {
+        for label in Type::User(ty).labels().unwrap_or(&[]) {
+            rows.push([
+                Datum::Int8(label.oid.into()),
+                Datum::Int8(ty.oid.into()),
+                Datum::Float4(f32::from_bits(label.order)),
+                Datum::text(&*label.text),
+            ]);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! CREATE TYPE … AS ENUM, and what changes or ends one.
 //!
 //! A value of an enum carries its label: a label that rows may have cannot get another name here.
-//! A label is usable as soon as it is added; PostgreSQL wants it committed first.
+//! A label that ALTER TYPE has added is not to be used until that has committed.
 
 use super::ddl::creation;
 use crate::engine::{CatalogChange, DatabaseId, Halt, LockMode, NameIndex, ObjectClass};
@@ -76,6 +76,7 @@ pub(super) fn create(
             oid: context.exec.new_oid()?,
             order: (place as f32 + 1.0).to_bits(),
             text: label.to_string(),
+            uncommitted: false,
         });
     }
     let ty = UserType::intern(definition(oid, array_oid, &bare, kept));
@@ -204,6 +205,7 @@ pub(super) fn alter(
                     oid,
                     order: order.to_bits(),
                     text,
+                    uncommitted: true,
                 },
             );
         }

@@ -3,7 +3,7 @@
 use super::procs;
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Call, Expr};
-use crate::sql::plan::{Binder, Choice, Chosen, Generic, Scalar, Typed, resolve};
+use crate::sql::plan::{Binder, Cast, Choice, Chosen, Generic, Scalar, Typed, resolve};
 use crate::types::{Datum, Type};
 
 type Bound = (Scalar, Typed);
@@ -164,19 +164,28 @@ fn bind_chosen(
     let proc = chosen.proc;
     let (bound, generic, types) = arguments(binder, chosen, args, at)?;
     // These ask for the type of their argument, not for its value.
-    if let Some(labels) = generic.actual(Type::Anyenum).and_then(Type::labels)
+    if let Some(ty) = generic.actual(Type::Anyenum)
+        && let Some(labels) = ty.labels()
         && let [_] = &bound[..]
         && matches!(proc.name, "enum_range" | "enum_first" | "enum_last")
     {
-        let mut all = labels
-            .iter()
-            .map(|label| Datum::Enum(f32::from_bits(label.order), label.text.as_str().into()));
+        // What must not be used yet is refused when the statement runs.
+        let mut all = labels.iter().map(|label| match label.uncommitted {
+            true => {
+                let text = Scalar::Const(Datum::text(&*label.text));
+                Scalar::Cast(Box::new(text), Cast::plain(ty))
+            }
+            false => {
+                let order = f32::from_bits(label.order);
+                Scalar::Const(Datum::Enum(order, label.text.as_str().into()))
+            }
+        });
         let value = match proc.name {
-            "enum_first" => all.next().unwrap_or(Datum::Null),
-            "enum_last" => all.next_back().unwrap_or(Datum::Null),
-            _ => Datum::Array(all.collect()),
+            "enum_first" => all.next().unwrap_or(Scalar::Const(Datum::Null)),
+            "enum_last" => all.next_back().unwrap_or(Scalar::Const(Datum::Null)),
+            _ => Scalar::Array(all.collect()),
         };
-        return Ok((Scalar::Const(value), result(proc.result, &generic)?.into()));
+        return Ok((value, result(proc.result, &generic)?.into()));
     }
     if proc.name == "pg_typeof" {
         let ty = types.first().copied().unwrap_or(Type::Unknown);

@@ -142,6 +142,9 @@ impl Binder<'_> {
         if to.ty == Type::Regclass && (is_text(from.ty) || from.ty == Type::Unknown) {
             return Err(PgError::feature_not_supported("casts of text to regclass"));
         }
+        if to.ty.labels().is_some() {
+            return Ok(Some(Scalar::Cast(Box::new(scalar), cast)));
+        }
         Ok(Some(apply(scalar, cast)?))
     }
 

@@ -29,6 +29,8 @@ impl Scalar {
         let mut constant = true;
         self.walk(&mut |part| {
             constant &= match part {
+                // `enum_in` is stable: labels come.
+                Scalar::Cast(_, cast) => cast.to.labels().is_none(),
                 Scalar::Call(function, _) => !function.is_volatile() && !function.is_stable(),
                 Scalar::Column(_)
                 | Scalar::Outer(..)
