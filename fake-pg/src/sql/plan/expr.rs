@@ -225,7 +225,7 @@ impl Binder<'_> {
                 self.binary(op, operand, &Expr::Call(Box::new(pattern)), *at)
             }
             Expr::Exists(query) => {
-                let subquery = self.subquery(query, SubqueryKind::Exists)?;
+                let subquery = self.exists(query)?;
                 boolean(Scalar::Subquery(Box::new(subquery)))
             }
             Expr::ArrayQuery(query) => {
