@@ -179,6 +179,14 @@ impl Exec<'_> {
         })
     }
 
+    /// COMMENT, of which nothing is kept but that it was made.
+    pub fn change_comment(&mut self) -> Result<(), Halt> {
+        self.once(|exec| {
+            exec.note();
+            Ok(())
+        })
+    }
+
     /// An OID that nothing has yet.
     pub fn new_oid(&mut self) -> Result<u32, Halt> {
         let oid = self.value(|exec| Ok(exec.engine.new_relation().0.into()))?;
