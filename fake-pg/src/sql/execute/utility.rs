@@ -47,7 +47,8 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
         Command::Comment(on) => {
             if let Some(relation) = on {
                 let found = ddl::find(&context.exec, relation)?;
-                let found = found.ok_or_else(|| PgError::undefined_table(&relation.name.join(".")))?;
+                let found =
+                    found.ok_or_else(|| PgError::undefined_table(&relation.name.join(".")))?;
                 let mode = LockMode::ShareUpdateExclusive;
                 context.exec.lock_relation(found.id(), mode)?;
             }
