@@ -59,7 +59,7 @@ impl Binder<'_> {
     }
 
     pub(crate) fn filter_argument(&mut self, expr: &Expr) -> Result<Scalar, PgError> {
-        let bound = self.expr(expr)?;
+        let bound = self.apart(|binder| binder.expr(expr))?;
         self.demand(bound, Type::Bool, "FILTER")
     }
 

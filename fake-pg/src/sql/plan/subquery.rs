@@ -89,7 +89,7 @@ impl Binder<'_> {
         kind: SubqueryKind,
     ) -> Result<Subquery, PgError> {
         let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
-        let plan = self.query(query)?;
+        let plan = self.apart(|binder| binder.query(query))?;
         // Its own level, and those inside of it, are no correlation.
         let correlated = self.outermost < self.scopes.len();
         self.outermost = self.outermost.min(outermost);
