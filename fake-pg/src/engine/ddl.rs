@@ -179,8 +179,8 @@ impl Exec<'_> {
         })
     }
 
-    /// COMMENT, of which nothing is kept but that it was made.
-    pub fn change_comment(&mut self) -> Result<(), Halt> {
+    /// A change of catalogs that nobody reads here, comments and statistics: that it was made counts.
+    pub fn change_unread(&mut self) -> Result<(), Halt> {
         self.once(|exec| {
             exec.note();
             Ok(())

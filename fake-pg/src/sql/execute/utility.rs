@@ -52,7 +52,7 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
                 let mode = LockMode::ShareUpdateExclusive;
                 context.exec.lock_relation(found.id(), mode)?;
             }
-            context.exec.change_comment()?;
+            context.exec.change_unread()?;
             "COMMENT"
         }
         Command::Reindex(relation) => {
