@@ -3,7 +3,8 @@
 #
 # Usage: ci/conformance.sh [PROGRAMS [SEED]]
 #
-# Installs the server through apt if it is not there; Rust is taken as found, as in ci/check.sh.
+# Installs through apt what is not there: the server, a linker for Rust, and the certificates by
+# which cargo knows its registry. Rust itself is taken as found, as in ci/check.sh.
 # Then, each with one line: scripts recorded again are the same; fake-pg answers as recorded; the
 # page of tables is current; random programs show no difference. It goes on after a failure, and
 # ends with one.
@@ -17,6 +18,7 @@ failed=0
 
 main() {
     server || exit 1
+    tools || exit 1
     cargo build --quiet --locked -p conformance || exit 1
     report "recorded again" "$binary" verify
     report "fake-pg" "$binary" check
@@ -59,10 +61,22 @@ server() {
         echo "no PostgreSQL 15 here, and no root to install it: set PGBIN" >&2
         return 1
     }
-    export DEBIAN_FRONTEND=noninteractive
     mkdir -p /etc/postgresql-common
     printf 'create_main_cluster = false\n' >/etc/postgresql-common/createcluster.conf
-    apt-get update -qq && apt-get install -qq --no-install-recommends postgresql-15 >/dev/null
+    install_packages postgresql-15
+}
+
+# What cargo needs besides Rust: without root, what is lacking is told by cargo.
+tools() {
+    local lacking=()
+    command -v cc >/dev/null || lacking+=(gcc libc6-dev)
+    [ -n "${SSL_CERT_FILE:-}" ] || [ -e /etc/ssl/certs/ca-certificates.crt ] || lacking+=(ca-certificates)
+    [ ${#lacking[@]} = 0 ] || [ "$(id -u)" != 0 ] || install_packages "${lacking[@]}"
+}
+
+install_packages() {
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -qq --no-install-recommends "$@" >/dev/null
 }
 
 main

@@ -4,6 +4,7 @@
 //! Constructors are named by meaning, so that a message stands in one place. How an error travels
 //! to the client is `wire`'s business; what it does to the transaction is `session`'s.
 
+mod build;
 mod shutdown;
 mod sqlstate;
 
@@ -108,84 +109,6 @@ impl fmt::Display for PgError {
 
 impl std::error::Error for PgError {}
 
-/// Building one, field by field.
-impl PgError {
-    /// An error with a code and a message, and nothing else yet.
-    pub fn new(code: SqlState, message: impl Into<String>) -> Self {
-        PgError(Box::new(Report {
-            severity: Severity::Error,
-            code,
-            message: message.into(),
-            detail: None,
-            hint: None,
-            position: None,
-            context: None,
-            schema: None,
-            table: None,
-            column: None,
-            data_type: None,
-            constraint: None,
-        }))
-    }
-
-    /// A warning: the session sends it as a notice.
-    pub fn warning(code: SqlState, message: impl Into<String>) -> Self {
-        Self::new(code, message).with_severity(Severity::Warning)
-    }
-
-    /// A notice.
-    pub fn notice(code: SqlState, message: impl Into<String>) -> Self {
-        Self::new(code, message).with_severity(Severity::Notice)
-    }
-
-    /// The same with another severity.
-    pub fn with_severity(mut self, severity: Severity) -> Self {
-        self.severity = severity;
-        self
-    }
-
-    /// The same, ending the session.
-    pub fn fatal(self) -> Self {
-        self.with_severity(Severity::Fatal)
-    }
-
-    /// The same with a detail line.
-    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
-        self
-    }
-
-    /// The same with a hint.
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// The same, pointing at a character of the query, from 1.
-    pub fn at(mut self, position: usize) -> Self {
-        self.position = Some(position);
-        self
-    }
-
-    /// The same with a context line.
-    pub fn with_context(mut self, context: impl Into<String>) -> Self {
-        self.context = Some(context.into());
-        self
-    }
-
-    /// The schema of the table that the error is about, if it is not `public`.
-    pub fn in_schema(mut self, schema: &str) -> Self {
-        self.schema = Some(schema.into());
-        self
-    }
-
-    fn on_table(mut self, table: &str) -> Self {
-        self.schema = Some("public".into());
-        self.table = Some(table.into());
-        self
-    }
-}
-
 /// What SQL text and values can get wrong.
 impl PgError {
     /// 0A000: a construct of PostgreSQL that this server lacks. It names it: nothing is silently wrong.
@@ -194,6 +117,11 @@ impl PgError {
             SqlState::FEATURE_NOT_SUPPORTED,
             format!("fake-pg does not support {construct}"),
         )
+    }
+
+    /// 42601 for an option that was given before (`errorConflictingDefElem`).
+    pub fn redundant_options(at: u32) -> Self {
+        Self::new(SqlState::SYNTAX_ERROR, "conflicting or redundant options").near(at)
     }
 
     /// 42601, as the scanner words it.

@@ -40,7 +40,7 @@
 //!
 //! Replies: `1 2 3 n s I` as on the wire, `T name:oid…`, `D value|value`, `C tag`, `Z I`,
 //! `t oid…`, `A <sender> channel payload`, `S name=value`, `E severity code message [D detail]
-//! [H hint] [s schema] [t table] [c column] [d type] [n constraint]`, `N` likewise.
+//! [H hint] [W context] [P position] [s schema] [t table] [c column] [d type] [n constraint]`, `N` likewise.
 //!
 //! What differs from run to run becomes an alias (`transcript`). A column's values are known by
 //! its RowDescription: pids in an integer column whose name contains `pid`, and columns of the

@@ -198,11 +198,15 @@ impl Server {
             Stop::Immediate => "-QUIT",
         };
         let pid = postmaster.id().to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status();
-        let over = within(Duration::from_secs(60), || {
-            postmaster.try_wait().ok().flatten()
+        // The shell's own: the program of that name is not everywhere.
+        let kill = format!("kill {signal} {pid}");
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        let over = sent.is_ok_and(|sent| sent.success()).then(|| {
+            within(Duration::from_secs(60), || {
+                postmaster.try_wait().ok().flatten()
+            })
         });
-        if sent.is_err() || over.is_none() {
+        if over.flatten().is_none() {
             // It shares no memory with us: whatever it is stuck in, this ends it.
             let _ = postmaster.kill();
             let _ = postmaster.wait();

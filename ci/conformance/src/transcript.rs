@@ -3,8 +3,8 @@
 //! What differs from run to run is replaced by an alias, counted in order of appearance: `<a>` the
 //! pid of session `a`, `<xid1>`, `<oid1>`, `<lsn1>`, `<vxid1>`, and `<time1>` for a date or time of
 //! today. A value is recognised by its column's type or name, in an error by the word before it.
-//! Left out are an error's position, its place in the source, and its context, which tells of physical
-//! tuples; ctids are kept.
+//! Left out is an error's place in the source. ctids are kept, also in its context, but for those of
+//! system catalogs: fake-pg has no pages of them, and says `(0,1)` where a real server says anything.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -177,9 +177,13 @@ impl Transcript {
         let get = |field: u8| told.get(&field).map_or("?", String::as_str);
         let message = plain(self.prose(get(b'M')).as_bytes());
         let mut text = format!("{} {} {message}", get(b'V'), get(b'C'));
-        for field in *b"DHstcdn" {
+        for field in *b"DHWPstcdn" {
             if let Some(value) = told.get(&field) {
                 let value = plain(self.prose(value).as_bytes());
+                let value = match field {
+                    b'W' => without_catalog_places(&value),
+                    _ => value,
+                };
                 write!(text, " [{} {value}]", char::from(field)).expect("strings take all");
             }
         }
@@ -285,6 +289,27 @@ impl Transcript {
 
 fn collect<T, I: FallibleIterator<Item = T, Error = std::io::Error>>(items: I) -> Vec<T> {
     items.collect().unwrap_or_default()
+}
+
+/// A context with the places of tuples in system catalogs left out.
+fn without_catalog_places(context: &str) -> String {
+    let mut told = String::new();
+    let mut rest = context;
+    while let Some((before, place)) = rest.split_once("tuple (") {
+        let inside = place.split_once(") in relation \"");
+        told.push_str(before);
+        match inside.filter(|(_, relation)| relation.starts_with("pg_")) {
+            Some((_, relation)) => {
+                told.push_str("tuple (…) in relation \"");
+                rest = relation;
+            }
+            None => {
+                told.push_str("tuple (");
+                rest = place;
+            }
+        }
+    }
+    told + rest
 }
 
 /// Bytes as text on one line; what is no text as `\x…`.

@@ -45,6 +45,14 @@ impl Halt {
             other => other,
         }
     }
+
+    /// The same error, pointing nowhere.
+    pub fn nowhere(self) -> Halt {
+        match self {
+            Halt::Error(error) => Halt::Error(error.nowhere()),
+            other => other,
+        }
+    }
 }
 
 impl From<PgError> for Halt {

@@ -26,11 +26,29 @@ pub(super) struct Waiting {
     deadlock_checked: bool,
     /// What errors that end the wait say of it.
     context: Option<String>,
+    /// Where the statement names what it waits for, or 0.
+    at: u32,
 }
 
 impl Journal {
-    /// The CONTEXT of an error that interrupts the statement while it waits.
-    pub fn waiting_context(&self) -> Option<String> {
+    /// What it waits for stands at this place of the statement.
+    pub fn waits_at(&mut self, at: u32) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.at = at;
+        }
+    }
+
+    /// An error that interrupts the statement, perhaps while it waits, as it reaches the client. A
+    /// cancel points nowhere (`pcb_error_callback`).
+    pub fn interrupted(&self, mut error: PgError) -> PgError {
+        error.context = self.waiting_context();
+        match &self.waiting {
+            Some(waiting) if error.code != SqlState::QUERY_CANCELED => error.near(waiting.at),
+            _ => error,
+        }
+    }
+
+    fn waiting_context(&self) -> Option<String> {
         let waiting = self.waiting.as_ref()?;
         let parts = [waiting.context.as_deref(), self.within.as_deref()];
         let parts: Vec<&str> = parts.into_iter().flatten().collect();
@@ -175,6 +193,7 @@ impl Exec<'_> {
                 since: now,
                 deadlock_checked: false,
                 context,
+                at: 0,
             }),
         };
         let lock_deadline = timeouts.lock.map(|patience| waiting.since.after(patience));

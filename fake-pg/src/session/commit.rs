@@ -309,10 +309,8 @@ impl Session {
 
     fn interrupt_commit(&mut self, commit: &Commit) -> Result<(), PgError> {
         // `statement_timeout` no longer counts (`finish_xact_command`).
-        self.interrupt().map_err(|mut error| {
-            error.context = commit.journal.waiting_context();
-            error
-        })?;
+        let interrupted = self.interrupt();
+        interrupted.map_err(|error| commit.journal.interrupted(error))?;
         let failure = commit.failure;
         failure.map_or(Ok(()), |code| Err(PgError::injected(code)))
     }

@@ -76,7 +76,7 @@ impl Session {
             return Ok(Copied::All(CommandTag::Copy(0)));
         };
         loop {
-            let done = self.copy_part(copy, engine, now)?;
+            let done = self.copy_part(copy, &copying, engine, now)?;
             copy.part = match copy.part {
                 CopyPart::Begin => {
                     let (format, columns) = (copying.is_binary(), copying.columns.len());
@@ -89,24 +89,27 @@ impl Session {
                         CopyPart::Write
                     } else {
                         self.hear_self(engine);
-                        self.interrupt_running(&copy.running, now)?;
+                        self.interrupt_copy(copy, &copying, now)?;
                         CopyPart::Look
                     }
                 }
                 CopyPart::Look if copy.complete && copy.incoming.has_rows() => {
                     self.hear_self(engine);
-                    self.interrupt_running(&copy.running, now)?;
+                    self.interrupt_copy(copy, &copying, now)?;
                     CopyPart::Write
                 }
                 CopyPart::Look if copy.complete => CopyPart::Fire,
-                CopyPart::Look => match self.receive_copy(copy, &copying)? {
-                    Received::Some => CopyPart::Look,
-                    Received::None => return Ok(Copied::More),
-                    Received::Lost(error) => return Ok(Copied::Lost(error)),
+                CopyPart::Look => match self.receive_copy(copy, &copying) {
+                    Ok(Received::Some) => CopyPart::Look,
+                    Ok(Received::None) => return Ok(Copied::More),
+                    Ok(Received::Lost(error)) => {
+                        return Ok(Copied::Lost(copy.incoming.locate(error, &copying)));
+                    }
+                    Err(error) => return Err(copy.incoming.locate(error, &copying).into()),
                 },
                 CopyPart::Write => {
                     self.hear_self(engine);
-                    self.interrupt_running(&copy.running, now)?;
+                    self.interrupt_copy(copy, &copying, now)?;
                     CopyPart::Look
                 }
                 CopyPart::Fire => {
@@ -130,16 +133,31 @@ impl Session {
         Ok(())
     }
 
+    /// What may end it between two rows.
+    fn interrupt_copy(
+        &mut self,
+        copy: &CopyIn,
+        copying: &Copying,
+        now: Timestamp,
+    ) -> Result<(), PgError> {
+        let interrupted = self.interrupt_running(&copy.running, now);
+        interrupted.map_err(|error| copy.incoming.locate(error, copying))
+    }
+
     /// Executes the part it has got to.
     fn copy_part(
         &mut self,
         copy: &mut CopyIn,
+        copying: &Copying,
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<bool, Halt> {
         if std::mem::take(&mut copy.waits) {
             self.hear_self(engine);
-            self.interrupt_running(&copy.running, now)?;
+            match copy.part {
+                CopyPart::Write => self.interrupt_copy(copy, copying, now)?,
+                _ => self.interrupt_running(&copy.running, now)?,
+            }
         }
         let CopyIn {
             running,

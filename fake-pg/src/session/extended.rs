@@ -121,7 +121,9 @@ impl Session {
         }
         let params = parameters(bind, statement.params())?;
         if let Some(prepared) = &prepared {
-            self.lock_tables(prepared, waited, engine, now)?;
+            // What was analysed is not looked up again: there is no text to point at.
+            let locked = self.lock_tables(prepared, waited, engine, now);
+            locked.map_err(Halt::nowhere)?;
         }
         if let (Command::Query(query), Some(tx)) = (&statement.statement.command, self.block.live())
             && let (true, Some(locking)) = (tx.options.read_only, query.locking.first())

@@ -10,7 +10,7 @@ pub(super) fn violation(message: String) -> PgError {
     PgError::new(SqlState::PROTOCOL_VIOLATION, message)
 }
 
-/// Reads the parameters of Bind.
+/// Reads the parameters of Bind (`bind_param_error_callback`).
 pub(super) fn parameters(bind: &Bind<'_>, types: &[Type]) -> Result<Vec<Datum>, PgError> {
     let values = bind.parameters.iter().zip(types).enumerate();
     values
@@ -23,13 +23,28 @@ pub(super) fn parameters(bind: &Bind<'_>, types: &[Type]) -> Result<Vec<Datum>, 
                 [all] => *all,
                 each => each[place],
             };
-            match Format::from_code(format)? {
+            let format = Format::from_code(format)?;
+            let value = match format {
                 Format::Binary => binary::read(ty, bytes, place + 1),
                 Format::Text => match std::str::from_utf8(bytes) {
                     Ok(value) => text::read(ty, value, Env::default()),
                     Err(error) => Err(binary::invalid_encoding(&bytes[error.valid_up_to()..])),
                 },
-            }
+            };
+            value.map_err(|error| {
+                let portal = match bind.portal {
+                    "" => "unnamed portal".to_string(),
+                    name => format!("portal \"{name}\""),
+                };
+                // Of its text nothing is told: `log_parameter_max_length_on_error` is 0.
+                let shown = match (format, bytes.is_empty()) {
+                    (Format::Binary, _) => "",
+                    (Format::Text, true) => " = ''",
+                    (Format::Text, false) => " = '...'",
+                };
+                let number = place + 1;
+                error.within(format_args!("{portal} parameter ${number}{shown}"))
+            })
         })
         .collect()
 }

@@ -160,6 +160,14 @@ impl Portal {
         }
     }
 
+    /// The statement that gives its rows, if it has begun and is not over.
+    pub(super) fn running(&self) -> Option<&Running> {
+        match &self.state {
+            PortalState::Open(rows) => rows.running.as_deref(),
+            _ => None,
+        }
+    }
+
     /// 55000 where it would have to go backward and can not.
     pub(super) fn must_scroll(&self) -> Result<(), PgError> {
         match self.scrolls {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Session, Work};
 use crate::engine::{Engine, Exec, Halt, Journal, Signal, Tid, Timestamp, Wait};
 use crate::error::{PgError, Severity};
+use crate::sql::ast::Command;
 use crate::sql::{self, Context, Fetch, Outcome, Prepared};
 use crate::types::Datum;
 
@@ -76,12 +77,9 @@ impl Session {
         running: &Running,
         now: Timestamp,
     ) -> Result<(), PgError> {
-        let waiting = |mut error: PgError| {
-            error.context = running.journal.waiting_context();
-            error
-        };
-        self.interrupt().map_err(waiting)?;
-        self.interrupt_timed(now).map_err(waiting)
+        let interrupted = self.interrupt();
+        let interrupted = interrupted.and_then(|()| self.interrupt_timed(now));
+        interrupted.map_err(|error| running.journal.interrupted(error))
     }
 
     /// Runs a statement, or a part of it.
@@ -159,9 +157,10 @@ impl Session {
         now: Timestamp,
     ) -> Result<(), Halt> {
         let timeouts = self.known().timeouts;
-        if waited.is_some() {
-            self.interrupt()?;
-            self.interrupt_timed(now)?;
+        if let Some(waited) = &waited {
+            let interrupted = self.interrupt();
+            let interrupted = interrupted.and_then(|()| self.interrupt_timed(now));
+            interrupted.map_err(|error| waited.interrupted(error))?;
         }
         if !prepared.statement().command.is_analyzed() {
             return Ok(());
@@ -229,6 +228,21 @@ impl Session {
             return Err(PgError::query_canceled());
         }
         Ok(())
+    }
+
+    /// The same before a command of the session's own: what it fetches from may have been waiting.
+    pub(super) fn interrupt_own(&mut self, command: &Command) -> Result<(), PgError> {
+        let Err(error) = self.interrupt() else {
+            return Ok(());
+        };
+        let portal = match command {
+            Command::Fetch(fetch) => self.portal(&fetch.name),
+            _ => None,
+        };
+        Err(match portal.and_then(|portal| portal.running()) {
+            Some(running) => running.journal.interrupted(error),
+            None => error,
+        })
     }
 
     /// The end of `statement_timeout`.

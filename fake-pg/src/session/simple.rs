@@ -151,7 +151,8 @@ impl Session {
         let mut running = match script.running.take() {
             Some(running) => self.bound_anew(running, statement, engine),
             None => {
-                self.interrupt_self(engine)?;
+                self.hear_self(engine);
+                self.interrupt_own(&statement.command)?;
                 self.begin_command();
                 let company = match script.statements.len() {
                     1 => Company::Alone,
@@ -172,6 +173,9 @@ impl Session {
                     _ => self.refuse_if_failed()?,
                 }
                 let transaction = self.begin_implicit(engine, now)?;
+                if statement.params > 0 {
+                    sql::refuse_params(engine, transaction, statement)?;
+                }
                 if Session::is_own(&statement.command) {
                     if let Command::Execute(execute) = &statement.command {
                         self.expand(execute, statement, engine, now)?

@@ -53,6 +53,8 @@ pub struct Statement {
     pub text: Arc<str>,
     /// The script it stands in, as the client sent it.
     pub source: Arc<str>,
+    /// Where it begins there, in characters from 1: all its places count from there.
+    pub start: u32,
     /// What it does.
     pub command: Command,
     /// The highest `$n` that occurs in it.
@@ -284,19 +286,6 @@ impl Command {
             }
             _ => None,
         }
-    }
-
-    /// Whether its transaction ends with it, whatever follows in a pipeline
-    /// (`XACT_FLAGS_NEEDIMMEDIATECOMMIT`). VACUUM is not among these: it begins transactions itself,
-    /// and the last of them goes on.
-    pub fn commits_at_once(&self) -> bool {
-        matches!(
-            self,
-            Command::CreateDatabase(_)
-                | Command::DropDatabase { .. }
-                | Command::Discard(Discard::All)
-                | Command::AlterSystem { .. }
-        )
     }
 
     /// Whether its analysis, at Parse and again at Bind, does so already

@@ -115,12 +115,16 @@ pub(super) fn keep_script(text: &str, script: &Script) {
 pub(super) fn plan(
     version: u64,
     path: &SearchPath,
-    text: &str,
+    statement: &Statement,
     hints: &[Option<Type>],
 ) -> Option<Arc<Prepared>> {
     let find = |plans: &Plans| {
-        let plans = plans.get(&version)?.get(text)?;
-        let fits = |plan: &&Arc<Prepared>| plan.hints == hints && plan.path == *path;
+        let plans = plans.get(&version)?.get(&statement.text)?;
+        // Errors tell places, which differ with what stands before it.
+        let fits = |plan: &&Arc<Prepared>| {
+            let start = plan.statement.start;
+            plan.hints == hints && start == statement.start && plan.path == *path
+        };
         plans.iter().find(fits).cloned()
     };
     let (plan, is_old) = CACHE.with_borrow(|cache| {

@@ -241,9 +241,9 @@ impl<'p> Run<'p, '_, '_> {
         }
     }
 
-    /// Runs the modifying ones that nobody has read, the last one first (`es_auxmodifytables`).
+    /// Runs the modifying ones that nobody has read.
     fn finish_ctes(&mut self, ctes: &'p [CtePlan]) -> Result<(), Halt> {
-        for cte in ctes.iter().rev() {
+        for cte in ctes {
             if let CteSource::Modify(_) = cte.source {
                 self.cte(cte.slot)?;
             }

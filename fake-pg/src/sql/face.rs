@@ -151,14 +151,65 @@ fn prepare_for(
     hints: &[Option<Type>],
 ) -> Result<Arc<Prepared>, PgError> {
     let version = catalog.version();
-    if let Some(prepared) = cache::plan(version, path, &statement.text, hints) {
+    if let Some(prepared) = cache::plan(version, path, statement, hints) {
         return Ok(prepared);
     }
     let mut params = hints.to_vec();
     params.resize(hints.len().max(statement.params), None);
     let mut binder = Binder::new(catalog, path, params);
+    let (plan, copying) = bind(&mut binder, &statement.command)?;
+    let columns = match &statement.command {
+        Command::Show(name) => Some(executor::show_columns(name)),
+        Command::Copy(_) => None,
+        _ => plan.columns().map(<[Column]>::to_vec),
+    };
+    let prepared = Arc::new(Prepared {
+        statement: statement.clone(),
+        hints: hints.to_vec(),
+        version,
+        path: path.clone(),
+        params: binder.params()?,
+        slots: binder.slots(),
+        locks: binder.locks(),
+        columns,
+        copying,
+        constants: std::mem::take(&mut binder.constants),
+        plan,
+    });
+    cache::keep_plan(&prepared);
+    Ok(prepared)
+}
+
+/// 42P02 for a statement of the simple protocol, which brings no parameters but names some; or what
+/// is wrong with it before that (`parse_analyze_fixedparams`).
+pub fn refuse_params(
+    engine: &Engine,
+    tx: &Transaction,
+    statement: &Statement,
+) -> Result<(), PgError> {
+    let catalog = tx.fresh_catalog(engine);
+    let mut binder = Binder::new(&catalog, tx.path(), Vec::new());
+    binder.no_params = true;
+    match &statement.command {
+        Command::Prepare(_) => Ok(()),
+        Command::Declare(declare) => bind(&mut binder, &declare.query.command).map(drop),
+        Command::Execute(execute) => {
+            let types = vec![Type::Text; execute.args.len()];
+            binder.arguments(&execute.args, &types).map(drop)
+        }
+        Command::CreateTableAs(create) => binder.query(&create.query).map(drop),
+        Command::CreateView(create) => binder.query(&create.query).map(drop),
+        command => bind(&mut binder, command).map(drop),
+    }
+}
+
+/// Binds a command.
+fn bind(
+    binder: &mut Binder<'_>,
+    command: &Command,
+) -> Result<(Plan, Option<Arc<Copying>>), PgError> {
     let mut copying = None;
-    let mut plan = match &statement.command {
+    let mut plan = match command {
         Command::Query(query) => Plan::Query(binder.query(query)?),
         Command::Insert(insert) => Plan::Modify(Box::new(binder.insert(insert)?)),
         Command::Update(update) => Plan::Modify(Box::new(binder.update(update)?)),
@@ -181,27 +232,8 @@ fn prepare_for(
         Command::Unsupported(what) => return Err(PgError::feature_not_supported(what)),
         _ => Plan::Utility,
     };
-    super::plan::stream(&mut plan, &binder);
-    let columns = match &statement.command {
-        Command::Show(name) => Some(executor::show_columns(name)),
-        Command::Copy(_) => None,
-        _ => plan.columns().map(<[Column]>::to_vec),
-    };
-    let prepared = Arc::new(Prepared {
-        statement: statement.clone(),
-        hints: hints.to_vec(),
-        version,
-        path: path.clone(),
-        params: binder.params()?,
-        slots: binder.slots(),
-        locks: binder.locks(),
-        columns,
-        copying,
-        constants: std::mem::take(&mut binder.constants),
-        plan,
-    });
-    cache::keep_plan(&prepared);
-    Ok(prepared)
+    super::plan::stream(&mut plan, binder);
+    Ok((plan, copying))
 }
 
 /// A statement bound to a schema.
@@ -231,6 +263,9 @@ impl Prepared {
     pub fn lock(&self, exec: &mut Exec<'_>) -> Result<(), Halt> {
         for (table, mode, at) in &self.locks {
             let locked = exec.lock_table(table, *mode, false);
+            if let Err(Halt::Wait(_)) = locked {
+                exec.journal.waits_at(*at);
+            }
             locked.map_err(|halt| halt.at(*at as usize))?;
         }
         Ok(())

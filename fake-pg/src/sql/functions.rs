@@ -280,7 +280,7 @@ pub(crate) fn bind(binder: &mut Binder<'_>, call: &Call) -> Result<(Scalar, Type
     }
     if procs(name).iter().any(|proc| proc.window) {
         return Err(PgError::new(
-            SqlState::WINDOWING_ERROR,
+            SqlState::WRONG_OBJECT_TYPE,
             format!("window function {name} requires an OVER clause"),
         )
         .at(call.at as usize));
@@ -301,19 +301,14 @@ fn construct(
     name: &str,
     call: &Call,
 ) -> Result<Option<(Scalar, Typed)>, PgError> {
-    let mut args = || -> Result<Vec<(Scalar, Typed)>, PgError> {
-        call.args.iter().map(|arg| binder.expr(arg)).collect()
-    };
     Ok(Some(match name {
         "coalesce" => {
-            let args = args()?;
-            let (args, typed) = binder.unify_args(args, "COALESCE")?;
+            let (args, typed) = binder.unify_args(&call.args, "COALESCE")?;
             (Scalar::Coalesce(args), typed)
         }
         "greatest" | "least" => {
-            let args = args()?;
             let construct = if name == "least" { "LEAST" } else { "GREATEST" };
-            let (args, typed) = binder.unify_args(args, construct)?;
+            let (args, typed) = binder.unify_args(&call.args, construct)?;
             (Scalar::Extreme(args, name == "least"), typed)
         }
         "nullif" if call.args.len() == 2 => {
@@ -383,7 +378,7 @@ fn bind_aggregate(
     let mut args = Vec::with_capacity(call.args.len());
     let outer = binder.enter_aggregate(call.at)?;
     for arg in &call.args {
-        args.push(binder.apart(|binder| binder.expr(arg))?);
+        args.push(binder.expr(arg)?);
     }
     let filter = match &call.filter {
         Some(filter) => Some(binder.filter_argument(filter)?),
@@ -391,7 +386,7 @@ fn bind_aggregate(
     };
     let mut order = Vec::with_capacity(call.order_by.len());
     for key in &call.order_by {
-        let (scalar, _) = binder.apart(|binder| binder.settled_argument(&key.expr))?;
+        let (scalar, _) = binder.settled_argument(&key.expr)?;
         order.push((scalar, key.descending, key.nulls_first));
     }
     let types: Vec<Type> = args.iter().map(|(_, typed)| typed.ty).collect();

@@ -25,12 +25,13 @@ mod view;
 
 use std::sync::Arc;
 
+use squawk_lexer::{LiteralKind, TokenKind, tokenize};
 use squawk_syntax::ast::AstNode;
 use squawk_syntax::{Parse, SourceFile, SyntaxKind, SyntaxNode};
 
 use super::ast::{Command, Expr, QueryBody, Statement, Target};
 use super::quote::quote_name;
-use crate::error::PgError;
+use crate::error::{PgError, SqlState};
 pub(crate) use depth::{DEPTH_MAX, depth, too_deep};
 use tree::Tree;
 
@@ -68,7 +69,14 @@ fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>
             // PostgreSQL takes the comma and stops at what follows.
             offset += 1;
         }
-        return Err(tree.syntax_error(offset));
+        return Err(match unterminated(text) {
+            Some((start, what)) if start <= offset || tree.is_blank(offset, start) => {
+                let near = &text[start..];
+                let message = format!("unterminated {what} at or near \"{near}\"");
+                PgError::new(SqlState::SYNTAX_ERROR, message).near(tree.place(start))
+            }
+            _ => tree.syntax_error(offset),
+        });
     }
     let source: Arc<str> = text.into();
     let root = parsed.tree();
@@ -88,6 +96,7 @@ fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>
         statements.push(Statement {
             text: own.into(),
             source: source.clone(),
+            start: tree.at(&node),
             params: tree.params(),
             command,
         });
@@ -99,11 +108,41 @@ fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>
         statements.push(Statement {
             text: "".into(),
             source: source.clone(),
+            start: 1,
             command: Command::Empty,
             params: 0,
         });
     }
     Ok(statements.into())
+}
+
+/// What begins somewhere in the text and does not end, as the scanner calls it (`scan.l`).
+fn unterminated(text: &str) -> Option<(usize, &'static str)> {
+    let mut end = 0;
+    let tokens = tokenize(text).map(|token| {
+        end += token.len as usize;
+        (end - token.len as usize, token.kind)
+    });
+    tokens.last().and_then(|(start, kind)| {
+        let what = match kind {
+            TokenKind::BlockComment { terminated: false } => "/* comment",
+            TokenKind::QuotedIdent {
+                terminated: false, ..
+            } => "quoted identifier",
+            TokenKind::Literal { kind } => match kind {
+                LiteralKind::Str { terminated: false }
+                | LiteralKind::EscStr { terminated: false }
+                | LiteralKind::NationalStr { terminated: false }
+                | LiteralKind::UnicodeEscStr { terminated: false } => "quoted string",
+                LiteralKind::DollarQuotedString { terminated: false } => "dollar-quoted string",
+                LiteralKind::ByteStr { terminated: false } => "hexadecimal string literal",
+                LiteralKind::BitStr { terminated: false } => "bit string literal",
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some((start, what))
+    })
 }
 
 /// Parses an expression of the catalog: a default, a check.
@@ -179,8 +218,8 @@ fn command(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::TRUNCATE => ddl::truncate(tree, node),
         K::LOCK => ddl::lock(tree, node),
         K::SET_CONSTRAINTS => ddl::set_constraints(node),
-        K::CREATE_ROLE | K::CREATE_USER | K::CREATE_GROUP => role::create(node),
-        K::ALTER_ROLE | K::ALTER_USER => role::alter(node),
+        K::CREATE_ROLE | K::CREATE_USER | K::CREATE_GROUP => role::create(tree, node),
+        K::ALTER_ROLE | K::ALTER_USER => role::alter(tree, node),
         K::DROP_ROLE | K::DROP_USER | K::DROP_GROUP => role::drop(node),
         K::GRANT | K::REVOKE => role::grant(tree, node),
         K::SET_ROLE | K::RESET_ROLE | K::SET_SESSION_AUTH | K::RESET_SESSION_AUTH => {

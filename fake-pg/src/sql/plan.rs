@@ -16,7 +16,6 @@ mod timing;
 mod from;
 mod equivalence;
 mod pushdown;
-mod sinking;
 mod access;
 mod selectivity;
 mod locking;
@@ -320,8 +319,6 @@ pub(crate) enum Derived {
     Subquery {
         plan: QueryPlan,
         lateral: bool,
-        /// Where its rows are kept for the next time, if they are the same each time.
-        kept: Option<usize>,
     },
     /// By its slot, and whether it is read as it is computed.
     Cte(usize, bool),

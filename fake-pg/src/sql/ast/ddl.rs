@@ -64,6 +64,8 @@ pub struct SequenceOptions {
     pub ty: Option<TypeName>,
     /// OWNED BY a column, or NONE.
     pub owned_by: Option<Option<super::QualifiedName>>,
+    /// Where an option stands that was given before.
+    pub redundant: Option<u32>,
 }
 
 /// CREATE SEQUENCE.
@@ -88,6 +90,8 @@ pub struct TableConstraint {
     pub kind: ConstraintKind,
     /// When it is checked.
     pub timing: ConstraintTiming,
+    /// Where it stands.
+    pub at: u32,
 }
 
 /// DEFERRABLE and INITIALLY DEFERRED.

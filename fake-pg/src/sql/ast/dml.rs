@@ -34,6 +34,8 @@ pub struct OnConflict {
     pub target: ConflictTarget,
     /// DO UPDATE SET; `None` is DO NOTHING.
     pub update: Option<(Vec<Assignment>, Option<Expr>)>,
+    /// Where it stands.
+    pub at: u32,
 }
 
 /// Which unique index an ON CONFLICT is about.
@@ -41,8 +43,8 @@ pub struct OnConflict {
 pub enum ConflictTarget {
     /// Any.
     Any,
-    /// The one over these columns, with the predicate of a partial index.
-    Columns(Vec<Expr>, Option<Expr>),
+    /// The one over these columns, with the predicate of a partial index; and where they stand.
+    Columns(Vec<Expr>, Option<Expr>, u32),
     /// ON CONSTRAINT.
     Constraint(Name),
 }

@@ -27,19 +27,19 @@ pub struct TypeName {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expr {
     /// NULL.
-    Null,
+    Null(u32),
     /// TRUE, FALSE.
-    Bool(bool),
+    Bool(bool, u32),
     /// An integer that fits a bigint.
-    Integer(i64),
+    Integer(i64, u32),
     /// Any other number, as written.
-    Numeric(Name),
+    Numeric(Name, u32),
     /// A string of unknown type.
     String(Name, u32),
     /// `$n`, counted from 0.
     Param(usize, u32),
     /// DEFAULT where a value is assigned.
-    Default,
+    Default(u32),
     /// A column, perhaps qualified.
     Column(QualifiedName, u32),
     /// A prefix operator.
@@ -51,7 +51,7 @@ pub enum Expr {
     /// OR of several.
     Or(Vec<Expr>),
     /// NOT.
-    Not(Box<Expr>),
+    Not(Box<Expr>, u32),
     /// `IS [NOT] NULL`.
     IsNull(Box<Expr>, bool),
     /// `IS [NOT] TRUE`, FALSE, UNKNOWN (`None`).
@@ -128,27 +128,144 @@ pub enum Expr {
         whens: Vec<(Expr, Expr)>,
         /// ELSE.
         otherwise: Option<Box<Expr>>,
+        /// Where CASE stands.
+        at: u32,
     },
     /// A function call.
     Call(Box<Call>),
     /// `name => value`, among the arguments of a call.
     Named(Name, Box<Expr>),
     /// EXISTS.
-    Exists(Box<Query>),
+    Exists(Box<Query>, u32),
     /// A scalar subquery.
-    Subquery(Box<Query>),
+    Subquery(Box<Query>, u32),
     /// ARRAY[…].
-    Array(Vec<Expr>),
+    Array(Vec<Expr>, u32),
     /// ARRAY(query).
-    ArrayQuery(Box<Query>),
+    ArrayQuery(Box<Query>, u32),
     /// ROW(…) or (a, b).
-    Row(Vec<Expr>),
+    Row(Vec<Expr>, u32),
     /// `a[1]`.
     Index(Box<Expr>, Box<Expr>),
     /// `a[1:2]`, either end perhaps missing.
     Slice(Box<Expr>, Option<Box<Expr>>, Option<Box<Expr>>),
     /// A construct fake-pg lacks.
     Unsupported(Arc<str>),
+}
+
+impl Expr {
+    /// What it directly consists of; what is inside of subqueries is their own.
+    pub fn parts(&self) -> Vec<&Expr> {
+        match self {
+            Expr::Null(_)
+            | Expr::Bool(..)
+            | Expr::Integer(..)
+            | Expr::Numeric(..)
+            | Expr::String(..)
+            | Expr::Param(..)
+            | Expr::Default(_)
+            | Expr::Column(..)
+            | Expr::Exists(..)
+            | Expr::Subquery(..)
+            | Expr::ArrayQuery(..)
+            | Expr::Unsupported(_) => Vec::new(),
+            Expr::Prefix(_, inner, _)
+            | Expr::Not(inner, _)
+            | Expr::IsNull(inner, _)
+            | Expr::IsBool(inner, ..)
+            | Expr::InQuery(inner, ..)
+            | Expr::AnyQuery { operand: inner, .. }
+            | Expr::Cast(inner, _)
+            | Expr::Named(_, inner) => vec![inner],
+            Expr::Binary(_, left, right, _)
+            | Expr::IsDistinct(left, right, ..)
+            | Expr::Index(left, right)
+            | Expr::Any {
+                operand: left,
+                array: right,
+                ..
+            } => vec![left, right],
+            Expr::Between {
+                operand, low, high, ..
+            } => vec![operand, low, high],
+            Expr::Like {
+                operand,
+                pattern,
+                escape,
+                ..
+            } => [operand, pattern]
+                .into_iter()
+                .chain(escape)
+                .map(|part| &**part)
+                .collect(),
+            Expr::Slice(base, low, high) => [base]
+                .into_iter()
+                .chain(low)
+                .chain(high)
+                .map(|part| &**part)
+                .collect(),
+            Expr::InList(operand, list, ..) => [&**operand].into_iter().chain(list).collect(),
+            Expr::And(parts) | Expr::Or(parts) | Expr::Array(parts, _) | Expr::Row(parts, _) => {
+                parts.iter().collect()
+            }
+            Expr::Case {
+                operand,
+                whens,
+                otherwise,
+                ..
+            } => {
+                let whens = whens.iter().flat_map(|(when, then)| [when, then]);
+                let operand = operand.iter().map(|part| &**part);
+                operand.chain(whens).chain(otherwise.as_deref()).collect()
+            }
+            Expr::Call(call) => call.args.iter().collect(),
+        }
+    }
+
+    /// Where it begins, or 0 (`exprLocation` in `nodeFuncs.c`): mostly with what stands leftmost.
+    pub fn at(&self) -> u32 {
+        let leftmost = |at: u32, parts: &[&Expr]| {
+            let parts = parts.iter().map(|part| part.at());
+            let known = parts.chain([at]).filter(|&at| at > 0);
+            known.min().unwrap_or(0)
+        };
+        match self {
+            Expr::Null(at)
+            | Expr::Bool(_, at)
+            | Expr::Integer(_, at)
+            | Expr::Numeric(_, at)
+            | Expr::String(_, at)
+            | Expr::Param(_, at)
+            | Expr::Default(at)
+            | Expr::Column(_, at)
+            | Expr::Prefix(_, _, at)
+            | Expr::Not(_, at)
+            | Expr::Case { at, .. }
+            | Expr::Exists(_, at)
+            | Expr::Subquery(_, at)
+            | Expr::Array(_, at)
+            | Expr::ArrayQuery(_, at)
+            | Expr::Row(_, at) => *at,
+            Expr::Binary(_, left, _, at) | Expr::IsDistinct(left, _, _, at) => {
+                leftmost(*at, &[left])
+            }
+            Expr::And(parts) | Expr::Or(parts) => parts.first().map_or(0, Expr::at),
+            Expr::IsNull(operand, _)
+            | Expr::IsBool(operand, ..)
+            | Expr::Between { operand, .. }
+            | Expr::InList(operand, ..)
+            | Expr::InQuery(operand, ..)
+            | Expr::Any { operand, .. }
+            | Expr::AnyQuery { operand, .. }
+            | Expr::Like { operand, .. }
+            | Expr::Index(operand, _)
+            | Expr::Slice(operand, ..)
+            | Expr::Named(_, operand) => operand.at(),
+            Expr::Cast(inner, name) => leftmost(name.cast_at, &[inner]),
+            Expr::Call(call) => leftmost(call.at, &call.args.iter().collect::<Vec<_>>()),
+            Expr::Unsupported(_) => 0,
+        }
+    }
 }
 
 /// A function call.

@@ -23,6 +23,37 @@ pub struct Query {
     pub locking: Vec<Locking>,
 }
 
+impl Query {
+    /// Where a column of its result is written, if it has so many, or 0.
+    pub fn column_at(&self, column: usize, width: usize) -> u32 {
+        match &self.body {
+            QueryBody::Select(select) => {
+                let stars = select.targets.iter();
+                let stars = stars.filter(|target| matches!(target, Target::Star(..)));
+                let (stars, targets) = (stars.count(), select.targets.len());
+                // What one star stands for is what the others leave.
+                let spread = (width + stars).saturating_sub(targets);
+                let mut next = 0;
+                for target in &select.targets {
+                    let (at, columns) = match target {
+                        Target::Expr(expr, _) => (expr.at(), 1),
+                        Target::Star(_, at) if stars == 1 => (*at, spread),
+                        Target::Star(..) => return 0,
+                    };
+                    next += columns;
+                    if column < next {
+                        return at;
+                    }
+                }
+                0
+            }
+            QueryBody::Values(_) => 0,
+            QueryBody::SetOperation { left, .. } => left.column_at(column, width),
+            QueryBody::Nested(inner) => inner.column_at(column, width),
+        }
+    }
+}
+
 /// A WITH clause.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct With {
@@ -41,6 +72,8 @@ pub struct Cte {
     pub columns: Vec<Name>,
     /// A query, INSERT, UPDATE or DELETE.
     pub command: Command,
+    /// Where it stands.
+    pub at: u32,
 }
 
 /// The part of a query that produces rows.
@@ -129,6 +162,8 @@ pub enum FromItem {
         lateral: bool,
         /// Its alias.
         alias: Option<Alias>,
+        /// Where it stands.
+        at: u32,
     },
     /// A function.
     Function {

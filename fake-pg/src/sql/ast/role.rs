@@ -24,15 +24,15 @@ pub enum RoleCommand {
     Create {
         /// Its name.
         name: Name,
-        /// Its options, LOGIN first for a user.
-        options: Vec<RoleOption>,
+        /// Its options and where they stand, LOGIN first for a user.
+        options: Vec<(RoleOption, u32)>,
     },
     /// ALTER ROLE.
     Alter {
         /// Its name.
         name: Name,
-        /// What changes.
-        options: Vec<RoleOption>,
+        /// What changes, and where that stands.
+        options: Vec<(RoleOption, u32)>,
     },
     /// ALTER ROLE … SET and RESET.
     Set {

@@ -55,15 +55,11 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// An error of the row, where it stands.
+    /// An error of the row, where it stands (`CopyFromErrorCallback`).
     pub(crate) fn locate(&self, error: PgError) -> PgError {
-        match (&error.context, &self.text) {
-            (Some(_), _) => error,
-            (None, None) => error.with_context(self.place.clone()),
-            (None, Some(text)) => {
-                let context = format!("{}: \"{}\"", self.place, shown(text));
-                error.with_context(context)
-            }
+        match &self.text {
+            None => error.within(&self.place),
+            Some(text) => error.within(format_args!("{}: \"{}\"", self.place, shown(text))),
         }
     }
 }
@@ -88,6 +84,16 @@ impl Reader {
     /// There will be no more.
     pub(crate) fn complete(&mut self) {
         self.complete = true;
+    }
+
+    /// Where it has got to: at the line after those it has read.
+    pub(crate) fn place(&self, copying: &Copying) -> String {
+        format!("COPY {}, line {}", copying.table, self.lines + 1)
+    }
+
+    /// Whether it is among the rows.
+    pub(crate) fn is_in_rows(&self, copying: &Copying) -> bool {
+        self.begun || !copying.is_binary()
     }
 
     /// How many bytes wait for the rest of their row.
@@ -143,10 +149,14 @@ impl Reader {
                     None => Datum::Null,
                     Some(field) => text::read(column.ty, field, env).map_err(|error| {
                         let (place, field) = (&row.place, shown(field));
-                        error.with_context(format!("{place}, column {}: \"{field}\"", column.name))
+                        error.within(format_args!("{place}, column {}: \"{field}\"", column.name))
                     })?,
                 };
                 row.values.push(value);
+            }
+            if let Some(column) = copying.columns.get(fields.len()) {
+                let message = format!("missing data for column \"{}\"", column.name);
+                return Err(row.locate(bad(&message)));
             }
             return Ok(Some(row));
         }
@@ -234,7 +244,7 @@ impl Reader {
         let mut row = Line {
             values: Vec::with_capacity(copying.columns.len()),
             length: 2,
-            place: format!("COPY {}, line {}", copying.table, self.lines + 1),
+            place: self.place(copying),
             text: None,
         };
         let Some(count) = self.take(0, 2) else {
@@ -252,8 +262,11 @@ impl Reader {
             return Err(row.locate(bad(&message)));
         }
         for (place, column) in copying.columns.iter().enumerate() {
+            let within = |error: PgError| {
+                error.within(format_args!("{}, column {}", row.place, column.name))
+            };
             let Some(length) = self.take(row.length, 4) else {
-                return self.starve("unexpected EOF in COPY data");
+                return self.starve("unexpected EOF in COPY data").map_err(within);
             };
             let length = i32::from_be_bytes(length.try_into().unwrap_or([0; 4]));
             row.length += 4;
@@ -262,11 +275,12 @@ impl Reader {
                 continue;
             };
             let Some(field) = self.take(row.length, length) else {
+                let starved = self.starve("unexpected EOF in COPY data").map_err(within);
                 self.needed = self.at + row.length + length;
-                return self.starve("unexpected EOF in COPY data");
+                return starved;
             };
             let value = binary::read(column.ty, field, place + 1);
-            row.values.push(value.map_err(|error| row.locate(error))?);
+            row.values.push(value.map_err(within)?);
             row.length += length;
         }
         self.at += row.length;
@@ -295,12 +309,8 @@ impl Copying {
             CopyFormat::Csv => self.csv_fields(line)?,
             _ => self.text_fields(line),
         };
-        let bad = |message: String| PgError::new(SqlState::BAD_COPY_FILE_FORMAT, message);
-        if let Some(column) = self.columns.get(fields.len()) {
-            return Err(bad(format!("missing data for column \"{}\"", column.name)));
-        }
         if fields.len() > self.columns.len() {
-            return Err(bad("extra data after last expected column".into()));
+            return Err(bad("extra data after last expected column"));
         }
         Ok(fields)
     }

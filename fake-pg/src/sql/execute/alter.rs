@@ -210,7 +210,9 @@ impl Work {
                         typmod: column.typmod,
                     };
                     let mut binder = Binder::new(names.0, names.1, Vec::new());
-                    binder.check_default(default, to, name)?;
+                    binder
+                        .check_default(default, to, name)
+                        .map_err(PgError::nowhere)?;
                 }
                 let default = default.as_ref().map(|(_, text)| text.clone());
                 self.new.columns[place].default = default;

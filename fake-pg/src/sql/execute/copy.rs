@@ -27,10 +27,14 @@ const PENDING_MAX: usize = BUDGET * 32;
 #[derive(Debug, Default)]
 pub struct Incoming {
     reader: Reader,
-    /// The row at hand, until it has been looked at.
+    /// The row at hand, until it has been looked at;
     line: Option<Line>,
+    /// then it is this, until there is another.
+    looked: Option<Line>,
     /// Rows that are good in themselves, with the place of each.
     rows: Vec<(Row, String)>,
+    /// Which of them is being written.
+    writing: Option<usize>,
     /// How many bytes those took.
     size: usize,
     /// How many rows are written.
@@ -56,6 +60,25 @@ impl Incoming {
         self.reader.complete();
     }
 
+    /// An error that comes between rows, or while one is waited for, where this has got to
+    /// (`CopyFromErrorCallback`).
+    pub fn locate(&self, error: PgError, copying: &Copying) -> PgError {
+        match (self.writing, &self.looked) {
+            (Some(row), _) => self.locate_row(row, error),
+            (None, Some(line)) => line.locate(error),
+            (None, None) => error.within(self.reader.place(copying)),
+        }
+    }
+
+    /// Of a row that was gathered with others the text is gone.
+    fn locate_row(&self, row: usize, error: PgError) -> PgError {
+        match (&self.looked, self.rows.get(row)) {
+            (Some(line), _) if self.one_by_one == Some(true) => line.locate(error),
+            (_, Some((_, place))) => error.within(place),
+            (_, None) => error,
+        }
+    }
+
     /// Whether rows are left to be written.
     pub fn has_rows(&self) -> bool {
         !self.rows.is_empty()
@@ -76,7 +99,13 @@ impl Incoming {
             return Ok(false);
         };
         if self.line.is_none() {
-            self.line = self.reader.next(copying, context.env())?;
+            self.looked = None;
+            self.line = match self.reader.next(copying, context.env()) {
+                Err(error) if error.context.is_none() && self.reader.is_in_rows(copying) => {
+                    return Err(self.locate(error, copying).into());
+                }
+                next => next?,
+            };
         }
         let Some(line) = &self.line else {
             return Ok(false);
@@ -94,7 +123,7 @@ impl Incoming {
         run.check(plan, &row).map_err(locate)?;
         self.size += line.length;
         let place = line.place.clone();
-        self.line = None;
+        self.looked = self.line.take();
         self.rows.push((row.into(), place));
         context.exec.end_part();
         Ok(true)
@@ -117,15 +146,15 @@ impl Incoming {
         context: &mut Context<'_>,
     ) -> Result<(), Halt> {
         let exec = &mut context.exec;
-        for (row, place) in &self.rows {
-            exec.insert(&plan.table, Arc::clone(row))
-                .map_err(|halt| match halt {
-                    Halt::Error(error) if error.context.is_none() => {
-                        Halt::Error(error.with_context(place.clone()))
-                    }
-                    other => other,
-                })?;
+        for (place, (row, _)) in self.rows.iter().enumerate() {
+            self.writing = Some(place);
+            let inserted = exec.insert(&plan.table, Arc::clone(row));
+            inserted.map_err(|halt| match halt {
+                Halt::Error(error) => Halt::Error(self.locate_row(place, error)),
+                wait => wait,
+            })?;
         }
+        self.writing = None;
         self.written += self.rows.len() as u64;
         (self.rows, self.size) = (Vec::new(), 0);
         let events = exec.end_part();

@@ -21,7 +21,8 @@ use crate::sql::plan::{Binder, Typed, split_name};
 use crate::sql::quote::quote_name;
 use crate::types::Type;
 
-/// The schema that is to be created in, and the name (`RangeVarGetCreationNamespace`).
+/// The schema that is to be created in, and the name (`RangeVarGetCreationNamespace`). Only errors of
+/// CREATE TABLE point at it: `transformCreateStmt` has looked it up before.
 pub(super) fn creation<'n>(
     catalog: &Catalog,
     path: &SearchPath,
@@ -261,6 +262,9 @@ pub(super) fn column(
 }
 
 pub(super) fn apply(options: &SequenceOptions, sequence: &mut Sequence) -> Result<(), PgError> {
+    if let Some(at) = options.redundant {
+        return Err(PgError::redundant_options(at));
+    }
     let invalid = |message: String| PgError::new(SqlState::INVALID_PARAMETER_VALUE, message);
     sequence.cycle = options.cycle.unwrap_or(sequence.cycle);
     if let Some(increment) = options.increment {
@@ -347,6 +351,7 @@ pub(super) fn constraints(
                     SqlState::UNDEFINED_COLUMN,
                     format!("column \"{name}\" named in key does not exist"),
                 )
+                .near(constraint.at)
             })
         };
         let places: Vec<usize> = key.columns.iter().map(place).collect::<Result<_, _>>()?;
@@ -359,7 +364,8 @@ pub(super) fn constraints(
                         "multiple primary keys for table \"{}\" are not allowed",
                         table.name
                     ),
-                ));
+                )
+                .near(constraint.at));
             }
             for &place in &places {
                 table.columns[place].not_null = true;
@@ -449,7 +455,8 @@ pub(super) fn create_sequence(
     context: &mut Context<'_>,
 ) -> Result<(), Halt> {
     let exec = &mut context.exec;
-    let (schema, name) = creation(exec.catalog(), exec.path(), &create.name)?;
+    let found = creation(exec.catalog(), exec.path(), &create.name);
+    let (schema, name) = found.map_err(PgError::nowhere)?;
     lock_schema(&schema, exec)?;
     let database = exec.path().database;
     let namespace = exec.catalog().namespace(database, &schema).cloned();

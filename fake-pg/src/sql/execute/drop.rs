@@ -206,6 +206,12 @@ fn drop_objects(
     cascade: bool,
     exec: &mut Exec<'_>,
 ) -> Result<(), Halt> {
+    // A name is locked as it is looked up, before anything else is known of it.
+    for object in &objects {
+        if let Object::Table(table) | Object::Index(table, _) = object {
+            exec.lock_table(table, LockMode::AccessExclusive, false)?;
+        }
+    }
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
     for object in &objects {
         if let Object::Schema(space) = object {
@@ -230,7 +236,7 @@ fn drop_objects(
         .rev()
         // The default of a column that goes anyhow is no loss.
         .filter(|(object, _)| match object {
-            Object::Default(table, _) => !gone((table.id.0, 0)),
+            Object::Default(table, _) | Object::ForeignKey(table, _) => !gone((table.id.0, 0)),
             _ => true,
         })
         .filter_map(|(object, on)| Some((object.describe(&catalog, &path), on.as_ref()?)))

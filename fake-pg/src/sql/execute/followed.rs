@@ -33,8 +33,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             return false;
         };
         let follows = self.context.exec.is_serializable();
-        let walks = plan.timing.walks && scan.walks_index();
-        if !follows && !walks {
+        if !follows && !(plan.timing.walks && scan.walks_index()) {
             return false;
         }
         match self.access(scan) {

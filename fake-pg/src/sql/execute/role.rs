@@ -134,12 +134,12 @@ fn changed(name: &str, context: &Context<'_>) -> Result<Role, PgError> {
 
 fn create(
     name: &str,
-    options: &[RoleOption],
+    options: &[(RoleOption, u32)],
     context: &mut Context<'_>,
 ) -> Result<&'static str, Halt> {
     let mut role = Role::new(0, name);
     let wants_superuser =
-        |option: &RoleOption| *option == RoleOption::Flag("superuser".into(), true);
+        |(option, _): &(RoleOption, u32)| *option == RoleOption::Flag("superuser".into(), true);
     if options.iter().any(wants_superuser) && !context.settings.is_superuser() {
         return Err(denied("must be superuser to create superusers").into());
     }
@@ -176,15 +176,18 @@ fn refuse_reserved(name: &str) -> Result<(), PgError> {
     Ok(())
 }
 
-fn apply(role: &mut Role, options: &[RoleOption], context: &mut Context<'_>) -> Result<(), Halt> {
-    for (place, option) in options.iter().enumerate() {
-        let same = |other: &RoleOption| match (other, option) {
+fn apply(
+    role: &mut Role,
+    options: &[(RoleOption, u32)],
+    context: &mut Context<'_>,
+) -> Result<(), Halt> {
+    for (place, (option, at)) in options.iter().enumerate() {
+        let same = |(other, _): &(RoleOption, u32)| match (other, option) {
             (RoleOption::Flag(one, _), RoleOption::Flag(other, _)) => one == other,
             (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
         };
         if options[..place].iter().any(same) {
-            let message = "conflicting or redundant options";
-            return Err(PgError::new(SqlState::SYNTAX_ERROR, message).into());
+            return Err(PgError::redundant_options(*at).into());
         }
         match option {
             RoleOption::Flag(flag, on) => match &**flag {
@@ -197,7 +200,9 @@ fn apply(role: &mut Role, options: &[RoleOption], context: &mut Context<'_>) -> 
                 "bypassrls" => role.bypass_rls = *on,
                 other => {
                     let message = format!("unrecognized role option \"{other}\"");
-                    return Err(PgError::new(SqlState::SYNTAX_ERROR, message).into());
+                    return Err(PgError::new(SqlState::SYNTAX_ERROR, message)
+                        .near(*at)
+                        .into());
                 }
             },
             RoleOption::Password(None) => role.password = None,

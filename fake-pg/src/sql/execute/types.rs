@@ -49,7 +49,8 @@ pub(super) fn create(
 ) -> Result<(), Halt> {
     let database = context.exec.path().database;
     let (schema, bare) = {
-        let (schema, bare) = creation(context.exec.catalog(), context.exec.path(), name)?;
+        let found = creation(context.exec.catalog(), context.exec.path(), name);
+        let (schema, bare) = found.map_err(PgError::nowhere)?;
         (schema, bare.clone())
     };
     if is_taken(context, database, &schema, &bare) {

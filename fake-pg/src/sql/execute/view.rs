@@ -44,7 +44,7 @@ fn columns(shown: &[Shown], names: &[Name], what: &str) -> Result<Vec<Column>, P
 pub(super) fn create_view(create: &CreateView, context: &mut Context<'_>) -> Result<(), Halt> {
     let exec = &mut context.exec;
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
-    let (schema, name) = creation(&catalog, &path, &create.view)?;
+    let (schema, name) = creation(&catalog, &path, &create.view).map_err(PgError::nowhere)?;
     lock_schema(&schema, exec)?;
     let mut binder = Binder::new(&catalog, &path, Vec::new());
     let plan = binder.query(&create.query)?;
@@ -90,7 +90,7 @@ pub(super) fn create_table_as(
 ) -> Result<Option<u64>, Halt> {
     let exec = &mut context.exec;
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
-    let (schema, name) = creation(&catalog, &path, &create.table)?;
+    let (schema, name) = creation(&catalog, &path, &create.table).map_err(PgError::nowhere)?;
     lock_schema(&schema, exec)?;
     let namespace = catalog.namespace(path.database, &schema).cloned();
     if create.if_not_exists && is_taken(&namespace, name) {

@@ -195,7 +195,7 @@ pub(super) fn alter_sequence(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
             None => None,
             Some(option) => match child_expr(tree, &option) {
                 None => Some(None),
-                Some(Expr::Integer(number)) => Some(Some(number)),
+                Some(Expr::Integer(number, _)) => Some(Some(number)),
                 Some(_) => return Err("this RESTART".into()),
             },
         };

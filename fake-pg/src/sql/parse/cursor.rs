@@ -30,6 +30,7 @@ fn inner(tree: &Tree<'_>, node: &SyntaxNode) -> Option<Arc<Statement>> {
         command: super::command(tree, &inner),
         text: inner.text().to_string().trim().into(),
         source: node.text().to_string().trim().into(),
+        start: tree.at(&inner),
         params: tree.params(),
     }))
 }

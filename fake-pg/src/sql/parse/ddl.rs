@@ -150,6 +150,7 @@ pub(super) fn constraint(
         return Err("deferrable checks".into());
     }
     Ok(TableConstraint {
+        at: tree.at(node),
         name: child(node, K::CONSTRAINT_NAME_CLAUSE)
             .and_then(|clause| child_name(&clause, K::CONSTRAINT_NAME)),
         kind,
@@ -280,16 +281,40 @@ pub(super) fn create_sequence(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     })
 }
 
+fn is_sequence_option(kind: K) -> bool {
+    matches!(
+        kind,
+        K::OPTION_START
+            | K::OPTION_INCREMENT
+            | K::OPTION_MIN_VALUE
+            | K::OPTION_MAX_VALUE
+            | K::OPTION_CYCLE
+            | K::OPTION_AS_TYPE
+            | K::OPTION_OWNED_BY
+    )
+}
+
 pub(super) fn sequence_options(
     tree: &Tree<'_>,
     node: &SyntaxNode,
 ) -> Result<SequenceOptions, Lacking> {
     let mut options = SequenceOptions::default();
     let number = |node: &SyntaxNode| match child_expr(tree, node) {
-        Some(Expr::Integer(number)) => Ok(Some(number)),
+        Some(Expr::Integer(number, _)) => Ok(Some(number)),
         _ => Err(Lacking::from("this sequence option")),
     };
+    let mut seen = Vec::new();
     for option in node.children() {
+        let kind = match option.kind() {
+            K::OPTION_NO_CYCLE => K::OPTION_CYCLE,
+            kind => kind,
+        };
+        if is_sequence_option(kind) {
+            if seen.contains(&kind) {
+                options.redundant.get_or_insert(tree.at(&option));
+            }
+            seen.push(kind);
+        }
         match option.kind() {
             K::OPTION_START => options.start = number(&option)?,
             K::OPTION_INCREMENT => options.increment = number(&option)?,

@@ -7,6 +7,7 @@ use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 use super::expr::{child_expr, child_exprs};
 use super::query::{filter, from, query, targets, with};
 use super::tree::{Tree, child, child_name, child_of, children, has, name, path, relation};
+use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
     Assignment, Command, ConflictTarget, Delete, Expr, Insert, Name, OnConflict, Target, Update,
 };
@@ -89,7 +90,7 @@ fn on_conflict(tree: &Tree<'_>, clause: &SyntaxNode) -> Result<OnConflict, Lacki
         let columns = children(&list, K::CONFLICT_INDEX_ITEM)
             .filter_map(|item| child_expr(tree, &item))
             .collect();
-        ConflictTarget::Columns(columns, filter(tree, &index))
+        ConflictTarget::Columns(columns, filter(tree, &index), tree.at(&index))
     } else {
         ConflictTarget::Any
     };
@@ -100,7 +101,11 @@ fn on_conflict(tree: &Tree<'_>, clause: &SyntaxNode) -> Result<OnConflict, Lacki
         Some(_) => None,
         None => return Err("ON CONFLICT DO SELECT".into()),
     };
-    Ok(OnConflict { target, update })
+    Ok(OnConflict {
+        target,
+        update,
+        at: tree.at(clause),
+    })
 }
 
 fn assignments(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Vec<Assignment>, Lacking> {
@@ -126,7 +131,10 @@ fn assignments(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Vec<Assignment>, La
             .map(|value| set_expr(tree, &value))
             .collect();
         if columns.len() != values.len() {
-            tree.refuse(tree.at(&item));
+            let row = child(&item, K::SET_EXPR_LIST);
+            let message = "number of columns does not match number of values";
+            let error = PgError::new(SqlState::SYNTAX_ERROR, message);
+            tree.refuse_with(error.near(row.map_or(0, |row| tree.at(&row))));
         }
         for ((column, at), value) in columns.into_iter().zip(values) {
             assignments.push(Assignment { column, at, value });
@@ -137,7 +145,7 @@ fn assignments(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Vec<Assignment>, La
 
 fn set_expr(tree: &Tree<'_>, node: &SyntaxNode) -> Expr {
     if has(node, K::DEFAULT_KW) {
-        return Expr::Default;
+        return Expr::Default(tree.at(node));
     }
     child_exprs(tree, node)
         .pop()

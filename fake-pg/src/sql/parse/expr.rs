@@ -324,10 +324,10 @@ impl Chain<'_, '_> {
         match self.links.pop() {
             Some(Link::Operand(node)) => operand(self.tree, &node),
             Some(Link::Prefix(op, at)) => match op.as_str() {
-                "not" => Expr::Not(Box::new(self.parse(strength::NOT))),
+                "not" => Expr::Not(Box::new(self.parse(strength::NOT)), at),
                 "-" => negate(self.parse(strength::SIGN), at),
                 "+" => match self.parse(strength::SIGN) {
-                    number @ (Expr::Integer(_) | Expr::Numeric(_)) => number,
+                    number @ (Expr::Integer(..) | Expr::Numeric(..)) => number,
                     other => Expr::Prefix("+".into(), Box::new(other), at),
                 },
                 _ => {
@@ -405,7 +405,9 @@ impl Chain<'_, '_> {
                 call("timezone", vec![zone, left], at)
             }
             Infix::Overlaps => match (left, self.parse(bound + 1)) {
-                (Expr::Row(mut left), Expr::Row(right)) if left.len() == 2 && right.len() == 2 => {
+                (Expr::Row(mut left, _), Expr::Row(right, _))
+                    if left.len() == 2 && right.len() == 2 =>
+                {
                     left.extend(right);
                     call("overlaps", left, at)
                 }
@@ -489,11 +491,14 @@ impl Chain<'_, '_> {
 /// A sign before a constant belongs to the constant (gram.y, doNegate).
 fn negate(operand: Expr, at: u32) -> Expr {
     match operand {
-        Expr::Integer(n) => Expr::Integer(n.wrapping_neg()),
-        Expr::Numeric(text) => Expr::Numeric(match text.strip_prefix('-') {
-            Some(positive) => positive.into(),
-            None => format!("-{text}").into(),
-        }),
+        Expr::Integer(n, _) => Expr::Integer(n.wrapping_neg(), at),
+        Expr::Numeric(text, _) => {
+            let negated = match text.strip_prefix('-') {
+                Some(positive) => positive.into(),
+                None => format!("-{text}").into(),
+            };
+            Expr::Numeric(negated, at)
+        }
         other => Expr::Prefix("-".into(), Box::new(other), at),
     }
 }

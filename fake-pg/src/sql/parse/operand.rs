@@ -26,9 +26,14 @@ fn unsupported(what: &str) -> Expr {
     Expr::Unsupported(what.into())
 }
 
-fn subquery(tree: &Tree<'_>, node: &SyntaxNode, wrap: fn(Box<Query>) -> Expr) -> Expr {
+fn subquery(
+    tree: &Tree<'_>,
+    node: &SyntaxNode,
+    at: u32,
+    wrap: fn(Box<Query>, u32) -> Expr,
+) -> Expr {
     match query::query(tree, node) {
-        Ok(query) => wrap(Box::new(query)),
+        Ok(query) => wrap(Box::new(query), at),
         Err(what) => Expr::Unsupported(what),
     }
 }
@@ -42,16 +47,16 @@ pub(super) fn operand(tree: &Tree<'_>, node: &SyntaxNode) -> Expr {
         K::FIELD_EXPR => field(node, at),
         K::PAREN_EXPR => {
             if let Some(inner) = query::inner_query(node) {
-                return subquery(tree, &inner, Expr::Subquery);
+                return subquery(tree, &inner, at, Expr::Subquery);
             }
             child_expr(tree, node).unwrap_or_else(|| unsupported("this parenthesis"))
         }
-        K::TUPLE_EXPR => Expr::Row(child_exprs(tree, node)),
+        K::TUPLE_EXPR => Expr::Row(child_exprs(tree, node), at),
         K::CAST_EXPR => cast(tree, node),
         K::CASE_EXPR => case(tree, node),
         K::ARRAY_EXPR => match query::inner_query(node) {
-            Some(inner) => subquery(tree, &inner, Expr::ArrayQuery),
-            None => Expr::Array(child_exprs(tree, node)),
+            Some(inner) => subquery(tree, &inner, at, Expr::ArrayQuery),
+            None => Expr::Array(child_exprs(tree, node), at),
         },
         K::INDEX_EXPR => match <[Expr; 2]>::try_from(child_exprs(tree, node)) {
             Ok([base, index]) => Expr::Index(Box::new(base), Box::new(index)),
@@ -91,10 +96,10 @@ fn literal(tree: &Tree<'_>, node: &SyntaxNode, at: u32) -> Expr {
     };
     let text = token.text();
     match token.kind() {
-        K::NULL_KW => Expr::Null,
-        K::TRUE_KW => Expr::Bool(true),
-        K::FALSE_KW => Expr::Bool(false),
-        K::DEFAULT_KW => Expr::Default,
+        K::NULL_KW => Expr::Null(at),
+        K::TRUE_KW => Expr::Bool(true, at),
+        K::FALSE_KW => Expr::Bool(false, at),
+        K::DEFAULT_KW => Expr::Default(at),
         K::POSITIONAL_PARAM => match text[1..].parse::<usize>() {
             Ok(number @ 1..=65535) => {
                 tree.saw_param(number);
@@ -103,10 +108,10 @@ fn literal(tree: &Tree<'_>, node: &SyntaxNode, at: u32) -> Expr {
             _ => unsupported("this parameter number"),
         },
         K::INT_NUMBER => match text.parse::<i64>() {
-            Ok(number) => Expr::Integer(number),
-            Err(_) => Expr::Numeric(text.into()),
+            Ok(number) => Expr::Integer(number, at),
+            Err(_) => Expr::Numeric(text.into(), at),
         },
-        K::NUMERIC_NUMBER => Expr::Numeric(text.into()),
+        K::NUMERIC_NUMBER => Expr::Numeric(text.into(), at),
         K::BIT_STRING | K::BYTE_STRING => unsupported("bit strings"),
         _ => match Literal::cast(node.clone()).and_then(|literal| literal.string_value()) {
             Some(value) => Expr::String(value.into(), at),
@@ -203,6 +208,7 @@ fn case(tree: &Tree<'_>, node: &SyntaxNode) -> Expr {
         otherwise: child(node, K::ELSE_CLAUSE)
             .and_then(|clause| child_expr(tree, &clause))
             .map(Box::new),
+        at: tree.at(node),
     }
 }
 
@@ -266,7 +272,7 @@ fn named_arg(tree: &Tree<'_>, arg: &SyntaxNode) -> Option<Expr> {
 fn special_call(tree: &Tree<'_>, node: &SyntaxNode, at: u32) -> Expr {
     match node.kind() {
         K::EXISTS_FN => match query::inner_query(node) {
-            Some(inner) => subquery(tree, &inner, Expr::Exists),
+            Some(inner) => subquery(tree, &inner, at, Expr::Exists),
             None => unsupported("this EXISTS"),
         },
         K::EXTRACT_FN => {

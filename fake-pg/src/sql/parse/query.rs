@@ -45,6 +45,16 @@ pub(super) fn query(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Query, Lacking
         K::COMPOUND_SELECT => set_operation(tree, node)?,
         _ => return Err("this query".into()),
     };
+    for clauses in [
+        &[K::ORDER_BY_CLAUSE][..],
+        &[K::LIMIT_CLAUSE, K::FETCH_CLAUSE],
+        &[K::OFFSET_CLAUSE],
+    ] {
+        let mut found = node.children().filter(|c| clauses.contains(&c.kind()));
+        if let Some(second) = found.nth(1) {
+            tree.refuse(tree.at(&second));
+        }
+    }
     let limit_clause = child(node, K::LIMIT_CLAUSE);
     let mut limit = limit_clause
         .as_ref()
@@ -53,7 +63,7 @@ pub(super) fn query(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Query, Lacking
         if child(&fetch, K::WITH_TIES).is_some() {
             return Err("FETCH FIRST WITH TIES".into());
         }
-        limit = Some(child_expr(tree, &fetch).unwrap_or(Expr::Integer(1)));
+        limit = Some(child_expr(tree, &fetch).unwrap_or(Expr::Integer(1, 0)));
     }
     let query = Query {
         with: with(tree, node)?,
@@ -111,6 +121,7 @@ pub(super) fn with(tree: &Tree<'_>, node: &SyntaxNode) -> Result<With, Lacking> 
             name: child_name(&table, K::CTE_NAME).unwrap_or_else(|| "".into()),
             columns: column_list(&table),
             command,
+            at: tree.at(&table),
         });
     }
     Ok(with)
@@ -263,6 +274,11 @@ fn from_item(tree: &Tree<'_>, node: &SyntaxNode) -> Result<FromItem, Lacking> {
                     query: Box::new(query(tree, &inner)?),
                     lateral: has(node, K::LATERAL_KW),
                     alias,
+                    at: node
+                        .descendants_with_tokens()
+                        .filter_map(|element| element.into_token())
+                        .find(|token| token.kind() == K::L_PAREN)
+                        .map_or(0, |paren| tree.token_at(&paren)),
                 });
             }
             let inner = child(node, K::PAREN_EXPR)

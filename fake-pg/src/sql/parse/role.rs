@@ -4,6 +4,7 @@ use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
 use super::tree::{Tree, child, child_name, child_of, children, has, name, relation};
 use super::utility::{setting_value, string};
+use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Command, Name, RoleCommand, RoleOption};
 
 fn lacking(what: &str) -> Command {
@@ -30,7 +31,7 @@ fn role_names(node: &SyntaxNode) -> Vec<Name> {
     names.filter(|name| &**name != "public").collect()
 }
 
-fn options(node: &SyntaxNode) -> Option<Vec<RoleOption>> {
+fn options(tree: &Tree<'_>, node: &SyntaxNode) -> Option<Vec<(RoleOption, u32)>> {
     let Some(list) = child(node, K::ROLE_OPTION_LIST) else {
         return Some(Vec::new());
     };
@@ -61,26 +62,34 @@ fn options(node: &SyntaxNode) -> Option<Vec<RoleOption>> {
             _ => return None,
         })
     };
-    list.children().map(option).collect()
+    let options = list.children();
+    options
+        .map(|node| Some((option(node.clone())?, tree.at(&node))))
+        .collect()
 }
 
 /// Lowers CREATE ROLE, CREATE USER and CREATE GROUP.
-pub(super) fn create(node: &SyntaxNode) -> Command {
-    let (Some(name), Some(given)) = (child_name(node, K::ROLE), options(node)) else {
+pub(super) fn create(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
+    let (Some(name), Some(given)) = (child_name(node, K::ROLE), options(tree, node)) else {
         return lacking("this CREATE ROLE");
     };
+    // The grammar knows these two (`RoleId` in `gram.y`); what begins with pg_ is found later.
+    if matches!(&*name, "none" | "public") {
+        let message = format!("role name \"{name}\" is reserved");
+        let place = child(node, K::ROLE).map_or(0, |role| tree.at(&role));
+        tree.refuse_with(PgError::new(SqlState::RESERVED_NAME, message).near(place));
+    }
     let mut all = Vec::new();
-    let says_login =
-        |option: &RoleOption| matches!(option, RoleOption::Flag(flag, _) if &**flag == "login");
+    let says_login = |(option, _): &(RoleOption, u32)| matches!(option, RoleOption::Flag(flag, _) if &**flag == "login");
     if has(node, K::USER_KW) && !given.iter().any(says_login) {
-        all.push(RoleOption::Flag("login".into(), true));
+        all.push((RoleOption::Flag("login".into(), true), 0));
     }
     all.extend(given);
     Command::Role(Box::new(RoleCommand::Create { name, options: all }))
 }
 
 /// Lowers ALTER ROLE and ALTER USER.
-pub(super) fn alter(node: &SyntaxNode) -> Command {
+pub(super) fn alter(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     let Some(role) = child(node, K::ROLE_REF).map(|role| role_name(&role)) else {
         return lacking("ALTER ROLE ALL");
     };
@@ -119,7 +128,7 @@ pub(super) fn alter(node: &SyntaxNode) -> Command {
             value: None,
         }
     } else {
-        match options(node) {
+        match options(tree, node) {
             Some(options) => RoleCommand::Alter {
                 name: role,
                 options,

@@ -2,7 +2,7 @@
 //!
 //! A [`Tree`] also counts the parameters met while lowering one statement.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use squawk_syntax::{SyntaxKind, SyntaxNode, SyntaxToken};
@@ -14,7 +14,7 @@ use crate::sql::ast::{Name, QualifiedName, Relation};
 pub(super) struct Tree<'a> {
     text: &'a str,
     params: Cell<usize>,
-    refused: Cell<Option<u32>>,
+    refused: RefCell<Option<PgError>>,
     /// The last place asked for: its offset and its position. The next is mostly near.
     near: Cell<(usize, u32)>,
 }
@@ -24,7 +24,7 @@ impl<'a> Tree<'a> {
         Tree {
             text,
             params: Cell::new(0),
-            refused: Cell::new(None),
+            refused: RefCell::new(None),
             near: Cell::new((0, 1)),
         }
     }
@@ -41,14 +41,20 @@ impl<'a> Tree<'a> {
 
     /// Notes a place where PostgreSQL's grammar would have stopped.
     pub(super) fn refuse(&self, at: u32) {
-        self.refused.set(self.refused.get().or(Some(at)));
+        let place = (at as usize).checked_sub(1);
+        if let Some((offset, _)) = place.and_then(|place| self.text.char_indices().nth(place)) {
+            self.refuse_with(self.syntax_error(offset));
+        }
     }
 
-    /// The error for what was refused, if anything.
+    /// Notes what it would have refused in words of its own.
+    pub(super) fn refuse_with(&self, error: PgError) {
+        self.refused.borrow_mut().get_or_insert(error);
+    }
+
+    /// The error for what was refused first, if anything.
     pub(super) fn refusal(&self) -> Option<PgError> {
-        let at = self.refused.get()?;
-        let (offset, _) = self.text.char_indices().nth(at as usize - 1)?;
-        Some(self.syntax_error(offset))
+        self.refused.borrow().clone()
     }
 
     /// Where a node starts, in characters from 1, as error messages count.
@@ -73,6 +79,17 @@ impl<'a> Tree<'a> {
         let position = position + characters as u32;
         self.near.set((offset, position));
         position
+    }
+
+    /// A place in the text, in characters from 1.
+    pub(super) fn place(&self, offset: usize) -> u32 {
+        self.position(offset)
+    }
+
+    /// Whether nothing stands between.
+    pub(super) fn is_blank(&self, from: usize, to: usize) -> bool {
+        let between = self.text.get(from..to);
+        between.is_some_and(|between| skip_blank(between).is_empty())
     }
 
     /// The error PostgreSQL gives for a statement it cannot parse.

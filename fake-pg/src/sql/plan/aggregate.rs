@@ -7,7 +7,8 @@ use super::bind::Binder;
 use super::coerce::Context;
 use super::{AggregatePlan, Grouping, Scalar, Typed};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::Expr;
+use crate::sql::ast::{Call, Expr, Target};
+use crate::sql::functions;
 use crate::types::Type;
 
 impl Binder<'_> {
@@ -39,6 +40,17 @@ impl Binder<'_> {
         }
     }
 
+    /// The clause at hand, if no function in it may return a set (`check_srf_call_placement`).
+    pub(crate) fn refuses_sets(&mut self) -> Option<&'static str> {
+        match self.scope().clause {
+            "JOIN/ON" => Some("JOIN conditions"),
+            clause @ ("WHERE" | "HAVING" | "LIMIT" | "OFFSET" | "UPDATE" | "RETURNING") => {
+                Some(clause)
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn leave_aggregate(&mut self, aggregates: Vec<AggregatePlan>) {
         self.scope().aggregates = Some(aggregates);
         self.scope().clause = "";
@@ -59,8 +71,7 @@ impl Binder<'_> {
     }
 
     pub(crate) fn filter_argument(&mut self, expr: &Expr) -> Result<Scalar, PgError> {
-        let bound = self.apart(|binder| binder.expr(expr))?;
-        self.demand(bound, Type::Bool, "FILTER")
+        self.demand(expr, Type::Bool, "FILTER")
     }
 
     pub(crate) fn cast_argument(
@@ -92,10 +103,15 @@ impl Binder<'_> {
 
     pub(crate) fn unify_args(
         &mut self,
-        args: Vec<(Scalar, Typed)>,
+        args: &[Expr],
         construct: &str,
     ) -> Result<(Vec<Scalar>, Typed), PgError> {
-        self.unify(args, construct)
+        let mut bound = Vec::with_capacity(args.len());
+        for arg in args {
+            bound.push(self.expr(arg)?);
+        }
+        let places: Vec<u32> = args.iter().map(Expr::at).collect();
+        self.unify(bound, &places, construct)
     }
 
     pub(crate) fn null_if(
@@ -118,6 +134,7 @@ impl Binder<'_> {
         keys: Vec<Scalar>,
         aggregates: Vec<AggregatePlan>,
         exprs: Vec<&mut Scalar>,
+        written: &Written<'_>,
     ) -> Result<Grouping, PgError> {
         let mut keys = keys;
         // A table's primary key determines its other columns.
@@ -139,12 +156,17 @@ impl Binder<'_> {
             }
         }
         for expr in exprs {
-            self.over_group(expr, &keys)?;
+            self.over_group(expr, &keys, written)?;
         }
         Ok(Grouping { keys, aggregates })
     }
 
-    fn over_group(&mut self, scalar: &mut Scalar, keys: &[Scalar]) -> Result<(), PgError> {
+    fn over_group(
+        &mut self,
+        scalar: &mut Scalar,
+        keys: &[Scalar],
+        written: &Written<'_>,
+    ) -> Result<(), PgError> {
         if let Some(place) = keys.iter().position(|key| key == scalar) {
             *scalar = Scalar::Column(place);
             return Ok(());
@@ -164,7 +186,8 @@ impl Binder<'_> {
                     format!(
                         "column \"{shown}\" must appear in the GROUP BY clause or be used in an aggregate function"
                     ),
-                ))
+                )
+                .near(self.ungrouped_at(*index, keys, written)))
             }
             Scalar::Subquery(subquery) if subquery.correlated => Err(
                 PgError::feature_not_supported("a correlated subquery beside aggregates"),
@@ -173,11 +196,49 @@ impl Binder<'_> {
                 let mut result = Ok(());
                 other.children_mut(&mut |child| {
                     if result.is_ok() {
-                        result = self.over_group(child, keys);
+                        result = self.over_group(child, keys, written);
                     }
                 });
                 result
             }
         }
     }
+
+    /// Where a column first stands outside of keys and aggregates. Only an error asks for it, so that
+    /// what has been bound need not remember where it was written.
+    fn ungrouped_at(&mut self, index: usize, keys: &[Scalar], written: &Written<'_>) -> u32 {
+        let mut rest: Vec<&Expr> = Vec::new();
+        for target in written.targets.iter().rev() {
+            if let Target::Expr(expr, _) = target {
+                rest.push(expr);
+            }
+        }
+        rest.splice(0..0, written.others.iter().rev().copied());
+        while let Some(expr) = rest.pop() {
+            let is_aggregate = |call: &Call| {
+                let name = call.name.last().map_or("", |name| name);
+                functions::procs(name).iter().any(|proc| proc.aggregate)
+            };
+            match (self.expr(expr), expr) {
+                (Ok((scalar, _)), _) if keys.contains(&scalar) => {}
+                (Ok((Scalar::Column(found), _)), Expr::Column(_, at)) if found == index => {
+                    return *at;
+                }
+                (_, Expr::Call(call)) if is_aggregate(call) => {}
+                _ => rest.extend(expr.parts().into_iter().rev()),
+            }
+        }
+        let star = |target: &Target| match target {
+            Target::Star(_, at) => Some(*at),
+            Target::Expr(..) => None,
+        };
+        written.targets.iter().find_map(star).unwrap_or(0)
+    }
+}
+
+/// The expressions of a query that is grouped, as they stand there.
+pub(super) struct Written<'q> {
+    pub(super) targets: &'q [Target],
+    /// ORDER BY, DISTINCT ON and HAVING.
+    pub(super) others: Vec<&'q Expr>,
 }

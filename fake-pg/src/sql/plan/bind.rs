@@ -21,6 +21,8 @@ pub(crate) struct Binder<'a> {
     pub(super) path: &'a SearchPath,
     /// Types of the parameters, as far as they are known.
     pub(super) params: Vec<Option<Type>>,
+    /// There may be none.
+    pub(crate) no_params: bool,
     /// Outermost first.
     pub(super) scopes: Vec<Scope>,
     /// Common table expressions in reach, innermost last.
@@ -45,8 +47,6 @@ pub(crate) struct Binder<'a> {
     pub(super) locks: Vec<(Arc<Table>, LockMode, u32)>,
     /// Expressions that depend on no row and no state.
     pub(crate) constants: Vec<Scalar>,
-    /// How deep within an expression the one at hand stands.
-    pub(super) within: usize,
 }
 
 impl<'a> Binder<'a> {
@@ -60,6 +60,7 @@ impl<'a> Binder<'a> {
             catalog,
             path,
             params,
+            no_params: false,
             scopes: Vec::new(),
             ctes: Vec::new(),
             cte_slots: 0,
@@ -73,7 +74,6 @@ impl<'a> Binder<'a> {
             keep_unknown: false,
             locks: Vec::new(),
             constants: Vec::new(),
-            within: 0,
         }
     }
 
@@ -139,7 +139,10 @@ impl<'a> Binder<'a> {
         table: Option<&Arc<Table>>,
         expr: &Expr,
     ) -> Result<(Scalar, Typed), PgError> {
-        let mut scope = Scope::default();
+        let mut scope = Scope {
+            clause: table.map_or("DEFAULT", |_| ""),
+            ..Scope::default()
+        };
         if let Some(table) = table {
             let columns = super::scope::table_columns(table);
             scope.add(table.name.clone(), columns, None, None)?;
@@ -158,7 +161,7 @@ impl<'a> Binder<'a> {
         clause: &'static str,
     ) -> Result<Scalar, PgError> {
         let bound = self.over_table(Some(table), expr)?;
-        self.demand(bound, Type::Bool, clause)
+        self.demanded(bound, expr.at(), Type::Bool, clause)
     }
 
     /// A default as a value of its column.
@@ -203,7 +206,7 @@ impl<'a> Binder<'a> {
     /// Checks the expression of a CHECK, and tells which columns it is about.
     pub(crate) fn check(&mut self, table: &Arc<Table>, expr: &Expr) -> Result<Vec<usize>, PgError> {
         let bound = self.over_table(Some(table), expr)?;
-        let check = self.demand(bound, Type::Bool, "CHECK")?;
+        let check = self.demanded(bound, expr.at(), Type::Bool, "CHECK")?;
         let mut columns = Vec::new();
         check.walk(&mut |part| match part {
             Scalar::Column(column) if !columns.contains(column) => columns.push(*column),
@@ -219,7 +222,6 @@ impl<'a> Binder<'a> {
         clause: &'static str,
     ) -> Result<Scalar, PgError> {
         self.scope().clause = clause;
-        let bound = self.expr(expr)?;
-        self.demand(bound, Type::Bool, clause)
+        self.demand(expr, Type::Bool, clause)
     }
 }

@@ -7,6 +7,7 @@ use super::bind::Binder;
 use super::cast::Cast;
 use super::{Scalar, Typed};
 use crate::error::{PgError, SqlState};
+use crate::sql::ast::Expr;
 use crate::sql::functions;
 use crate::types::{Datum, Env, Type};
 
@@ -90,14 +91,19 @@ impl Binder<'_> {
                 Scalar::Const(Datum::Null) => return Ok(Some(scalar)),
                 Scalar::Const(datum) if to.ty == Type::Regclass => {
                     let name = datum.as_str().unwrap_or("");
-                    return self.regclass(name).map(Some);
+                    let found = self.regclass(name);
+                    return found.map(Some).map_err(|error| at_constant(error, from));
                 }
                 Scalar::Const(_) => {
                     let plain = Cast { typmod: -1, ..cast };
-                    let read = apply(scalar, plain).map_err(|error| match from.typmod {
-                        at @ 1.. if error.position.is_none() => error.at(at as usize),
-                        _ => error,
-                    })?;
+                    if let Scalar::Const(datum) = &scalar
+                        && plain.is_stable(datum)
+                    {
+                        // It is read when it runs, but must be readable now.
+                        let read = plain.apply(datum.clone(), Env::default());
+                        read.map_err(|error| at_constant(error, from))?;
+                    }
+                    let read = apply(scalar, plain).map_err(|error| at_constant(error, from))?;
                     return Ok(Some(self.fit(read, to.ty.into(), cast)?));
                 }
                 _ => {}
@@ -156,14 +162,15 @@ impl Binder<'_> {
         }
     }
 
-    /// Casts several expressions to the type they share.
+    /// Casts several expressions, which stand at these places, to the type they share.
     pub(super) fn unify(
         &mut self,
         exprs: Vec<(Scalar, Typed)>,
+        places: &[u32],
         construct: &str,
     ) -> Result<(Vec<Scalar>, Typed), PgError> {
         let types: Vec<Type> = exprs.iter().map(|(_, typed)| typed.ty).collect();
-        let ty = self.common_type(&types, construct)?;
+        let ty = self.common_type(&types, places, construct)?;
         let typmod = match exprs.first() {
             Some((_, first))
                 if first.ty != Type::Unknown && exprs.iter().all(|(_, typed)| typed == first) =>
@@ -174,14 +181,15 @@ impl Binder<'_> {
         };
         let to = Typed::from(ty);
         let mut unified = Vec::with_capacity(exprs.len());
-        for (scalar, from) in exprs {
+        for ((scalar, from), at) in exprs.into_iter().zip(places) {
             match self.coerce(scalar, from, to, Context::Implicit)? {
                 Some(scalar) => unified.push(scalar),
                 None => {
                     return Err(PgError::new(
                         SqlState::CANNOT_COERCE,
                         format!("{construct} could not convert type {} to {ty}", from.ty),
-                    ));
+                    )
+                    .near(*at));
                 }
             }
         }
@@ -189,7 +197,12 @@ impl Binder<'_> {
     }
 
     /// The type that several expressions share (`select_common_type`).
-    pub(super) fn common_type(&self, types: &[Type], construct: &str) -> Result<Type, PgError> {
+    pub(super) fn common_type(
+        &self,
+        types: &[Type],
+        places: &[u32],
+        construct: &str,
+    ) -> Result<Type, PgError> {
         // All alike: a domain stays one.
         if let [first, rest @ ..] = types
             && *first != Type::Unknown
@@ -198,7 +211,7 @@ impl Binder<'_> {
             return Ok(*first);
         }
         let mut common = Type::Unknown;
-        for ty in types.iter().map(|ty| ty.base()) {
+        for (ty, at) in types.iter().map(|ty| ty.base()).zip(places) {
             if ty == Type::Unknown || ty == common {
                 continue;
             }
@@ -208,7 +221,8 @@ impl Binder<'_> {
                 return Err(PgError::new(
                     SqlState::DATATYPE_MISMATCH,
                     format!("{construct} types {common} and {ty} cannot be matched"),
-                ));
+                )
+                .near(*at));
             } else if !common.is_preferred()
                 && pathway(common, ty, Context::Implicit).is_some()
                 && pathway(ty, common, Context::Implicit).is_none()
@@ -222,10 +236,22 @@ impl Binder<'_> {
         })
     }
 
-    /// Casts to what a clause demands, as `coerce_to_boolean` and `coerce_to_specific_type` do.
+    /// Binds what a clause demands to be of a type.
     pub(super) fn demand(
         &mut self,
+        expr: &Expr,
+        to: Type,
+        clause: &str,
+    ) -> Result<Scalar, PgError> {
+        let bound = self.expr(expr)?;
+        self.demanded(bound, expr.at(), to, clause)
+    }
+
+    /// Casts it, as `coerce_to_boolean` and `coerce_to_specific_type` do.
+    pub(super) fn demanded(
+        &mut self,
         (scalar, from): (Scalar, Typed),
+        at: u32,
         to: Type,
         clause: &str,
     ) -> Result<Scalar, PgError> {
@@ -236,7 +262,16 @@ impl Binder<'_> {
                     SqlState::DATATYPE_MISMATCH,
                     format!("argument of {clause} must be type {to}, not type {ty}"),
                 )
+                .near(at)
             })
+    }
+}
+
+/// An error in reading a constant of unknown type points at it.
+fn at_constant(error: PgError, from: Typed) -> PgError {
+    match error.position {
+        None => error.near(u32::try_from(from.typmod).unwrap_or(0)),
+        Some(_) => error,
     }
 }
 

@@ -27,7 +27,8 @@ impl Binder<'_> {
                     SqlState::SYNTAX_ERROR,
                     "ON CONFLICT DO UPDATE requires inference specification or constraint name",
                 )
-                .with_hint("For example, ON CONFLICT (column_name)."));
+                .with_hint("For example, ON CONFLICT (column_name).")
+                .near(conflict.at));
             }
             ConflictTarget::Any => Vec::new(),
             ConflictTarget::Constraint(name) => {
@@ -42,7 +43,9 @@ impl Binder<'_> {
                 })?;
                 vec![slot]
             }
-            ConflictTarget::Columns(exprs, filter) => self.infer(exprs, filter.as_ref(), table)?,
+            ConflictTarget::Columns(exprs, filter, at) => {
+                self.infer(exprs, filter.as_ref(), *at, table)?
+            }
         };
         let update = match &conflict.update {
             None => None,
@@ -95,17 +98,16 @@ impl Binder<'_> {
         &mut self,
         exprs: &[Expr],
         filter: Option<&Expr>,
+        at: u32,
         table: &Arc<Table>,
     ) -> Result<Vec<usize>, PgError> {
         let mut wanted = Vec::with_capacity(exprs.len());
         for expr in exprs {
             wanted.push(match expr {
-                Expr::Column(names, at) => {
+                Expr::Column(names, _) => {
                     let name = names.last().map_or("", |name| name);
                     let column = table.column(name);
-                    let column =
-                        column.ok_or_else(|| PgError::undefined_column(name).at(*at as usize))?;
-                    Scalar::Column(column)
+                    Scalar::Column(column.ok_or_else(|| PgError::undefined_column(name).near(at))?)
                 }
                 expr => self.over_table(Some(table), expr)?.0,
             });

@@ -37,7 +37,7 @@ impl Binder<'_> {
             let to = typed(&table, column);
             sent.push(plain_column(table.columns[column].name.clone(), to));
             let from = Typed::from(to.ty);
-            row[column] = Some(self.assign(&table, column, Scalar::Column(place), from)?);
+            row[column] = Some(self.assign(&table, column, Scalar::Column(place), from, 0)?);
         }
         let row = self.fill_defaults(&table, row)?;
         let copying = Arc::new(Copying {

@@ -96,6 +96,7 @@ impl Binder<'_> {
                     ),
                 )
                 .with_hint("You will need to rewrite or cast the expression.")
+                .near(arg.at())
             })?);
         }
         self.scopes.pop();

@@ -21,13 +21,10 @@ use crate::types::{Datum, Type};
 impl Binder<'_> {
     /// Binds an expression.
     pub(crate) fn expr(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
-        self.within += 1;
-        let bound = self.parts(expr);
-        self.within -= 1;
-        if let (0, Ok((scalar, _))) = (self.within, &bound) {
-            self.note_constants(scalar);
-        }
-        bound
+        let constants = self.constants.len();
+        let bound = self.parts(expr)?;
+        self.note_constant(&bound.0, constants);
+        Ok(bound)
     }
 
     /// Only what may be nested deeply, and by calls alone: its frame stands on the stack once for
@@ -38,16 +35,17 @@ impl Binder<'_> {
             Expr::Binary(op, left, right, at) => self.binary(op, left, right, *at),
             Expr::And(parts) => self.connected(parts, "AND"),
             Expr::Or(parts) => self.connected(parts, "OR"),
-            Expr::Not(inner) => self.not(inner),
+            Expr::Not(inner, _) => self.not(inner),
             Expr::Cast(inner, ty) => self.cast(inner, ty),
             Expr::Case {
                 operand,
                 whens,
                 otherwise,
+                ..
             } => self.case(operand.as_deref(), whens, otherwise.as_deref()),
             Expr::Call(call) => self.call(call),
-            Expr::Subquery(query) => self.scalar_subquery(query),
-            Expr::Array(items) => self.array(items),
+            Expr::Subquery(query, at) => self.scalar_subquery(query, *at),
+            Expr::Array(items, at) => self.array(items, *at),
             Expr::InList(operand, list, negated, at) => self.in_list(operand, list, *negated, *at),
             _ => self.other_parts(expr),
         }
@@ -63,15 +61,14 @@ impl Binder<'_> {
     }
 
     fn not(&mut self, inner: &Expr) -> Result<(Scalar, Typed), PgError> {
-        let bound = self.expr(inner)?;
-        let inner = self.demand(bound, Type::Bool, "NOT")?;
+        let inner = self.demand(inner, Type::Bool, "NOT")?;
         Ok((Scalar::Not(Box::new(inner)), Type::Bool.into()))
     }
 
-    fn scalar_subquery(&mut self, query: &Query) -> Result<(Scalar, Typed), PgError> {
+    fn scalar_subquery(&mut self, query: &Query, at: u32) -> Result<(Scalar, Typed), PgError> {
         let subquery = self.subquery(query, SubqueryKind::Scalar)?;
         let [column] = &subquery.plan.0.columns[..] else {
-            return Err(one_column());
+            return Err(one_column().near(at));
         };
         let typed = Typed {
             ty: column.ty,
@@ -80,7 +77,7 @@ impl Binder<'_> {
         Ok((Scalar::Subquery(Box::new(subquery)), typed))
     }
 
-    fn array(&mut self, items: &[Expr]) -> Result<(Scalar, Typed), PgError> {
+    fn array(&mut self, items: &[Expr], at: u32) -> Result<(Scalar, Typed), PgError> {
         let mut bound = Vec::with_capacity(items.len());
         for item in items {
             bound.push(self.expr(item)?);
@@ -91,9 +88,11 @@ impl Binder<'_> {
                 SqlState::INDETERMINATE_DATATYPE,
                 "cannot determine type of empty array",
             )
-            .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+            .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[].")
+            .near(at));
         }
-        let (items, typed) = self.unify(bound, "ARRAY")?;
+        let places: Vec<u32> = items.iter().map(Expr::at).collect();
+        let (items, typed) = self.unify(bound, &places, "ARRAY")?;
         // An array of arrays is an array of more dimensions.
         let array = match typed.ty.element() {
             Some(_) => typed.ty,
@@ -106,13 +105,13 @@ impl Binder<'_> {
         let unknown = Typed::from(Type::Unknown);
         let boolean = |scalar| Ok((scalar, Typed::from(Type::Bool)));
         match expr {
-            Expr::Null => Ok((Scalar::Const(Datum::Null), unknown)),
-            Expr::Bool(value) => boolean(Scalar::Const(Datum::Bool(*value))),
-            Expr::Integer(value) => Ok(match i32::try_from(*value) {
+            Expr::Null(_) => Ok((Scalar::Const(Datum::Null), unknown)),
+            Expr::Bool(value, _) => boolean(Scalar::Const(Datum::Bool(*value))),
+            Expr::Integer(value, _) => Ok(match i32::try_from(*value) {
                 Ok(value) => (Scalar::Const(Datum::Int4(value)), Type::Int4.into()),
                 Err(_) => (Scalar::Const(Datum::Int8(*value)), Type::Int8.into()),
             }),
-            Expr::Numeric(text) => match Numeric::parse(text) {
+            Expr::Numeric(text, _) => match Numeric::parse(text) {
                 Some(value) => Ok((Scalar::Const(value?.into()), Type::Numeric.into())),
                 None => Err(PgError::invalid_text("numeric", text)),
             },
@@ -124,20 +123,25 @@ impl Binder<'_> {
                 };
                 Ok((Scalar::Const(Datum::Text(text.clone())), typed))
             }
-            Expr::Param(number, _) => {
+            Expr::Param(number, at) => {
+                if self.no_params {
+                    let message = format!("there is no parameter ${}", number + 1);
+                    return Err(PgError::new(SqlState::UNDEFINED_PARAMETER, message).near(*at));
+                }
                 if self.params.len() <= *number {
                     self.params.resize(number + 1, None);
                 }
                 let ty = self.params[*number].unwrap_or(Type::Unknown);
                 Ok((Scalar::Param(*number), ty.into()))
             }
-            Expr::Default => Err(PgError::new(
+            Expr::Default(at) => Err(PgError::new(
                 SqlState::SYNTAX_ERROR,
                 "DEFAULT is not allowed in this context",
-            )),
+            )
+            .near(*at)),
             Expr::Column(names, at) => self.column(names, *at),
             Expr::IsNull(inner, negated) => {
-                if let Expr::Row(items) = &**inner {
+                if let Expr::Row(items, _) = &**inner {
                     // Of a row all columns are, or none is.
                     let mut parts = Vec::with_capacity(items.len());
                     for item in items {
@@ -150,13 +154,12 @@ impl Binder<'_> {
                 boolean(Scalar::IsNull(Box::new(scalar), *negated))
             }
             Expr::IsBool(inner, value, negated) => {
-                let bound = self.expr(inner)?;
                 let clause = match value {
                     Some(true) => "IS TRUE",
                     Some(false) => "IS FALSE",
                     None => "IS UNKNOWN",
                 };
-                let scalar = self.demand(bound, Type::Bool, clause)?;
+                let scalar = self.demand(inner, Type::Bool, clause)?;
                 boolean(Scalar::IsBool(Box::new(scalar), *value, *negated))
             }
             Expr::IsDistinct(left, right, negated, at) => {
@@ -227,19 +230,19 @@ impl Binder<'_> {
                 };
                 self.binary(op, operand, &Expr::Call(Box::new(pattern)), *at)
             }
-            Expr::Exists(query) => {
-                let subquery = self.exists(query)?;
+            Expr::Exists(query, _) => {
+                let subquery = self.subquery(query, SubqueryKind::Exists)?;
                 boolean(Scalar::Subquery(Box::new(subquery)))
             }
-            Expr::ArrayQuery(query) => {
+            Expr::ArrayQuery(query, at) => {
                 let subquery = self.subquery(query, SubqueryKind::Array)?;
                 let [column] = &subquery.plan.0.columns[..] else {
-                    return Err(one_column());
+                    return Err(one_column().near(*at));
                 };
                 let array = array_of(column.ty)?;
                 Ok((Scalar::Subquery(Box::new(subquery)), array.into()))
             }
-            Expr::Row(items) => {
+            Expr::Row(items, _) => {
                 let mut parts = Vec::with_capacity(items.len());
                 for item in items {
                     parts.push(self.settled(item)?.0);
@@ -367,7 +370,6 @@ impl Binder<'_> {
     fn conditions(&mut self, parts: &[Expr], clause: &str) -> Result<Vec<Scalar>, PgError> {
         let mut bound = Vec::with_capacity(parts.len());
         for part in parts {
-            let part = self.expr(part)?;
             bound.push(self.demand(part, Type::Bool, clause)?);
         }
         Ok(bound)
@@ -393,7 +395,7 @@ impl Binder<'_> {
         at: u32,
     ) -> Result<(Scalar, Typed), PgError> {
         let boolean = Typed::from(Type::Bool);
-        if let Expr::Row(_) = operand {
+        if let Expr::Row(..) = operand {
             let mut any = Vec::with_capacity(list.len());
             for item in list {
                 any.push(self.binary("=", operand, item, at)?.0);
@@ -486,10 +488,15 @@ impl Binder<'_> {
 
     fn cast(&mut self, inner: &Expr, name: &TypeName) -> Result<(Scalar, Typed), PgError> {
         let to = self.type_name(name)?;
-        if let (Expr::Array(items), Some(_)) = (inner, to.ty.element())
-            && items.is_empty()
-        {
-            return Ok((Scalar::Const(Datum::Array(Arc::new([]))), to));
+        if let (Expr::Array(items, _), Some(element)) = (inner, to.ty.element()) {
+            if items.is_empty() {
+                return Ok((Scalar::Const(Datum::Array(Arc::new([]))), to));
+            }
+            let mut bound = Vec::with_capacity(items.len());
+            for item in items {
+                bound.push(self.cast_item(item, element, name)?);
+            }
+            return Ok((Scalar::Array(bound), to));
         }
         let (scalar, from) = self.expr(inner)?;
         match self.coerce(scalar, from, to, Context::Explicit)? {
@@ -500,6 +507,34 @@ impl Binder<'_> {
             )
             .at(name.cast_at as usize)),
         }
+    }
+
+    /// An item of `ARRAY[…]::type[]` takes the type that is named (`transformArrayExpr`).
+    fn cast_item(
+        &mut self,
+        item: &Expr,
+        element: Type,
+        name: &TypeName,
+    ) -> Result<Scalar, PgError> {
+        if let Expr::Array(..) = item {
+            return Ok(self.cast(item, name)?.0);
+        }
+        let (scalar, from) = self.expr(item)?;
+        let to = match from.ty.element() {
+            Some(_) => self.type_name(name)?,
+            None => Typed {
+                ty: element,
+                typmod: self.type_name(name)?.typmod,
+            },
+        };
+        let cast = self.coerce(scalar, from, to, Context::Explicit)?;
+        cast.ok_or_else(|| {
+            PgError::new(
+                SqlState::CANNOT_COERCE,
+                format!("cannot cast type {} to {}", from.ty, to.ty),
+            )
+            .near(item.at())
+        })
     }
 
     fn case(
@@ -513,19 +548,23 @@ impl Binder<'_> {
         for (when, then) in whens {
             conditions.push(match operand {
                 Some(operand) => self.binary("=", operand, when, 0)?.0,
-                None => {
-                    let bound = self.expr(when)?;
-                    self.demand(bound, Type::Bool, "CASE/WHEN")?
-                }
+                None => self.demand(when, Type::Bool, "CASE/WHEN")?,
             });
             values.push(self.expr(then)?);
         }
-        values.push(match otherwise {
+        // ELSE comes first: it weighs most where types are to agree.
+        let otherwise_bound = match otherwise {
             Some(otherwise) => self.expr(otherwise)?,
             None => (Scalar::Const(Datum::Null), Type::Unknown.into()),
-        });
-        let (mut values, typed) = self.unify(values, "CASE")?;
-        let otherwise = values.pop().unwrap_or(Scalar::Const(Datum::Null));
+        };
+        values.insert(0, otherwise_bound);
+        let places = whens.iter().map(|(_, then)| then.at());
+        let places: Vec<u32> = [otherwise.map_or(0, Expr::at)]
+            .into_iter()
+            .chain(places)
+            .collect();
+        let (mut values, typed) = self.unify(values, &places, "CASE")?;
+        let otherwise = values.remove(0);
         let whens = conditions.into_iter().zip(values).collect();
         Ok((Scalar::Case(whens, Box::new(otherwise)), typed))
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::bind::Binder;
 use super::coerce::Context;
 use super::from::{Conditions, join};
+use super::query::uneven;
 use super::scope::{Scope, table_columns};
 use super::{Action, FromNode, InsertSource, ModifyPlan, Returning, Scalar, Typed};
 use crate::engine::{Identity, LockMode, Table};
@@ -84,10 +85,14 @@ impl Binder<'_> {
                 ..Scope::default()
             });
             let result = rows.iter().try_for_each(|row| {
-                check_width(row.len(), targets.len(), &insert.columns)?;
+                if row.len() != rows[0].len() {
+                    return Err(uneven(row));
+                }
+                let extra = row.get(targets.len()).map_or(0, Expr::at);
+                check_width(row.len(), targets.len(), &insert.columns, extra)?;
                 let mut full = vec![None; table.columns.len()];
                 for (expr, &column) in row.iter().zip(targets) {
-                    let user_value = !matches!(expr, Expr::Default);
+                    let user_value = !matches!(expr, Expr::Default(_));
                     if user_value && is_generated(table, column) {
                         match insert.overriding {
                             Some(true) => {}
@@ -107,7 +112,9 @@ impl Binder<'_> {
         }
         let into: Vec<Typed> = targets.iter().map(|&column| typed(table, column)).collect();
         let plan = self.query_into(query, &into)?;
-        check_width(plan.columns.len(), targets.len(), &insert.columns)?;
+        let width = plan.columns.len();
+        let extra = query.column_at(targets.len(), width);
+        check_width(width, targets.len(), &insert.columns, extra)?;
         let mut full = vec![None; table.columns.len()];
         for (place, &column) in targets.iter().enumerate().take(plan.columns.len()) {
             if is_generated(table, column) && !system {
@@ -117,7 +124,8 @@ impl Binder<'_> {
                 ty: plan.columns[place].ty,
                 typmod: plan.columns[place].typmod,
             };
-            full[column] = Some(self.assign(table, column, Scalar::Column(place), from)?);
+            let at = query.column_at(place, width);
+            full[column] = Some(self.assign(table, column, Scalar::Column(place), from, at)?);
         }
         let row = self.fill_defaults(table, full)?;
         Ok(InsertSource::Query(Box::new(plan), row))
@@ -145,11 +153,11 @@ impl Binder<'_> {
         column: usize,
         expr: &Expr,
     ) -> Result<Scalar, PgError> {
-        if matches!(expr, Expr::Default) {
+        if matches!(expr, Expr::Default(_)) {
             return self.default_of(table, column);
         }
         let (scalar, from) = self.expr(expr)?;
-        self.assign(table, column, scalar, from)
+        self.assign(table, column, scalar, from, expr.at())
     }
 
     pub(super) fn assign(
@@ -158,6 +166,7 @@ impl Binder<'_> {
         column: usize,
         scalar: Scalar,
         from: Typed,
+        at: u32,
     ) -> Result<Scalar, PgError> {
         let to = typed(table, column);
         self.coerce(scalar, from, to, Context::Assignment)?
@@ -170,6 +179,7 @@ impl Binder<'_> {
                     ),
                 )
                 .with_hint("You will need to rewrite or cast the expression.")
+                .near(at)
             })
     }
 
@@ -180,7 +190,7 @@ impl Binder<'_> {
         };
         let expr = parse::expression(text)?;
         let (scalar, from) = self.over_table(None, &expr)?;
-        self.assign(table, column, scalar, from)
+        self.assign(table, column, scalar, from, 0)
     }
 
     pub(super) fn checks(
@@ -191,7 +201,10 @@ impl Binder<'_> {
         for check in &table.checks {
             let expr = parse::expression(&check.expression)?;
             let bound = self.over_table(Some(table), &expr)?;
-            checks.push((check.name.clone(), self.demand(bound, Type::Bool, "CHECK")?));
+            checks.push((
+                check.name.clone(),
+                self.demanded(bound, 0, Type::Bool, "CHECK")?,
+            ));
         }
         Ok(checks)
     }
@@ -246,7 +259,7 @@ impl Binder<'_> {
                 ));
             }
             seen.push(column);
-            if is_generated(table, column) && !matches!(value, Expr::Default) {
+            if is_generated(table, column) && !matches!(value, Expr::Default(_)) {
                 return Err(PgError::new(
                     "428C9".parse().unwrap_or(SqlState::SYNTAX_ERROR),
                     format!("column \"{name}\" can only be updated to DEFAULT"),
@@ -412,18 +425,26 @@ pub(super) fn insert_targets(
     Ok(targets)
 }
 
-fn check_width(values: usize, targets: usize, named: &[(Name, u32)]) -> Result<(), PgError> {
+/// As many values as targets; `extra` is where the first stands that has no column.
+fn check_width(
+    values: usize,
+    targets: usize,
+    named: &[(Name, u32)],
+    extra: u32,
+) -> Result<(), PgError> {
     if values > targets {
         return Err(PgError::new(
             SqlState::SYNTAX_ERROR,
             "INSERT has more expressions than target columns",
-        ));
+        )
+        .near(extra));
     }
-    if values < targets && !named.is_empty() {
-        return Err(PgError::new(
+    match named.get(values) {
+        Some((_, at)) => Err(PgError::new(
             SqlState::SYNTAX_ERROR,
             "INSERT has more target columns than expressions",
-        ));
+        )
+        .near(*at)),
+        None => Ok(()),
     }
-    Ok(())
 }

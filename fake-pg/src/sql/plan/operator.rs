@@ -43,7 +43,7 @@ impl Binder<'_> {
         right: &Expr,
         at: u32,
     ) -> Result<Bound, PgError> {
-        if let (Expr::Row(left), Expr::Row(right)) = (left, right) {
+        if let (Expr::Row(left, _), Expr::Row(right, _)) = (left, right) {
             return self.compare_rows(op, left, right, at);
         }
         let left = self.expr(left)?;

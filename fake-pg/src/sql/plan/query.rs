@@ -64,20 +64,55 @@ impl Binder<'_> {
         query: &Query,
     ) -> Result<(Option<Scalar>, Option<Scalar>), PgError> {
         let mut bind = |expr: &Option<Expr>, clause: &'static str| match expr {
-            None | Some(Expr::Null) => Ok(None),
+            None | Some(Expr::Null(_)) => Ok(None),
             Some(expr) => {
-                // LIMIT stands outside of the rows.
+                // LIMIT stands outside of the rows, though it could name their columns.
+                let rows = self.scopes.last_mut();
+                let relations = rows.map(|rows| std::mem::take(&mut rows.relations));
                 self.scopes.push(Scope {
                     clause,
+                    relations: relations.unwrap_or_default(),
                     ..Scope::default()
                 });
-                let bound = self.expr(expr);
-                let bound = bound.and_then(|bound| self.demand(bound, Type::Int8, clause));
-                self.scopes.pop();
+                let bound = self.demand(expr, Type::Int8, clause);
+                let bound = bound.and_then(|bound| self.refuse_columns(bound, expr, clause));
+                if let Some(scope) = self.scopes.pop()
+                    && let Some(rows) = self.scopes.last_mut()
+                {
+                    rows.relations = scope.relations;
+                }
                 bound.map(Some)
             }
         };
         Ok((bind(&query.limit, "LIMIT")?, bind(&query.offset, "OFFSET")?))
+    }
+
+    /// 42P10 for a column where there is no row (`checkExprIsVarFree`).
+    fn refuse_columns(
+        &mut self,
+        bound: Scalar,
+        expr: &Expr,
+        clause: &str,
+    ) -> Result<Scalar, PgError> {
+        let mut rows = false;
+        bound.walk(&mut |part| rows |= matches!(part, Scalar::Column(_)));
+        if !rows {
+            return Ok(bound);
+        }
+        let mut rest = vec![expr];
+        let mut at = 0;
+        while let (0, Some(expr)) = (at, rest.pop()) {
+            match expr {
+                Expr::Column(names, place) => {
+                    if let (Scalar::Column(_), _) = self.column(names, *place)? {
+                        at = *place;
+                    }
+                }
+                other => rest.extend(other.parts().into_iter().rev()),
+            }
+        }
+        let message = format!("argument of {clause} must not contain variables");
+        Err(PgError::new(SqlState::INVALID_COLUMN_REFERENCE, message).near(at))
     }
 
     /// ORDER BY over nothing but the columns of the result.
@@ -85,13 +120,13 @@ impl Binder<'_> {
         let mut order = Vec::with_capacity(query.order_by.len());
         for key in &query.order_by {
             let place = match &key.expr {
-                Expr::Integer(place) => position(*place, columns.len(), "ORDER BY")?,
+                Expr::Integer(place, at) => position(*place, columns.len(), "ORDER BY", *at)?,
                 Expr::Column(names, at) => match &names[..] {
                     [name] => columns
                         .iter()
                         .position(|column| column.name == *name)
                         .ok_or_else(|| PgError::undefined_column(name).at(*at as usize))?,
-                    _ => return Err(missing_from(&names[0])),
+                    _ => return Err(missing_from(&names[0]).at(*at as usize)),
                 },
                 _ => {
                     return Err(PgError::new(
@@ -120,11 +155,8 @@ impl Binder<'_> {
         into: &[Typed],
     ) -> Result<(Body, Vec<Column>), PgError> {
         let width = rows[0].len();
-        if rows.iter().any(|row| row.len() != width) {
-            return Err(PgError::new(
-                SqlState::SYNTAX_ERROR,
-                "VALUES lists must all be the same length",
-            ));
+        if let Some(row) = rows.iter().find(|row| row.len() != width) {
+            return Err(uneven(row));
         }
         self.scopes.push(Scope {
             clause: "VALUES",
@@ -165,7 +197,8 @@ impl Binder<'_> {
                 types.push(Typed::from(to.ty));
                 continue;
             }
-            let (cells, typed) = self.unify(cells, "VALUES")?;
+            let places: Vec<u32> = rows.iter().map(|row| row[column].at()).collect();
+            let (cells, typed) = self.unify(cells, &places, "VALUES")?;
             for (row, cell) in bound.iter_mut().zip(cells) {
                 row.push(cell);
             }
@@ -182,7 +215,9 @@ impl Binder<'_> {
         right: &Query,
         query: &Query,
     ) -> Result<(Body, Vec<Column>), PgError> {
+        let (left_query, right_query) = (left, right);
         let (left, right) = (self.operand(left)?, self.operand(right)?);
+        let width = right.columns.len();
         let name = match op {
             SetOp::Union => "UNION",
             SetOp::Intersect => "INTERSECT",
@@ -192,15 +227,15 @@ impl Binder<'_> {
             return Err(PgError::new(
                 SqlState::SYNTAX_ERROR,
                 format!("each {name} query must have the same number of columns"),
-            ));
+            )
+            .near(right_query.column_at(0, width)));
         }
         let mut columns = left.columns.clone();
         let mut casts = (Vec::new(), Vec::new());
-        for (column, (left, right)) in columns
-            .iter_mut()
-            .zip(left.types().into_iter().zip(right.types()))
-        {
-            let ty = self.common_type(&[left, right], name)?;
+        let sides = left.types().into_iter().zip(right.types());
+        for ((column, (left, right)), place) in columns.iter_mut().zip(sides).zip(0..) {
+            let places = [left_query, right_query].map(|query| query.column_at(place, width));
+            let ty = self.common_type(&[left, right], &places, name)?;
             let cast = |from: Type| {
                 (from != ty).then_some(Cast {
                     to: ty,
@@ -260,7 +295,6 @@ impl Binder<'_> {
                 source: super::Derived::Subquery {
                     plan,
                     lateral: false,
-                    kept: None,
                 },
                 offset: 0,
                 width,
@@ -282,6 +316,12 @@ impl Binder<'_> {
         };
         Ok((Body::Select(Box::new(select)), columns))
     }
+}
+
+/// 42601 for a row of VALUES that is not as long as the first.
+pub(super) fn uneven(row: &[Expr]) -> PgError {
+    let message = "VALUES lists must all be the same length";
+    PgError::new(SqlState::SYNTAX_ERROR, message).near(row.first().map_or(0, Expr::at))
 }
 
 pub(super) fn sort_key(by: Scalar, key: &OrderBy) -> SortKey {

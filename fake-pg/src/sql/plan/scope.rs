@@ -166,6 +166,13 @@ impl Binder<'_> {
     /// Binds a column name, looking from the innermost level outwards.
     pub(super) fn column(&mut self, names: &[Name], at: u32) -> Result<(Scalar, Typed), PgError> {
         let at = at as usize;
+        if self.scope().clause == "DEFAULT" {
+            return Err(PgError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "cannot use column reference in DEFAULT expression",
+            )
+            .at(at));
+        }
         let (schema, qualifier, name) = self.split_column(names).map_err(|e| e.at(at))?;
         let mut qualifier_seen = false;
         for level in 0..self.scopes.len() {

@@ -4,12 +4,13 @@
 //! groups if there are any. What is sorted after DISTINCT, or after a set is
 //! spread, is the result and not the row. WITH and LIMIT are `query`'s.
 
+use super::aggregate::Written;
 use super::locking::refuse_with;
 use super::query::sort_key;
 use super::scope::Scope;
 use super::{Binder, Body, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Timing, Typed};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{Distinct, Query, Select};
+use crate::sql::ast::{Distinct, Expr, Query, Select};
 use crate::sql::face::Column;
 use crate::sql::functions::Aggregate;
 use crate::types::Type;
@@ -23,11 +24,13 @@ impl Binder<'_> {
     ) -> Result<(Body, Vec<Column>), PgError> {
         self.scopes.push(Scope::default());
         let bound = self.select_in_scope(select, query, into);
+        let limits = match bound.is_ok() {
+            true => self.limits(query),
+            false => Ok((None, None)),
+        };
         self.scopes.pop();
         let (mut plan, columns) = bound?;
-        let (limit, offset) = self.limits(query)?;
-        plan.tail.limit = limit;
-        plan.tail.offset = offset;
+        (plan.tail.limit, plan.tail.offset) = limits?;
         plan.timing = Timing::of(&plan);
         want(&mut plan);
         Ok((Body::Select(Box::new(plan)), columns))
@@ -55,10 +58,7 @@ impl Binder<'_> {
         self.keep_unknown = false;
         let (mut targets, columns) = targets?;
         let mut having = match &select.having {
-            Some(having) => {
-                let bound = self.expr(having)?;
-                Some(self.demand(bound, Type::Bool, "HAVING")?)
-            }
+            Some(having) => Some(self.demand(having, Type::Bool, "HAVING")?),
             None => None,
         };
         let mut order = Vec::with_capacity(query.order_by.len());
@@ -87,12 +87,21 @@ impl Binder<'_> {
         let grouping = if aggregates.is_empty() && keys.is_empty() && having.is_none() {
             None
         } else {
-            let mut exprs: Vec<&mut Scalar> = targets.iter_mut().chain(&mut having).collect();
+            let mut exprs: Vec<&mut Scalar> = targets.iter_mut().collect();
             exprs.extend(order.iter_mut().map(|key| &mut key.by));
             if let Some(DistinctPlan::On(on)) = &mut distinct {
                 exprs.extend(on);
             }
-            Some(self.group(keys, aggregates, exprs)?)
+            exprs.extend(&mut having);
+            let others = query.order_by.iter().map(|key| &key.expr);
+            let written = Written {
+                targets: &select.targets,
+                others: others
+                    .chain(distinct_on(select))
+                    .chain(&select.having)
+                    .collect(),
+            };
+            Some(self.group(keys, aggregates, exprs, &written)?)
         };
         let set = set_target(&targets)?;
         if let Some(clause) = query.locking.first() {
@@ -100,14 +109,15 @@ impl Binder<'_> {
         }
         // What is sorted after DISTINCT, or after sets are spread, is the result.
         if set.is_some() || matches!(distinct, Some(DistinctPlan::Rows)) {
-            for key in &mut order {
+            for (key, written) in order.iter_mut().zip(&query.order_by) {
                 let Some(place) = targets.iter().position(|target| *target == key.by) else {
                     return Err(match set {
                         Some(_) => PgError::feature_not_supported("this ORDER BY beside a set"),
                         None => PgError::new(
                             SqlState::INVALID_COLUMN_REFERENCE,
                             "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
-                        ),
+                        )
+                        .near(written.expr.at()),
                     });
                 };
                 key.by = Scalar::Column(place);
@@ -118,11 +128,23 @@ impl Binder<'_> {
                 return Err(PgError::feature_not_supported("DISTINCT ON beside a set"));
             }
             let leading = order.iter().take(on.len());
-            if leading.into_iter().any(|key| !on.contains(&key.by)) {
+            let matched = leading.clone().take_while(|key| on.contains(&key.by));
+            let matched: Vec<&Scalar> = matched.map(|key| &key.by).collect();
+            if matched.len() < leading.len() {
+                // It points at the first that ORDER BY has not come to.
+                let later = order[matched.len()..].iter().map(|key| &key.by);
+                let later = later
+                    .filter_map(|by| on.iter().position(|expr| expr == by))
+                    .next();
+                let unmatched = || on.iter().position(|expr| !matched.contains(&expr));
+                let at = later
+                    .or_else(unmatched)
+                    .and_then(|place| distinct_on(select).get(place));
                 return Err(PgError::new(
                     SqlState::INVALID_COLUMN_REFERENCE,
                     "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
-                ));
+                )
+                .near(at.map_or(0, Expr::at)));
             }
         }
         let plan = SelectPlan {
@@ -141,6 +163,13 @@ impl Binder<'_> {
             timing: Timing::default(),
         };
         Ok((plan, columns))
+    }
+}
+
+fn distinct_on(select: &Select) -> &[Expr] {
+    match &select.distinct {
+        Some(Distinct::On(exprs)) => exprs,
+        _ => &[],
     }
 }
 

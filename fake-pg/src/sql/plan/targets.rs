@@ -113,8 +113,8 @@ impl Binder<'_> {
         columns: &[Column],
     ) -> Result<Scalar, PgError> {
         match expr {
-            Expr::Integer(place) => {
-                let place = position(*place, targets.len(), "ORDER BY")?;
+            Expr::Integer(place, at) => {
+                let place = position(*place, targets.len(), "ORDER BY", *at)?;
                 return Ok(targets[place].clone());
             }
             Expr::Column(names, at) if names.len() == 1 => {
@@ -144,7 +144,8 @@ impl Binder<'_> {
                     typed.ty
                 ),
             )
-            .with_hint("Use an explicit ordering operator or modify the query."));
+            .with_hint("Use an explicit ordering operator or modify the query.")
+            .near(expr.at()));
         }
         Ok(scalar)
     }
@@ -156,8 +157,8 @@ impl Binder<'_> {
         targets: &[Scalar],
         columns: &[Column],
     ) -> Result<Scalar, PgError> {
-        if let Expr::Integer(place) = expr {
-            let place = position(*place, targets.len(), "GROUP BY")?;
+        if let Expr::Integer(place, at) = expr {
+            let place = position(*place, targets.len(), "GROUP BY", *at)?;
             return Ok(targets[place].clone());
         }
         let bound = self.settled(expr);
@@ -175,13 +176,14 @@ impl Binder<'_> {
     }
 }
 
-pub(super) fn position(place: i64, width: usize, clause: &str) -> Result<usize, PgError> {
+pub(super) fn position(place: i64, width: usize, clause: &str, at: u32) -> Result<usize, PgError> {
     match usize::try_from(place) {
         Ok(place @ 1..) if place <= width => Ok(place - 1),
         _ => Err(PgError::new(
             SqlState::INVALID_COLUMN_REFERENCE,
             format!("{clause} position {place} is not in select list"),
-        )),
+        )
+        .near(at)),
     }
 }
 
@@ -221,10 +223,10 @@ fn name_of(expr: &Expr) -> (u8, Name) {
             Some((sure @ 1.., name)) => (sure, name),
             _ => (1, "case".into()),
         },
-        Expr::Exists(_) => named("exists"),
-        Expr::Array(_) | Expr::ArrayQuery(_) => named("array"),
-        Expr::Row(_) => named("row"),
-        Expr::Subquery(query) => match &query.body {
+        Expr::Exists(..) => named("exists"),
+        Expr::Array(..) | Expr::ArrayQuery(..) => named("array"),
+        Expr::Row(..) => named("row"),
+        Expr::Subquery(query, _) => match &query.body {
             QueryBody::Select(select) => match select.targets.first() {
                 Some(Target::Expr(_, Some(alias))) => (2, alias.clone()),
                 Some(Target::Expr(expr, None)) => name_of(expr),

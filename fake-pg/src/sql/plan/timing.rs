@@ -214,7 +214,6 @@ fn stream_node(node: &mut FromNode, binder: &Binder<'_>) {
             Derived::Subquery {
                 plan,
                 lateral: false,
-                ..
             } => stream_query(plan, binder),
             _ => {}
         },

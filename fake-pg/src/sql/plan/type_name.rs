@@ -23,6 +23,16 @@ impl Binder<'_> {
             _ => None,
         };
         let shown = name.name.join(".");
+        if let ([schema, _], None) = (&name.name[..], found)
+            && !matches!(&**schema, "pg_catalog" | "information_schema")
+            && let path = self.path
+            && self
+                .catalog
+                .namespace(path.database, path.schema(schema))
+                .is_none()
+        {
+            return Err(PgError::undefined_schema(schema).near(name.at));
+        }
         let Some(ty) = found else {
             return Err(PgError::new(
                 SqlState::UNDEFINED_OBJECT,

@@ -31,7 +31,14 @@ impl Binder<'_> {
         if self.ctes.len() + with.tables.len() > TABLES_MAX {
             return Err(too_deep());
         }
-        for cte in &with.tables {
+        for (place, cte) in with.tables.iter().enumerate() {
+            if with.tables[..place]
+                .iter()
+                .any(|other| other.name == cte.name)
+            {
+                let message = format!("WITH query name \"{}\" specified more than once", cte.name);
+                return Err(PgError::new(SqlState::DUPLICATE_ALIAS, message).near(cte.at));
+            }
             let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
             let slot = self.cte_slots;
             self.cte_slots += 1;

@@ -48,7 +48,8 @@ impl Work {
                 ty: column.ty,
                 typmod: column.typmod,
             };
-            binder.check_default(default, to, &definition.name)?;
+            let checked = binder.check_default(default, to, &definition.name);
+            checked.map_err(PgError::nowhere)?;
             Cell::Computed(binder.default_expr(default, to)?)
         } else {
             Cell::Value(Datum::Null)

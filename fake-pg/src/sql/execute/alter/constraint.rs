@@ -54,7 +54,15 @@ impl Work {
             checks: Vec::new(),
             ..self.new.clone()
         };
-        ddl::constraints(&alone, &mut with, &mut chosen, names)?;
+        if let ast::ConstraintKind::PrimaryKey(key) = &constraint.kind {
+            // They become NOT NULL first.
+            let missing = key.columns.iter().find(|name| with.column(name).is_none());
+            if let Some(name) = missing {
+                return Err(PgError::undefined_column_of(name, &with.name));
+            }
+        }
+        let added = ddl::constraints(&alone, &mut with, &mut chosen, names);
+        added.map_err(PgError::nowhere)?;
         let is_primary = |index: &Arc<Index>| index.primary;
         if with.indexes.iter().any(is_primary) && self.new.indexes.iter().any(is_primary) {
             return Err(PgError::new(
