@@ -2,7 +2,8 @@
 //!
 //! A query is run only as far as its rows are wanted; the rest of it happens when more are fetched.
 //! For that its journal stays: it is run again from its start, up to more rows, and sees what it saw
-//! before. What changes tables runs to its end at once, and its rows wait.
+//! before. Where nobody can tell when rows are computed, it is run further than that. What changes
+//! tables runs to its end at once, and its rows wait.
 //! Source: `tcop/pquery.c`, `utils/mmgr/portalmem.c`.
 
 use std::ops::Range;
@@ -13,7 +14,7 @@ use super::block::{Block, Company};
 use super::prepared::PreparedStatement;
 use super::reply::Format;
 use super::run::Running;
-use crate::engine::{Engine, Exec, Halt, TableId, Tid, Timestamp};
+use crate::engine::{Engine, Exec, Halt, Isolation, TableId, Tid, Timestamp, Transaction};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Command;
 use crate::sql::{CommandTag, Outcome, Prepared};
@@ -251,28 +252,42 @@ impl Session {
         let Some(open) = portal.open() else {
             return Ok(());
         };
-        let enough = |rows: usize| need.is_some_and(|need| rows >= need);
-        let Some(running) = open.running.as_mut().filter(|_| !enough(open.rows.len())) else {
+        let known = open.rows.len();
+        let enough = need.is_some_and(|need| known >= need);
+        let Some(running) = open.running.as_mut().filter(|_| !enough) else {
             return Ok(());
         };
         running.most = need.filter(|_| lazy);
         // Whoever is at its end at once leaves no journal.
         running.is_cursor |= running.most.is_some();
-        let attempt = self.attempt(running, engine, now);
+        let ahead = running.most.filter(|_| self.runs_ahead(running, known));
+        let attempt = match ahead.map(|most| most.max(known.saturating_mul(2))) {
+            Some(ahead) => {
+                let most = running.most.replace(ahead);
+                match self.attempt(running, engine, now) {
+                    // What is wrong with rows that nobody has asked for yet is not said yet.
+                    Err(Halt::Error(_)) => {
+                        running.most = most;
+                        self.attempt(running, engine, now)
+                    }
+                    done => done,
+                }
+            }
+            None => self.attempt(running, engine, now),
+        };
         // Whoever is at its end leaves no journal to take them from later.
         for notice in std::mem::take(&mut running.journal.notices) {
             self.notice(&notice);
         }
         match attempt {
             Ok(outcome) => {
-                let known = open.rows.len();
                 open.tag = outcome.tag;
                 open.places = std::mem::take(&mut running.places);
                 match known {
                     0 => open.rows = outcome.rows,
                     known => open.rows.extend(outcome.rows.into_iter().skip(known)),
                 }
-                if running.most.is_none() || !enough(open.rows.len()) {
+                if running.most.is_none_or(|most| open.rows.len() < most) {
                     open.running = None;
                 }
                 Ok(())
@@ -286,6 +301,15 @@ impl Session {
                 Err(Halt::Error(error))
             }
         }
+    }
+
+    /// Whether more rows are computed than are asked for, as many as there are: where each time it is
+    /// run again from its start, fetching all of it in small steps would take their number squared.
+    fn runs_ahead(&mut self, running: &Running, known: usize) -> bool {
+        let serializable = |tx: &mut Transaction| tx.options.isolation == Isolation::Serializable;
+        known > 0
+            && running.prepared.may_run_ahead()
+            && self.block.live().is_some_and(|tx| !serializable(tx))
     }
 
     /// The row of a table that a cursor stands on.

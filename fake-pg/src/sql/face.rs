@@ -411,6 +411,11 @@ impl Prepared {
         matches!(&self.plan, Plan::Query(query) if query.scrolls())
     }
 
+    /// Whether nobody can tell when its rows are computed.
+    pub fn may_run_ahead(&self) -> bool {
+        matches!(&self.plan, Plan::Query(query) if query.may_run_ahead())
+    }
+
     /// Whether it locks rows.
     pub fn locks_rows(&self) -> bool {
         matches!(&self.plan, Plan::Query(query) if query.locks_rows())

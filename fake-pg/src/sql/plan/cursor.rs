@@ -4,7 +4,8 @@ use super::bind::Binder;
 use super::coerce::Context;
 use super::scope::Scope;
 use super::{
-    Body, CteSource, Derived, FromNode, QueryPlan, Scalar, SelectPlan, SetPlan, Tail, ValuesPlan,
+    Body, CteSource, Derived, DistinctPlan, FromNode, QueryPlan, Scalar, SelectPlan, SetPlan, Tail,
+    ValuesPlan,
 };
 use crate::engine::TableId;
 use crate::error::{PgError, SqlState};
@@ -21,6 +22,32 @@ impl QueryPlan {
     /// Whether it locks rows.
     pub(crate) fn locks_rows(&self) -> bool {
         matches!(&self.body, Body::Select(select) if !select.locking.is_empty())
+    }
+
+    /// Whether nobody can tell when its rows are computed: a cursor may know more of them than it was
+    /// asked for.
+    pub(crate) fn may_run_ahead(&self) -> bool {
+        let Body::Select(select) = &self.body else {
+            return false;
+        };
+        let Tail {
+            order,
+            limit,
+            offset,
+        } = &select.tail;
+        let on = match &select.distinct {
+            Some(DistinctPlan::On(on)) => &on[..],
+            _ => &[],
+        };
+        self.ctes.is_empty()
+            && select.grouping.is_none()
+            && select.locking.is_empty()
+            && select.from.root.may_run_ahead()
+            && all_fixed(&select.targets)
+            && all_fixed(&select.from.filter)
+            && all_fixed(on)
+            && order.iter().all(|key| key.by.is_fixed())
+            && limit.iter().chain(offset).all(Scalar::is_fixed)
     }
 
     /// Whether it can be run backward.
@@ -60,7 +87,46 @@ impl QueryPlan {
     }
 }
 
+fn all_fixed(scalars: &[Scalar]) -> bool {
+    scalars.iter().all(Scalar::is_fixed)
+}
+
+impl Scalar {
+    /// Whether it depends on nothing but the row.
+    fn is_fixed(&self) -> bool {
+        let mut fixed = true;
+        self.walk(&mut |part| {
+            fixed &= match part {
+                Scalar::Cast(_, cast) => cast.to.labels().is_none(),
+                Scalar::Call(function, _) => !function.is_volatile() && !function.is_stable(),
+                Scalar::Embedded(..) | Scalar::Subquery(_) => false,
+                _ => true,
+            };
+        });
+        fixed
+    }
+}
+
 impl FromNode {
+    fn may_run_ahead(&self) -> bool {
+        match self {
+            FromNode::Nothing => true,
+            FromNode::Scan(scan) => {
+                let lookup = scan.lookup.iter().flat_map(|lookup| &lookup.key);
+                let hashed = scan.hashed.iter().flat_map(|hashed| &hashed.key);
+                let keys = lookup.chain(hashed);
+                all_fixed(&scan.filter) && keys.into_iter().all(Scalar::is_fixed)
+            }
+            FromNode::Derived { source, filter, .. } => {
+                matches!(source, Derived::Function { call, .. } if call.is_fixed())
+                    && all_fixed(filter)
+            }
+            FromNode::Join {
+                left, right, on, ..
+            } => all_fixed(on) && left.may_run_ahead() && right.may_run_ahead(),
+        }
+    }
+
     /// UPDATE or DELETE of the row that a cursor stands on.
     pub(super) fn only_current(&mut self, cursor: &Option<Name>) {
         if let FromNode::Scan(scan) = self {
