@@ -84,8 +84,8 @@ impl Exec<'_> {
             index.slot = exec.engine.heap(table.node).next_slot();
             let index = Arc::new(index);
             if index.unique {
-                let rows = exec.scan(table).map(|(_, row)| row);
-                refuse_duplicate_keys(rows, table, &index)?;
+                let rows = exec.scan_latest(table);
+                refuse_duplicate_keys(rows.iter().map(|(_, row)| row), table, &index)?;
             }
             let measured = exec.measure(table);
             let (xid, node) = (exec.tx.xid(exec.engine), table.node);

@@ -278,6 +278,19 @@ impl Exec<'_> {
             .map(|(tid, tuple)| (tid, &tuple.row))
     }
 
+    /// The rows that there are now, whatever the transaction's snapshot: what DDL looks at, which has
+    /// locked the table against changes (`GetLatestSnapshot`).
+    pub fn scan_latest(&self, table: &Table) -> Vec<(Tid, Row)> {
+        let snapshot = Snapshot::take(&self.engine.running, self.engine.next_xid);
+        let view = View {
+            snapshot: &snapshot,
+            ..self.view()
+        };
+        let tuples = self.engine.heap(table.node).tuples();
+        let seen = tuples.filter(|(_, tuple)| view.sees(tuple));
+        seen.map(|(tid, tuple)| (tid, tuple.row.clone())).collect()
+    }
+
     /// The first row at or after a place that this statement sees: a scan that can be interrupted by
     /// changes.
     pub fn next_row(&self, table: &Table, from: Tid) -> Option<(Tid, &Row)> {

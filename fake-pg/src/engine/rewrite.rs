@@ -66,8 +66,8 @@ impl Exec<'_> {
             let known = |index: &Index| old.indexes.iter().any(|other| other.id == index.id);
             for index in new.indexes.iter().filter(|index| index.unique) {
                 if !known(index) {
-                    let rows = exec.scan(&new).map(|(_, row)| row);
-                    refuse_duplicate_keys(rows, &new, index)?;
+                    let rows = exec.scan_latest(&new);
+                    refuse_duplicate_keys(rows.iter().map(|(_, row)| row), &new, index)?;
                 }
             }
             exec.tx

@@ -212,7 +212,7 @@ impl Exec<'_> {
 
     /// The pages and rows of a table, if it has rows.
     pub(in crate::engine) fn measure(&mut self, table: &Table) -> Option<(u32, u32)> {
-        let rows = self.scan(table).count() as u32;
+        let rows = self.scan_latest(table).len() as u32;
         (rows > 0).then(|| (self.pages(table), rows))
     }
 

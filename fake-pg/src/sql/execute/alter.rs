@@ -474,13 +474,9 @@ impl Work {
 
     /// The new rows, checked.
     fn rows(&self, context: &mut Context<'_>) -> Result<Vec<Row>, Halt> {
-        let old: Vec<Row> = context
-            .exec
-            .scan(&self.old)
-            .map(|(_, row)| row.clone())
-            .collect();
+        let old = context.exec.scan_latest(&self.old);
         let mut rows = Vec::with_capacity(old.len());
-        for row in old {
+        for (_, row) in old {
             let mut new = Vec::with_capacity(self.cells.len());
             for cell in &self.cells {
                 new.push(match cell {

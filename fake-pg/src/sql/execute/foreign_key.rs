@@ -77,7 +77,10 @@ pub(super) fn check_all(
     parent: &Table,
     context: &mut Context<'_>,
 ) -> Result<(), Halt> {
-    let rows: Vec<Tid> = context.exec.scan(child).map(|(tid, _)| tid).collect();
+    let rows: Vec<Tid> = {
+        let rows = context.exec.scan_latest(child);
+        rows.into_iter().map(|(tid, _)| tid).collect()
+    };
     for tid in rows {
         let row = context.exec.row(child, tid);
         let nulls = key

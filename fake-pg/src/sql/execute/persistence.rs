@@ -30,7 +30,8 @@ fn set_table(table: &Arc<Table>, unlogged: bool, context: &mut Context<'_>) -> R
     }
     refuse_mixed_keys(table, unlogged, context)?;
     let exec = &mut context.exec;
-    let rows: Vec<Row> = exec.scan(table).map(|(_, row)| row.clone()).collect();
+    let rows = exec.scan_latest(table);
+    let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
     let mut new = Table::clone(table);
     new.unlogged = unlogged;
     exec.rewrite_table(table, new, rows)?;
