@@ -38,9 +38,11 @@ pub struct Fetch {
     pub calls: u8,
 }
 
-/// How much a statement may do: it runs to its end before anybody can cancel it, and what it makes
-/// is held in memory. Each row that is read or joined takes one, each that is made four, and so does
-/// each of a series; long strings take one for 32 bytes. So a result has two million rows at most.
+/// How much a statement may do, unless the server is configured otherwise: it runs to its end before
+/// anybody can cancel it, and what it makes is held in memory. Each row that is read or joined takes
+/// one, each that is made three and one for each column, four calls of functions one; long values
+/// take what it costs to go through them, strings one for 32 bytes. So a result has two million rows
+/// at most.
 pub(crate) const BUDGET: usize = 10_000_000;
 
 impl Context<'_> {
@@ -61,8 +63,8 @@ impl Context<'_> {
 
     /// Takes what it costs to go through values once: nothing for short ones.
     pub(crate) fn spend_on(&mut self, values: &[Datum]) -> Result<(), PgError> {
-        let weight = values.iter().map(Datum::weight).sum();
-        match weight {
+        let weights = values.iter().map(Datum::weight);
+        match weights.fold(0, usize::saturating_add) {
             0 => Ok(()),
             steps => self.spend(steps),
         }
@@ -71,8 +73,9 @@ impl Context<'_> {
     /// A function is called: four calls are a step, and the values they see come on top.
     pub(crate) fn spend_call(&mut self, args: &[Datum]) -> Result<(), PgError> {
         self.fetch.calls = self.fetch.calls.wrapping_add(1);
-        let steps = usize::from(self.fetch.calls % 4 == 0);
-        match steps + args.iter().map(Datum::weight).sum::<usize>() {
+        let weights = args.iter().map(Datum::weight);
+        let steps = usize::from(self.fetch.calls.is_multiple_of(4));
+        match weights.fold(steps, usize::saturating_add) {
             0 => Ok(()),
             steps => self.spend(steps),
         }

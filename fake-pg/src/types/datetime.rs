@@ -182,8 +182,8 @@ pub fn fit(datum: Datum, typmod: i32) -> Datum {
         let half = unit / 2;
         match micros {
             i64::MAX | i64::MIN => micros,
-            0.. => (micros + half) / unit * unit,
-            _ => -((-micros + half) / unit * unit),
+            0.. => micros.saturating_add(half) / unit * unit,
+            _ => -(micros.saturating_neg().saturating_add(half) / unit * unit),
         }
     };
     // They round as counted from 2000.

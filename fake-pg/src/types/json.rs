@@ -32,18 +32,30 @@ pub enum Json {
 }
 
 impl Json {
-    /// How many values it consists of, long strings and numbers counted as several.
-    pub fn size(&self) -> usize {
+    /// How many values it consists of, long strings and numbers counted as several; `None` if they
+    /// nest too deeply for the stack, which values made step by step may do.
+    pub fn size(&self) -> Option<usize> {
+        self.size_within(DEPTH_MAX)
+    }
+
+    fn size_within(&self, levels: usize) -> Option<usize> {
+        let mut size = 1;
         match self {
-            Json::Null | Json::Bool(_) => 1,
-            Json::String(text) => 1 + text.len() / 32,
-            Json::Number(number) => 1 + number.weight(),
-            Json::Array(items) => 1 + items.iter().map(Json::size).sum::<usize>(),
+            Json::Null | Json::Bool(_) => {}
+            Json::String(text) => size += text.len() / 32,
+            Json::Number(number) => size += number.weight(),
+            Json::Array(items) => {
+                for item in items {
+                    size += item.size_within(levels.checked_sub(1)?)?;
+                }
+            }
             Json::Object(members) => {
-                let sizes = members.iter().map(|(key, value)| key.0 / 32 + value.size());
-                1 + sizes.sum::<usize>()
+                for (key, value) in members {
+                    size += key.0 / 32 + value.size_within(levels.checked_sub(1)?)?;
+                }
             }
         }
+        Some(size)
     }
 }
 

@@ -208,8 +208,8 @@ impl Datum {
             Datum::Numeric(value) => value.weight(),
             Datum::Array(items) => weight_of(items),
             Datum::Matrix(matrix) => weight_of(&matrix.items),
-            Datum::Record(record) => weight_of(&record.values),
-            Datum::Jsonb(json) => json.size() / 8,
+            Datum::Record(record) => weight_of(&record.values).saturating_add(1),
+            Datum::Jsonb(json) => json.size().map_or(usize::MAX, |size| size / 8),
             _ => 0,
         }
     }
@@ -322,8 +322,11 @@ impl Datum {
     }
 }
 
+/// Each level of nesting may double the quotes and backslashes in the text.
 fn weight_of(items: &[Datum]) -> usize {
-    items.len() / 4 + items.iter().map(Datum::weight).sum::<usize>()
+    let inner = items.iter().map(Datum::weight);
+    let inner = inner.fold(0, usize::saturating_add);
+    (items.len() / 4).saturating_add(inner.saturating_mul(2))
 }
 
 /// Total, for sorting and for keys. Whether NULL equals NULL in SQL is the executor's question.

@@ -4,6 +4,7 @@
 //! (`dscale`). How many digits a quotient or a root gets depends on the position of the first digit
 //! in base 10,000, as in `numeric.c`, whose functions are named at each rule.
 
+mod digits;
 mod power;
 mod typmod;
 mod wire;
@@ -15,6 +16,7 @@ use num_bigint::{BigInt, BigUint, Sign};
 
 pub use typmod::{precision_and_scale, typmod};
 
+use digits::{digits, first_digit, logarithm, power_of_ten};
 use wire::groups;
 
 use crate::error::{PgError, SqlState};
@@ -43,10 +45,6 @@ pub enum Numeric {
 
 use Numeric::{Finite, Infinity, NaN, NegativeInfinity};
 
-fn power_of_ten(exponent: u32) -> BigInt {
-    BigInt::from(10).pow(exponent)
-}
-
 /// Division that rounds halves away from zero.
 fn divide_rounded(dividend: &BigInt, divisor: &BigInt) -> BigInt {
     let negative = (dividend.sign() == Sign::Minus) != (divisor.sign() == Sign::Minus);
@@ -65,62 +63,11 @@ fn rescale(value: &BigInt, from: i64, to: i64) -> BigInt {
     }
 }
 
-/// How many decimal digits an integer has; none for zero.
-fn digits(value: &BigInt) -> i64 {
-    let estimate = logarithm(value.magnitude());
-    let near = estimate.round();
-    match value.sign() {
-        Sign::NoSign => 0,
-        // Only next to a power of ten is it worth a look at all digits.
-        _ if (estimate - near).abs() < 1e-6 => {
-            let less = value.magnitude() < power_of_ten(near as u32).magnitude();
-            near as i64 + i64::from(!less)
-        }
-        _ => estimate.floor() as i64 + 1,
-    }
-}
-
-/// The decimal logarithm, from the first 64 bits or more.
-fn logarithm(value: &BigUint) -> f64 {
-    let mut words = value.iter_u64_digits().rev();
-    let mut leading = words.next().unwrap_or(0) as f64;
-    let mut rest = words.len();
-    if let Some(word) = words.next() {
-        leading = leading * WORD + word as f64;
-        rest -= 1;
-    }
-    leading.log10() + rest as f64 * WORD.log10()
-}
-
-/// What a word of 64 bits counts to.
-const WORD: f64 = 18_446_744_073_709_551_616.0;
-
 fn overflow() -> PgError {
     PgError::new(
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
         "value overflows numeric format",
     )
-}
-
-/// The place of the first digit in base 10,000, and that digit.
-fn first_digit(value: &BigInt, scale: u32) -> (i64, i64) {
-    let count = digits(value);
-    if count == 0 {
-        return (0, 0);
-    }
-    let exponent = count - 1 - i64::from(scale);
-    let (weight, leading) = (exponent.div_euclid(4), exponent.rem_euclid(4) + 1);
-    let shifted = 10_f64.powf(logarithm(value.magnitude()) - (count - leading) as f64);
-    // Only next to an integer is it worth a look at all digits.
-    if (shifted - shifted.round()).abs() > 1e-4 {
-        return (weight, shifted as i64);
-    }
-    let magnitude = BigInt::from(value.magnitude().clone());
-    let first = match count - leading {
-        below @ 0.. => magnitude / power_of_ten(below as u32),
-        above => magnitude * power_of_ten(above.unsigned_abs() as u32),
-    };
-    (weight, i64::try_from(first).unwrap_or(0))
 }
 
 /// `select_div_scale`.

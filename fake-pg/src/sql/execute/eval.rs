@@ -241,10 +241,14 @@ impl<'p> Run<'p, '_, '_> {
                 self.context.spend_on(&items)?;
                 functions::combine(items)?
             }
-            Scalar::Row(parts, names) => Datum::Record(Arc::new(Record {
-                names: names.clone(),
-                values: self.eval_all(parts, frame)?,
-            })),
+            Scalar::Row(parts, names) => {
+                let row = Datum::Record(Arc::new(Record {
+                    names: names.clone(),
+                    values: self.eval_all(parts, frame)?,
+                }));
+                self.context.spend_on(std::slice::from_ref(&row))?;
+                row
+            }
             Scalar::Subscript(base, bounds, is_slice) => {
                 let base = self.eval(base, frame)?;
                 let mut ends = Vec::with_capacity(bounds.len());

@@ -250,6 +250,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         if let Some((targets, _)) = &plan.returning {
             let frame = Frame { row, outer: None };
             let row = self.eval_all(targets, &frame)?;
+            self.spend_on_row(&row)?;
             let _ = returned(self, row)?;
         }
         Ok(())

@@ -92,6 +92,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         outer: Option<&Frame<'_>>,
         sink: Sink<'_, 'p, 'r, 'c>,
     ) -> Result<(), Halt> {
+        self.context.spend(1)?;
         self.begin_ctes(&plan.ctes);
         match &plan.body {
             Body::Select(select) => self.select(select, outer, sink),
@@ -110,7 +111,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         if !values.tail.order.is_empty() {
             let mut rows = Vec::with_capacity(values.rows.len());
             for row in &values.rows {
-                rows.push(self.eval_all(row, &frame)?);
+                rows.push(self.listed(row, &frame)?);
             }
             return self.tail(rows, &values.tail, outer, sink);
         }
@@ -120,12 +121,18 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         }
         for row in &values.rows {
             self.context.check_for_interrupts()?;
-            let row = self.eval_all(row, &frame)?;
+            let row = self.listed(row, &frame)?;
             if window.hand(self, row, sink)?.is_break() {
                 break;
             }
         }
         Ok(())
+    }
+
+    fn listed(&mut self, row: &'p [Scalar], frame: &Frame<'_>) -> Result<Values, Halt> {
+        let row = self.eval_all(row, frame)?;
+        self.spend_on_row(&row)?;
+        Ok(row)
     }
 
     pub(super) fn window(

@@ -114,7 +114,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         window.hand(self, row, sink)
     }
 
-    fn spend_on_row(&mut self, row: &[Datum]) -> Result<(), Halt> {
+    pub(super) fn spend_on_row(&mut self, row: &[Datum]) -> Result<(), Halt> {
         self.context.spend(3 + row.len())?;
         Ok(self.context.spend_on(row)?)
     }

@@ -50,9 +50,8 @@ pub(super) const BUILT: Built = &[
     ("trim_array(anyarray,int4)", trim),
 ];
 
-fn subscript_error(message: &str) -> Halt {
-    PgError::new(SqlState::ARRAY_SUBSCRIPT_ERROR, message).into()
-}
+/// `MaxArraySize`.
+const ITEMS_MAX: i64 = 134_217_727;
 
 fn cat(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     let (a, b) = (&args[0], &args[1]);
@@ -150,15 +149,23 @@ fn has_all(outer: &Datum, inner: &Datum) -> bool {
         .all(|item| !item.is_null() && outer.items().contains(item))
 }
 
-fn contains(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+/// Each element of one is compared with all of the other.
+fn spend_pairs(context: &mut Context<'_>, args: &[Datum]) -> Result<(), PgError> {
+    context.spend(args[0].items().len().saturating_mul(args[1].items().len()) / 8)
+}
+
+fn contains(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    spend_pairs(context, args)?;
     Ok(Datum::Bool(has_all(&args[0], &args[1])))
 }
 
-fn contained(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn contained(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    spend_pairs(context, args)?;
     Ok(Datum::Bool(has_all(&args[1], &args[0])))
 }
 
-fn overlaps(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn overlaps(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    spend_pairs(context, args)?;
     let mut items = args[0].items().iter();
     let shared = items.any(|item| !item.is_null() && args[1].items().contains(item));
     Ok(Datum::Bool(shared))
@@ -298,10 +305,11 @@ fn positions(_: &mut Context<'_>, args: &[Datum]) -> Answer {
         return Ok(Datum::Null);
     }
     let (items, first) = search(&args[0])?;
-    let numbered = (first..).zip(items);
-    let found = numbered.filter(|(_, item)| is_same(item, &args[1]));
+    // The number after the last one may be none.
+    let numbered = items.iter().zip(first..);
+    let found = numbered.filter(|(item, _)| is_same(item, &args[1]));
     Ok(Datum::Array(
-        found.map(|(number, _)| Datum::Int4(number)).collect(),
+        found.map(|(_, number)| Datum::Int4(number)).collect(),
     ))
 }
 
@@ -317,7 +325,9 @@ fn to_string(context: &mut Context<'_>, args: &[Datum]) -> Answer {
             continue;
         }
         if !std::mem::take(&mut first) {
-            out.push_str(args[1].as_str().unwrap_or(""));
+            let separator = args[1].as_str().unwrap_or("");
+            context.spend_bytes(separator.len())?;
+            out.push_str(separator);
         }
         match null {
             Some(null) if item.is_null() => out.push_str(null),
@@ -346,7 +356,7 @@ fn from_string(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     }))
 }
 
-fn fill(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn fill(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     if args[1].is_null() {
         return Err(PgError::new(
             SqlState::NULL_VALUE_NOT_ALLOWED,
@@ -355,13 +365,27 @@ fn fill(_: &mut Context<'_>, args: &[Datum]) -> Answer {
         .into());
     }
     let lengths: Vec<i64> = args[1].items().iter().filter_map(Datum::as_i64).collect();
-    let count: i64 = lengths.iter().product();
+    let limit = |message: String| PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message);
+    if lengths.len() > 6 {
+        let message = format!(
+            "number of array dimensions ({}) exceeds the maximum allowed (6)",
+            lengths.len()
+        );
+        return Err(limit(message).into());
+    }
+    let count = lengths.iter().try_fold(1_i64, |count, &length| {
+        let count = count.checked_mul(length).filter(|_| length >= 0)?;
+        (count <= ITEMS_MAX).then_some(count)
+    });
+    let count = count.ok_or_else(|| {
+        limit(format!(
+            "array size exceeds the maximum allowed ({ITEMS_MAX})"
+        ))
+    })?;
     if lengths.is_empty() || count == 0 {
         return Ok(Datum::Array([].into()));
     }
-    if !(0..=10_000_000).contains(&count) || lengths.len() > 6 {
-        return Err(subscript_error("wrong range of array subscripts"));
-    }
+    context.spend(count as usize / 2)?;
     let dimensions = lengths.iter().map(|length| (*length as i32, 1)).collect();
     Ok(Datum::array(
         dimensions,

@@ -44,7 +44,13 @@ fn bytes(datum: &Datum) -> &[u8] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        out.push(digit(byte >> 4));
+        out.push(digit(byte & 15));
+    }
+    out
 }
 
 fn md5(_: &mut Context<'_>, args: &[Datum]) -> Answer {
@@ -165,7 +171,10 @@ fn get_byte(_: &mut Context<'_>, args: &[Datum]) -> Answer {
 }
 
 fn bit_length(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Datum::Int4(bytes(&args[0]).len() as i32 * 8))
+    let bits = i32::try_from(bytes(&args[0]).len() * 8);
+    Ok(Datum::Int4(
+        bits.map_err(|_| PgError::out_of_range("integer"))?,
+    ))
 }
 
 /// The start of Bob Jenkins's hash as PostgreSQL has it (hashfn.c).

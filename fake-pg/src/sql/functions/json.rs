@@ -186,12 +186,19 @@ fn deep_contains(outer: &Json, inner: &Json, top: bool) -> bool {
     }
 }
 
-fn contains(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+/// Each value of one may be compared with all of the other.
+fn spend_pairs(context: &mut Context<'_>, args: &[Datum]) -> Result<(), PgError> {
+    context.spend(args[0].weight().saturating_mul(args[1].weight()))
+}
+
+fn contains(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    spend_pairs(context, args)?;
     let found = deep_contains(tree(&args[0]), tree(&args[1]), true);
     Ok(Datum::Bool(found))
 }
 
-fn contained(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn contained(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    spend_pairs(context, args)?;
     let found = deep_contains(tree(&args[1]), tree(&args[0]), true);
     Ok(Datum::Bool(found))
 }
@@ -211,12 +218,14 @@ fn has_key(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::Bool(exists(tree(&args[0]), text(&args[1]))))
 }
 
-fn has_any(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn has_any(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    spend_pairs(context, args)?;
     let mut names = args[1].items().iter().filter_map(Datum::as_str);
     Ok(Datum::Bool(names.any(|name| exists(tree(&args[0]), name))))
 }
 
-fn has_all(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn has_all(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    spend_pairs(context, args)?;
     let mut names = args[1].items().iter().filter_map(Datum::as_str);
     Ok(Datum::Bool(names.all(|name| exists(tree(&args[0]), name))))
 }
@@ -369,7 +378,9 @@ fn each_text(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     ))
 }
 
-fn pretty(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn pretty(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    // Deep ones are mostly blanks.
+    context.spend(args[0].weight().saturating_mul(8))?;
     let mut out = String::new();
     indent(tree(&args[0]), 0, &mut out);
     Ok(Datum::text(out))

@@ -562,22 +562,7 @@ fn factorial(_: &mut Context<'_>, args: &[Datum]) -> Answer {
         )
         .into());
     }
-    Ok(product(2, n)?.into())
-}
-
-/// The product of all integers from one to another: of halves, so that factors are alike in length.
-fn product(from: i64, to: i64) -> Result<Numeric, PgError> {
-    match to - from {
-        ..0 => Ok(1.into()),
-        length @ 0..8 => {
-            let mut product = Numeric::from(from);
-            for factor in from + 1..=from + length {
-                product = product.mul(&factor.into())?;
-            }
-            Ok(product)
-        }
-        length => product(from, from + length / 2)?.mul(&product(from + length / 2 + 1, to)?),
-    }
+    Ok(Numeric::product(2, n)?.into())
 }
 
 fn pi(_: &mut Context<'_>, _: &[Datum]) -> Answer {

@@ -82,7 +82,7 @@ fn numeric_series(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     } else {
         value <= *to
     } {
-        context.spend(4)?;
+        context.spend(4 + value.weight())?;
         items.push(value.clone().into());
         value = value.add(&step)?;
     }

@@ -35,32 +35,32 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Returns::Is(Int4),
         octet_length,
     ),
-    strict("btrim", &[Is(Text)], Returns::Is(Text), |_, args| {
-        trim(args, true, true)
+    strict("btrim", &[Is(Text)], Returns::Is(Text), |context, args| {
+        trim(context, args, true, true)
     }),
     strict(
         "btrim",
         &[Is(Text), Is(Text)],
         Returns::Is(Text),
-        |_, args| trim(args, true, true),
+        |context, args| trim(context, args, true, true),
     ),
-    strict("ltrim", &[Is(Text)], Returns::Is(Text), |_, args| {
-        trim(args, true, false)
+    strict("ltrim", &[Is(Text)], Returns::Is(Text), |context, args| {
+        trim(context, args, true, false)
     }),
     strict(
         "ltrim",
         &[Is(Text), Is(Text)],
         Returns::Is(Text),
-        |_, args| trim(args, true, false),
+        |context, args| trim(context, args, true, false),
     ),
-    strict("rtrim", &[Is(Text)], Returns::Is(Text), |_, args| {
-        trim(args, false, true)
+    strict("rtrim", &[Is(Text)], Returns::Is(Text), |context, args| {
+        trim(context, args, false, true)
     }),
     strict(
         "rtrim",
         &[Is(Text), Is(Text)],
         Returns::Is(Text),
-        |_, args| trim(args, false, true),
+        |context, args| trim(context, args, false, true),
     ),
     strict(
         "substring",
@@ -171,9 +171,10 @@ fn octet_length(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     } as i32))
 }
 
-fn trim(args: &[Datum], start: bool, end: bool) -> Answer {
+fn trim(context: &mut Context<'_>, args: &[Datum], start: bool, end: bool) -> Answer {
     let set = args.get(1).map_or(" ", str);
     let mut text = str(&args[0]);
+    context.spend_bytes(text.len().saturating_mul(set.len() / 32))?;
     if start {
         text = text.trim_start_matches(|c| set.contains(c));
     }
@@ -268,24 +269,29 @@ pub(super) fn concat_two(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::text([left, right].concat()))
 }
 
-pub(super) fn like_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    like(str(&args[0]), str(&args[1]), false).map(Datum::Bool)
+pub(super) fn like_op(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    like(context, str(&args[0]), str(&args[1]), false).map(Datum::Bool)
 }
 
-pub(super) fn not_like_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    like(str(&args[0]), str(&args[1]), false).map(|matches| Datum::Bool(!matches))
+pub(super) fn not_like_op(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    like(context, str(&args[0]), str(&args[1]), false).map(|matches| Datum::Bool(!matches))
 }
 
-pub(super) fn ilike_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    like(str(&args[0]), str(&args[1]), true).map(Datum::Bool)
+pub(super) fn ilike_op(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    like(context, str(&args[0]), str(&args[1]), true).map(Datum::Bool)
 }
 
-pub(super) fn not_ilike_op(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    like(str(&args[0]), str(&args[1]), true).map(|matches| Datum::Bool(!matches))
+pub(super) fn not_ilike_op(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    like(context, str(&args[0]), str(&args[1]), true).map(|matches| Datum::Bool(!matches))
 }
 
 /// LIKE with `\` as the escape.
-fn like(text: &str, pattern: &str, insensitive: bool) -> Result<bool, Halt> {
+fn like(
+    context: &mut Context<'_>,
+    text: &str,
+    pattern: &str,
+    insensitive: bool,
+) -> Result<bool, Halt> {
     let fold = |text: &str| match insensitive {
         true => text.to_ascii_lowercase().chars().collect(),
         false => text.chars().collect::<Vec<char>>(),
@@ -294,7 +300,12 @@ fn like(text: &str, pattern: &str, insensitive: bool) -> Result<bool, Halt> {
     // The place after the last `%`, and what it has swallowed so far.
     let mut restart: Option<(usize, usize)> = None;
     let (mut t, mut p) = (0, 0);
+    let mut turns = 0_usize;
     while t < text.len() || p < pattern.len() {
+        turns += 1;
+        if turns.is_multiple_of(1024) {
+            context.spend(64)?;
+        }
         let matched = match pattern.get(p) {
             Some('%') => {
                 restart = Some((p + 1, t));

@@ -65,8 +65,16 @@ fn clock(hour: i64, minute: i64, seconds: f64) -> Option<i64> {
     let micros = (seconds * 1e6).round_ties_even();
     let valid =
         (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60e6).contains(&micros);
+    if !valid {
+        return None;
+    }
     let time = (hour * 3600 + minute * 60) * 1_000_000 + micros as i64;
-    (valid && time <= DAY).then_some(time)
+    (time <= DAY).then_some(time)
+}
+
+/// As `%02g` shows them.
+fn shown_seconds(seconds: f64) -> String {
+    format!("{:0>2}", Datum::Float8(seconds).to_string())
 }
 
 fn make_time(_: &mut Context<'_>, args: &[Datum]) -> Answer {
@@ -74,7 +82,8 @@ fn make_time(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     let seconds = super::math::float(&args[2]);
     let time = clock(hour, minute, seconds).ok_or_else(|| {
         field_overflow(format!(
-            "time field value out of range: {hour}:{minute:02}:{seconds:02}"
+            "time field value out of range: {hour}:{minute:02}:{}",
+            shown_seconds(seconds)
         ))
     })?;
     Ok(Datum::Time(time))
@@ -90,7 +99,8 @@ fn composed(args: &[Datum]) -> Result<Timestamp, Halt> {
     })?;
     let time = clock(hour, minute, seconds).ok_or_else(|| {
         field_overflow(format!(
-            "time field value out of range: {hour}:{minute:02}:{seconds:02}"
+            "time field value out of range: {hour}:{minute:02}:{}",
+            shown_seconds(seconds)
         ))
     })?;
     Ok(checked(
@@ -111,7 +121,7 @@ fn make_timestamptz(context: &mut Context<'_>, args: &[Datum]) -> Answer {
 fn make_interval(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     let part = |place: usize| int(&args[place]);
     let seconds = super::math::float(&args[6]);
-    if !seconds.is_finite() {
+    if !seconds.is_finite() || seconds.abs() > 1e15 {
         return Err(interval_overflow());
     }
     let micros = i128::from(part(4)) * 3_600_000_000

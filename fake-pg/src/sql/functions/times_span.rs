@@ -113,7 +113,8 @@ fn date_bin(_: &mut Context<'_>, args: &[Datum]) -> Answer {
         return Err(field_overflow("stride must be greater than zero".into()));
     }
     let since = at.0.checked_sub(origin.0).ok_or_else(interval_overflow)?;
-    let binned = checked(origin.0.checked_add(since.div_euclid(width) * width))?;
+    let start = since.div_euclid(width).checked_mul(width);
+    let binned = checked(start.and_then(|start| origin.0.checked_add(start)))?;
     Ok(like(&args[1], binned, Zone(0)))
 }
 
@@ -131,7 +132,8 @@ fn series(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let mut items = Vec::new();
     let mut at = from;
     while if direction > 0 { at <= to } else { at >= to } {
-        if items.len() > 10_000_000 || is_infinite(at) {
+        context.spend(4)?;
+        if is_infinite(at) {
             return Err(PgError::feature_not_supported("a series of that length").into());
         }
         items.push(like(&args[0], at, zone));

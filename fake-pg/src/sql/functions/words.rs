@@ -56,6 +56,7 @@ fn concat_ws(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let mut out = String::new();
     for (place, arg) in args[1..].iter().filter(|arg| !arg.is_null()).enumerate() {
         if place > 0 {
+            context.spend_bytes(str(&args[0]).len())?;
             out.push_str(str(&args[0]));
         }
         write_in(arg, &mut out, context.env());
@@ -148,7 +149,9 @@ fn format(context: &mut Context<'_>, args: &[Datum]) -> Answer {
             _ => text,
         };
         let width: usize = digits.parse().unwrap_or(0);
-        let blanks = " ".repeat(width.min(1 << 20).saturating_sub(text.chars().count()));
+        let width = width.min(1 << 20);
+        context.spend_bytes(text.len() + width)?;
+        let blanks = " ".repeat(width.saturating_sub(text.chars().count()));
         match left {
             true => out.extend([text, blanks]),
             false => out.extend([blanks, text]),
@@ -182,7 +185,7 @@ fn split_part(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::text(*part.unwrap_or(&"")))
 }
 
-fn pad(args: &[Datum], left: bool) -> Answer {
+fn pad(context: &mut Context<'_>, args: &[Datum], left: bool) -> Answer {
     let (text, width) = (str(&args[0]), int(&args[1]).max(0) as usize);
     let fill = args.get(2).map_or(" ", str);
     if width > 1 << 26 {
@@ -196,6 +199,7 @@ fn pad(args: &[Datum], left: bool) -> Answer {
     if length >= width || fill.is_empty() {
         return Ok(Datum::text(kept));
     }
+    context.spend_bytes(width)?;
     let padding: String = fill.chars().cycle().take(width - length).collect();
     Ok(Datum::text(match left {
         true => padding + &kept,
@@ -203,16 +207,17 @@ fn pad(args: &[Datum], left: bool) -> Answer {
     }))
 }
 
-fn lpad(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    pad(args, true)
+fn lpad(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    pad(context, args, true)
 }
 
-fn rpad(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    pad(args, false)
+fn rpad(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    pad(context, args, false)
 }
 
-fn translate(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn translate(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let from: Vec<char> = str(&args[1]).chars().collect();
+    context.spend_bytes(str(&args[0]).len().saturating_mul(from.len() / 32))?;
     let to: Vec<char> = str(&args[2]).chars().collect();
     let changed =
         str(&args[0])

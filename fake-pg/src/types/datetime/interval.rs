@@ -206,7 +206,8 @@ fn traditional(text: &str) -> Result<Parts, Failure> {
             }
             let sign = if field.starts_with('-') { -1 } else { 1 };
             once(mask(Unit::Month))?;
-            parts.months += years * 12 + sign * months;
+            let years = i32::try_from(years).map_err(|_| Overflow)?;
+            parts.months += i64::from(years) * 12 + sign * months;
             continue;
         }
         let (whole, fraction) = number(&field)?;

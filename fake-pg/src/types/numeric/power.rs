@@ -50,6 +50,25 @@ impl Numeric {
         }
     }
 
+    /// The product of all integers from one to another: of halves, so that factors are alike in
+    /// length.
+    pub fn product(from: i64, to: i64) -> Result<Self, PgError> {
+        match to - from {
+            ..0 => Ok(1.into()),
+            length @ 0..8 => {
+                let mut product = Numeric::from(from);
+                for factor in from + 1..=from + length {
+                    product = product.mul(&factor.into())?;
+                }
+                Ok(product)
+            }
+            length => {
+                let middle = from + length / 2;
+                Self::product(from, middle)?.mul(&Self::product(middle + 1, to)?)
+            }
+        }
+    }
+
     /// e to this power.
     pub fn exp(&self) -> Result<Self, PgError> {
         let Finite(value, scale) = self else {
