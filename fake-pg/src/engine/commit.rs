@@ -336,7 +336,10 @@ impl CommitMachine {
         let gid = match &self.purpose {
             Purpose::Commit => None,
             Purpose::Prepare(gid, ..) => Some(gid.clone()),
-            Purpose::Finish(_) | Purpose::Undo(_) => return Ok(self.set_out(engine)),
+            Purpose::Finish(_) | Purpose::Undo(_) => {
+                self.set_out(engine);
+                return Ok(());
+            }
         };
         let mut held = engine.check_serializable(self.tx());
         if let Some(gid) = gid {

@@ -236,6 +236,12 @@ impl Heap {
         &mut self.tuples[tid.0 as usize].lockers
     }
 
+    /// Who updated or deleted that version was rolled back, and nothing is to tell of it.
+    pub(super) fn forget_update(&mut self, tid: Tid) {
+        let tuple = &mut self.tuples[tid.0 as usize];
+        (tuple.xmax, tuple.next) = (Xid::NONE, tid);
+    }
+
     fn append(&mut self, xmin: Xid, cmin: CommandId, row: Row) -> Tid {
         let reused = self.free.pop();
         let tid = reused.unwrap_or(Tid(self.len()));

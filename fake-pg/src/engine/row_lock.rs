@@ -20,7 +20,7 @@ use super::lock::{AdvisoryScope, LockStrength, LockTag, WaitPolicy};
 use super::mvcc::{XactStatus, status};
 use super::sabotage::Sabotage;
 use super::wal::Record;
-use super::{Tid, Xid};
+use super::{TableId, Tid, Xid};
 use crate::error::PgError;
 
 /// How a row was found that a statement meant to change or lock (`TM_Result`).
@@ -54,6 +54,18 @@ enum Fate {
     Mine,
     /// Others have a claim that conflicts, and it is not to be waited for.
     WouldBlock,
+}
+
+/// A statement that waits to lock a version: where it is in that, whatever others do meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asleep {
+    table: TableId,
+    /// The version it was to lock at first,
+    start: Tid,
+    /// and the one it has come to.
+    tid: Tid,
+    /// Who had updated that when it fell asleep.
+    updater: Option<Xid>,
 }
 
 /// A claim on a version.
@@ -100,7 +112,7 @@ impl Exec<'_> {
         self.found(|exec| {
             exec.find_with(|exec| {
                 let block = WaitPolicy::Block;
-                match exec.lock_version(table, tid, strength, block, false)? {
+                match exec.lock_version(table, (tid, tid), strength, block, false)? {
                     Fate::Free => Ok(Found::Here(tid)),
                     Fate::Updated if exec.keeps_snapshot() => {
                         Err(PgError::concurrent("update").into())
@@ -163,10 +175,11 @@ impl Exec<'_> {
         find: impl FnOnce(&mut Self) -> Result<Found, Halt>,
     ) -> Result<Found, Halt> {
         let found = find(self);
-        if !matches!(found, Err(Halt::Wait(_)))
-            && let Some((tag, mode)) = self.tx.tuple_lock.take()
-        {
-            self.engine.unlock(self.tx.pid, tag, mode);
+        if !matches!(found, Err(Halt::Wait(_))) {
+            self.tx.asleep = None;
+            if let Some((tag, mode)) = self.tx.tuple_lock.take() {
+                self.engine.unlock(self.tx.pid, tag, mode);
+            }
         }
         found
     }
@@ -181,9 +194,13 @@ impl Exec<'_> {
         policy: WaitPolicy,
         only_seen: bool,
     ) -> Result<Found, Halt> {
-        let mut tid = start;
+        let asleep = self.tx.asleep.filter(|asleep| asleep.table == table.id);
+        let mut tid = match asleep {
+            Some(asleep) if asleep.start == start => asleep.tid,
+            _ => start,
+        };
         loop {
-            match self.lock_version(table, tid, strength, policy, true)? {
+            match self.lock_version(table, (start, tid), strength, policy, true)? {
                 Fate::Free if tid == start => return Ok(Found::Here(tid)),
                 Fate::Free => return Ok(Found::Moved(tid)),
                 Fate::WouldBlock => return Ok(Found::Skipped),
@@ -223,60 +240,94 @@ impl Exec<'_> {
         }
     }
 
-    /// Locks one version, and those that follow it if an update in progress leaves its key alone
-    /// (`heap_lock_tuple`).
+    /// Locks one version, and those that follow it if somebody has updated it (`heap_lock_tuple`).
     fn lock_version(
         &mut self,
         table: &Table,
-        tid: Tid,
+        (start, tid): (Tid, Tid),
         strength: LockStrength,
         policy: WaitPolicy,
         follow: bool,
     ) -> Result<Fate, Halt> {
-        let fate = self.fate(table, tid);
-        if fate == Fate::Mine {
-            return Ok(fate);
-        }
-        let tuple = self.tuple(table, tid);
-        let claims: Vec<Claim> = self.claims(tuple);
-        let updater = self.updater(tuple);
-        let own = claims.iter().filter(|claim| self.tx.owns(claim.xid));
-        let own = own.map(|claim| claim.strength).max();
-        if own.is_some_and(|own| own >= strength) {
-            return Ok(Fate::Free);
-        }
-        let only_own = claims.iter().all(|claim| self.tx.owns(claim.xid));
-        let must_wait = !only_own
-            && match strength {
-                LockStrength::KeyShare => claims.iter().any(|c| c.strength == LockStrength::Update),
-                LockStrength::Share => claims
-                    .iter()
-                    .any(|c| c.updates || c.strength >= LockStrength::NoKeyUpdate),
-                LockStrength::NoKeyUpdate => claims.iter().any(|c| self.conflicts(c, strength)),
-                LockStrength::Update => true,
-            };
-        if must_wait {
-            if let Fate::Updated | Fate::Deleted = fate {
-                return Ok(fate);
+        let updater = self.noted_updater(self.tuple(table, tid));
+        let place = |asleep: &mut Asleep| (asleep.table, asleep.tid) == (table.id, tid);
+        let updater = match self.tx.asleep.take_if(place) {
+            Some(asleep) => asleep.updater,
+            None => {
+                let fate = self.fate(table, tid);
+                if fate == Fate::Mine {
+                    return Ok(fate);
+                }
+                let tuple = self.tuple(table, tid);
+                let claims = self.claims(tuple);
+                let own = claims.iter().filter(|claim| self.tx.owns(claim.xid));
+                let own = own.map(|claim| claim.strength).max();
+                if own.is_some_and(|own| own >= strength) {
+                    return Ok(Fate::Free);
+                }
+                let only_own = claims.iter().all(|claim| self.tx.owns(claim.xid));
+                let exclusive = |claim: &Claim| claim.strength >= LockStrength::NoKeyUpdate;
+                let must_wait = match strength {
+                    LockStrength::KeyShare => {
+                        updater.is_some() && tuple.taken == LockStrength::Update
+                            || claims.iter().any(|c| c.strength == LockStrength::Update)
+                    }
+                    LockStrength::Share => updater.is_some() || claims.iter().any(exclusive),
+                    LockStrength::NoKeyUpdate => claims.iter().any(|c| self.conflicts(c, strength)),
+                    LockStrength::Update => true,
+                };
+                if only_own || !must_wait {
+                    if follow && updater.is_some() {
+                        let fate = self.lock_updated(table, tid, strength)?;
+                        if fate != Fate::Free {
+                            return Ok(fate);
+                        }
+                    }
+                    self.write_claim(table, tid, strength)?;
+                    return Ok(Fate::Free);
+                }
+                if let Fate::Updated | Fate::Deleted = fate {
+                    return Ok(fate);
+                }
+                updater
             }
-            if let Some(blocked) =
-                self.wait_for_claims(table, tid, strength, &claims, policy, Deed::Lock)?
-            {
-                return Ok(blocked);
-            }
-            if let Some(xid) = updater
-                && self.claim_status(xid) == XactStatus::Committed
-            {
-                return Ok(self.replaced(table, tid));
-            }
-        } else if follow && updater.is_some() {
+        };
+        // Who is executed again after a wait goes on from here.
+        self.tx.asleep = Some(Asleep {
+            table: table.id,
+            start,
+            tid,
+            updater,
+        });
+        let claims = self.claims(self.tuple(table, tid));
+        let blocked = self.wait_for_claims(table, tid, strength, &claims, policy, Deed::Lock)?;
+        if blocked.is_none() && follow && updater.is_some() {
             let fate = self.lock_updated(table, tid, strength)?;
             if fate != Fate::Free {
+                self.tx.asleep = None;
                 return Ok(fate);
             }
+        }
+        self.tx.asleep = None;
+        if let Some(blocked) = blocked {
+            return Ok(blocked);
+        }
+        if self.noted_updater(self.tuple(table, tid)) != updater {
+            return self.lock_version(table, (start, tid), strength, policy, follow);
+        }
+        if updater.is_some_and(|xid| self.claim_status(xid) == XactStatus::Committed) {
+            return Ok(self.replaced(table, tid));
         }
         self.write_claim(table, tid, strength)?;
         Ok(Fate::Free)
+    }
+
+    /// Who has updated or deleted a version, as its multixact says: there one that was rolled back
+    /// stays while others' claims beside it count, until somebody adds to them (`MultiXactIdExpand`).
+    fn noted_updater(&self, tuple: &Tuple) -> Option<Xid> {
+        let stays = || tuple.lockers.iter().any(|(xid, _)| self.is_running(*xid));
+        self.updater(tuple)
+            .or_else(|| (tuple.xmax != Xid::NONE && stays()).then_some(tuple.xmax))
     }
 
     /// Locks the versions that follow one whose key they keep. Whoever is in the way is waited for,
@@ -411,7 +462,12 @@ impl Exec<'_> {
             .map(|(xid, _)| *xid)
             .filter(|xid| !self.is_running(*xid))
             .collect();
+        let tuple = self.tuple(table, tid);
+        let rolled_back = tuple.xmax != Xid::NONE && self.status(tuple.xmax) == XactStatus::Aborted;
         let heap = self.heap_mut(table)?;
+        if rolled_back {
+            heap.forget_update(tid);
+        }
         let logged = !heap.unlogged;
         let lockers = heap.lockers_mut(tid);
         lockers.retain(|(locker, _)| *locker != xid && !stale.contains(locker));

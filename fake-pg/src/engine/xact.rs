@@ -15,6 +15,7 @@ use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
 use super::mvcc::{Snapshot, XactStatus};
 use super::namespace::SearchPath;
 use super::notify::Pending;
+use super::row_lock::Asleep;
 use super::sabotage::Sabotage;
 use super::ssi::Sxact;
 use super::trigger::AfterTriggers;
@@ -112,6 +113,8 @@ pub struct Transaction {
     pub(super) locks: Vec<(LockTag, LockMode)>,
     /// It stands first in line for a row.
     pub(super) tuple_lock: Option<(LockTag, LockMode)>,
+    /// It waits for a row.
+    pub(super) asleep: Option<Asleep>,
     /// The sequence it has locked last.
     sequence: Option<TableId>,
     /// What is to be checked before it commits.
@@ -358,6 +361,7 @@ impl Engine {
             xids: Vec::new(),
             locks: Vec::new(),
             tuple_lock: None,
+            asleep: None,
             sequence: None,
             triggers: AfterTriggers::default(),
             messages: Vec::new(),
@@ -474,6 +478,7 @@ impl Engine {
             tx.rebuild_catalog(self);
         }
         tx.messages.truncate(messages);
+        tx.asleep = None;
         let taken = tx.locks.split_off(locks).into_iter().rev();
         for (tag, mode) in tx.tuple_lock.take().into_iter().chain(taken) {
             self.unlock(tx.pid, tag, mode);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::block::{Company, Control};
+use super::block::{Block, Company, Control, End};
 use super::commit::Then;
 use super::copy::{Copied, CopyIn};
 use super::portal::{Portal, PortalState, Rows, cannot_be_run};
@@ -136,22 +136,42 @@ impl Session {
         };
         let (hints, company) = (&statement.hints, self.company());
         let own = self.own(&statement.statement, params, hints, company, engine, now)?;
+        let command = &statement.statement.command;
         let Ok(portal) = self.known_portal(name) else {
-            self.timer = None;
-            write_tag(&mut self.output, own.outcome.tag);
+            self.complete(command, own.outcome.tag, engine, now);
             return Ok(());
         };
         match own.shape {
             None => {
                 portal.state = PortalState::Done;
-                self.timer = None;
-                write_tag(&mut self.output, own.outcome.tag);
+                self.complete(command, own.outcome.tag, engine, now);
                 Ok(())
             }
             Some((prepared, _)) => {
                 portal.prepared = Some(prepared);
                 portal.state = PortalState::Open(Rows::of(own.outcome));
                 Ok(self.send_rows(name, rows_max, engine)?)
+            }
+        }
+    }
+
+    /// Says that a command has run, once it is committed if it must be.
+    fn complete(
+        &mut self,
+        command: &Command,
+        tag: CommandTag,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) {
+        self.timer = None;
+        match std::mem::take(&mut self.block) {
+            Block::Implicit(transaction) if command.commits_at_once() => {
+                let end = End::implicit(transaction, Some(tag));
+                self.commit(end, Then::Message, engine, now);
+            }
+            block => {
+                self.block = block;
+                write_tag(&mut self.output, tag);
             }
         }
     }
@@ -201,6 +221,13 @@ impl Session {
         let reached = reached.map_err(Halt::nowhere);
         if let Err(Halt::Error(_)) = reached {
             self.send_found(&portal, execution.rows_max);
+        }
+        let ends = reached.is_ok() && statement.statement.command.commits_at_once();
+        if ends && let Some(tag) = portal.open().map(|rows| rows.tag) {
+            portal.state = PortalState::Done;
+            self.put_portal(name, portal);
+            self.complete(&statement.statement.command, tag, engine, now);
+            return None;
         }
         self.put_portal(name, portal);
         let done = match reached {

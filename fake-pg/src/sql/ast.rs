@@ -288,6 +288,19 @@ impl Command {
         }
     }
 
+    /// Whether its transaction ends with it, whatever follows in a pipeline
+    /// (`XACT_FLAGS_NEEDIMMEDIATECOMMIT`). VACUUM is not among these: it begins transactions itself,
+    /// and the last of them goes on.
+    pub fn commits_at_once(&self) -> bool {
+        matches!(
+            self,
+            Command::CreateDatabase(_)
+                | Command::DropDatabase { .. }
+                | Command::Discard(Discard::All)
+                | Command::AlterSystem { .. }
+        )
+    }
+
     /// Whether its analysis, at Parse and again at Bind, does so already
     /// (`analyze_requires_snapshot`).
     pub fn is_analyzed(&self) -> bool {

@@ -241,9 +241,9 @@ impl<'p> Run<'p, '_, '_> {
         }
     }
 
-    /// Runs the modifying ones that nobody has read.
+    /// Runs the modifying ones that nobody has read, the last one first (`es_auxmodifytables`).
     fn finish_ctes(&mut self, ctes: &'p [CtePlan]) -> Result<(), Halt> {
-        for cte in ctes {
+        for cte in ctes.iter().rev() {
             if let CteSource::Modify(_) = cte.source {
                 self.cte(cte.slot)?;
             }

@@ -378,7 +378,7 @@ fn bind_aggregate(
     let mut args = Vec::with_capacity(call.args.len());
     let outer = binder.enter_aggregate(call.at)?;
     for arg in &call.args {
-        args.push(binder.expr(arg)?);
+        args.push(binder.apart(|binder| binder.expr(arg))?);
     }
     let filter = match &call.filter {
         Some(filter) => Some(binder.filter_argument(filter)?),
@@ -386,7 +386,7 @@ fn bind_aggregate(
     };
     let mut order = Vec::with_capacity(call.order_by.len());
     for key in &call.order_by {
-        let (scalar, _) = binder.settled_argument(&key.expr)?;
+        let (scalar, _) = binder.apart(|binder| binder.settled_argument(&key.expr))?;
         order.push((scalar, key.descending, key.nulls_first));
     }
     let types: Vec<Type> = args.iter().map(|(_, typed)| typed.ty).collect();

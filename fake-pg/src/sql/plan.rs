@@ -16,6 +16,7 @@ mod timing;
 mod from;
 mod equivalence;
 mod pushdown;
+mod sinking;
 mod access;
 mod selectivity;
 mod locking;
@@ -319,6 +320,8 @@ pub(crate) enum Derived {
     Subquery {
         plan: QueryPlan,
         lateral: bool,
+        /// Where its rows are kept for the next time, if they are the same each time.
+        kept: Option<usize>,
     },
     /// By its slot, and whether it is read as it is computed.
     Cte(usize, bool),

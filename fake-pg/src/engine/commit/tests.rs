@@ -114,3 +114,22 @@ fn sabotage_tells_a_commit_twice() {
     engine.commit(tx, Timestamp(0)).unwrap();
     assert_eq!(engine.commits().len(), 2);
 }
+
+#[test]
+fn whether_the_answer_waits_for_the_flush_depends_on_what_was_written() {
+    check(
+        "a begin
+         a truncate       -> truncated
+         a commit async   -> received deferred interrupts-held inserted flushed clog replicated visible unlocked notified completed ready",
+    );
+    let mut engine = engine();
+    let mut tx = engine.begin(Pid(1), Default::default(), Timestamp(0));
+    tx.xid(&mut engine);
+    let mut machine = CommitMachine::new(&mut engine, tx, CommitKind::Explicit, Default::default());
+    let mut passed = Vec::new();
+    while let Ok(Some(point)) = machine.step(&mut engine, Timestamp(0)) {
+        passed.push(point);
+    }
+    assert_eq!(passed.last(), Some(&CommitPoint::Flushed));
+    assert!(engine.commits()[0].asynchronous);
+}

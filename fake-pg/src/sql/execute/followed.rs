@@ -33,7 +33,8 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             return false;
         };
         let follows = self.context.exec.is_serializable();
-        if !follows && !(plan.timing.walks && scan.walks_index()) {
+        let walks = plan.timing.walks && scan.walks_index();
+        if !follows && !walks {
             return false;
         }
         match self.access(scan) {

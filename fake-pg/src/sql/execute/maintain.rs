@@ -39,7 +39,13 @@ pub(super) fn vacuum(
     for table in tables {
         match vacuums {
             true => exec.vacuum(&table, full)?,
-            false => exec.lock_table(&table, LockMode::ShareUpdateExclusive, false)?,
+            false => {
+                exec.lock_table(&table, LockMode::ShareUpdateExclusive, false)?;
+                // Of no rows there is nothing to tell.
+                if exec.scan(&table).next().is_some() {
+                    exec.change_unread()?;
+                }
+            }
         }
     }
     Ok(())

@@ -216,7 +216,20 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
             Derived::Cte(slot, _) => self.cte(*slot)?,
             Derived::Subquery {
                 plan,
+                kept: Some(slot),
+                ..
+            } => match self.ctes[*slot].1.clone() {
+                Some(rows) => rows,
+                None => {
+                    let rows: super::Shared = self.query(plan, outer, None)?.into();
+                    self.ctes[*slot].1 = Some(rows.clone());
+                    rows
+                }
+            },
+            Derived::Subquery {
+                plan,
                 lateral: false,
+                ..
             } => {
                 let mut flow = ControlFlow::Continue(());
                 self.each(plan, outer, &mut |run, values| {

@@ -1,7 +1,7 @@
 //! Statements that are run from their tree: DDL, SET, SHOW.
 
 use super::{constraint, ddl, drop, maintain, schema};
-use crate::engine::{Exec, Halt, Relation};
+use crate::engine::{Exec, Halt, LockMode, Relation};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Command;
 use crate::sql::face::{Column, CommandTag, Context, Outcome};
@@ -45,11 +45,14 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             "CREATE TABLE AS"
         }
         Command::Comment(on) => {
-            if let Some(relation) = on
-                && ddl::find(&context.exec, relation)?.is_none()
-            {
-                return Err(PgError::undefined_table(&relation.name.join(".")).into());
+            if let Some(relation) = on {
+                let found = ddl::find(&context.exec, relation)?;
+                let found =
+                    found.ok_or_else(|| PgError::undefined_table(&relation.name.join(".")))?;
+                let mode = LockMode::ShareUpdateExclusive;
+                context.exec.lock_relation(found.id(), mode)?;
             }
+            context.exec.change_unread()?;
             "COMMENT"
         }
         Command::Reindex(relation) => {

@@ -71,7 +71,8 @@ impl Binder<'_> {
     }
 
     pub(crate) fn filter_argument(&mut self, expr: &Expr) -> Result<Scalar, PgError> {
-        self.demand(expr, Type::Bool, "FILTER")
+        let bound = self.apart(|binder| binder.expr(expr))?;
+        self.demanded(bound, expr.at(), Type::Bool, "FILTER")
     }
 
     pub(crate) fn cast_argument(

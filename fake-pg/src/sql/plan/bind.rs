@@ -47,6 +47,8 @@ pub(crate) struct Binder<'a> {
     pub(super) locks: Vec<(Arc<Table>, LockMode, u32)>,
     /// Expressions that depend on no row and no state.
     pub(crate) constants: Vec<Scalar>,
+    /// How deep within an expression the one at hand stands.
+    pub(super) within: usize,
 }
 
 impl<'a> Binder<'a> {
@@ -74,6 +76,7 @@ impl<'a> Binder<'a> {
             keep_unknown: false,
             locks: Vec::new(),
             constants: Vec::new(),
+            within: 0,
         }
     }
 

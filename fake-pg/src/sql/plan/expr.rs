@@ -21,10 +21,13 @@ use crate::types::{Datum, Type};
 impl Binder<'_> {
     /// Binds an expression.
     pub(crate) fn expr(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
-        let constants = self.constants.len();
-        let bound = self.parts(expr)?;
-        self.note_constant(&bound.0, constants);
-        Ok(bound)
+        self.within += 1;
+        let bound = self.parts(expr);
+        self.within -= 1;
+        if let (0, Ok((scalar, _))) = (self.within, &bound) {
+            self.note_constants(scalar);
+        }
+        bound
     }
 
     /// Only what may be nested deeply, and by calls alone: its frame stands on the stack once for
@@ -231,7 +234,7 @@ impl Binder<'_> {
                 self.binary(op, operand, &Expr::Call(Box::new(pattern)), *at)
             }
             Expr::Exists(query, _) => {
-                let subquery = self.subquery(query, SubqueryKind::Exists)?;
+                let subquery = self.exists(query)?;
                 boolean(Scalar::Subquery(Box::new(subquery)))
             }
             Expr::ArrayQuery(query, at) => {

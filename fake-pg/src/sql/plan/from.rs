@@ -96,6 +96,8 @@ impl Binder<'_> {
                     .with_hint("For example, FROM (SELECT ...) [AS] foo.")
                     .near(*at));
                 };
+                let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
+                let reads = self.cte_reads.len();
                 let plan = if *lateral {
                     self.query(query)?
                 } else {
@@ -105,9 +107,19 @@ impl Binder<'_> {
                     self.scopes.push(scope);
                     plan?
                 };
+                let depends = *lateral
+                    || self.outermost < self.scopes.len() - 1
+                    || self.cte_reads.len() > reads;
+                self.outermost = self.outermost.min(outermost);
+                let kept = (!depends).then_some(self.cte_slots);
+                self.cte_slots += usize::from(!depends);
                 let columns = result_columns(&plan.columns);
-                let lateral = *lateral;
-                self.derived(Derived::Subquery { plan, lateral }, columns, alias)
+                let source = Derived::Subquery {
+                    plan,
+                    lateral: *lateral,
+                    kept,
+                };
+                self.derived(source, columns, alias)
             }
             FromItem::Function {
                 call,
@@ -204,7 +216,9 @@ impl Binder<'_> {
         let source = Derived::Subquery {
             plan,
             lateral: false,
+            kept: Some(self.cte_slots),
         };
+        self.cte_slots += 1;
         let node = self.derived(source, columns, alias.unwrap_or(&own))?;
         if alias.is_none()
             && let Some(added) = self.scope().relations.last_mut()

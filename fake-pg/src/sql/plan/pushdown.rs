@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use super::equivalence::Known;
 use super::from::Conditions;
+use super::sinking::sink;
 use super::timing::order_by_cost;
 use super::{Binder, Comparison, Derived, FromNode, FromPlan, Hashed, Lookup, Scalar, ScanPlan};
 use crate::engine::Deferral;
@@ -44,6 +45,15 @@ impl Binder<'_> {
                 scan.filter.push(condition.clone());
                 continue;
             }
+            if let Some(scan) = first_scan(&mut root)
+                && refs.volatile
+                && !refs.everything
+                && !refs.columns.is_empty()
+                && refs.within(&[span(scan.offset, scan.table.columns.len())])
+            {
+                scan.filter.push(condition.clone());
+                continue;
+            }
             if refs.everything || refs.volatile {
                 last.push(condition.clone());
                 continue;
@@ -52,6 +62,8 @@ impl Binder<'_> {
                 last.push(condition);
             }
         }
+        sink(&mut root);
+        stream_first(&mut root);
         order_conditions(&mut root);
         if let FromNode::Scan(scan) = &root {
             order_by_cost(&mut recheck, &|column| scan.column_type(column));
@@ -164,6 +176,27 @@ pub(super) fn push(
     }
 }
 
+/// The table that is read first.
+fn first_scan(node: &mut FromNode) -> Option<&mut ScanPlan> {
+    match node {
+        FromNode::Scan(scan) => Some(scan),
+        FromNode::Join { left, .. } => first_scan(left),
+        FromNode::Nothing | FromNode::Derived { .. } => None,
+    }
+}
+
+/// What is read first is read once: its rows need not be kept.
+fn stream_first(node: &mut FromNode) {
+    match node {
+        FromNode::Join { left, .. } => stream_first(left),
+        FromNode::Derived {
+            source: Derived::Subquery { kept, .. },
+            ..
+        } => *kept = None,
+        FromNode::Scan(_) | FromNode::Derived { .. } | FromNode::Nothing => {}
+    }
+}
+
 /// Has each scan try its conditions as PostgreSQL would.
 fn order_conditions(node: &mut FromNode) {
     match node {
@@ -183,7 +216,7 @@ fn order_conditions(node: &mut FromNode) {
 
 impl ScanPlan {
     /// The type of one of its columns, by position in the row.
-    fn column_type(&self, column: usize) -> Option<crate::types::Type> {
+    pub(super) fn column_type(&self, column: usize) -> Option<crate::types::Type> {
         let own = column.checked_sub(self.offset)?;
         self.table.columns.get(own).map(|column| column.ty)
     }

@@ -295,6 +295,7 @@ impl Binder<'_> {
                 source: super::Derived::Subquery {
                     plan,
                     lateral: false,
+                    kept: None,
                 },
                 offset: 0,
                 width,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::operator::comparison;
-use super::{Binder, Scalar, Subquery, SubqueryKind, Typed, Unequal};
+use super::{Binder, Body, QueryPlan, Scalar, Subquery, SubqueryKind, Timing, Typed, Unequal};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Expr, Query};
 use crate::types::Type;
@@ -64,6 +64,24 @@ impl Binder<'_> {
         Ok((Scalar::Subquery(Box::new(subquery)), Type::Bool.into()))
     }
 
+    /// EXISTS does not compute what it does not look at, be it constant.
+    pub(super) fn exists(&mut self, query: &Query) -> Result<Subquery, PgError> {
+        let before = self.constants.len();
+        let mut subquery = self.subquery(query, SubqueryKind::Exists)?;
+        if let Some(plan) = Arc::get_mut(&mut subquery.plan.0) {
+            for target in take_values(plan) {
+                target.walk(&mut |part| {
+                    let mut place = 0;
+                    self.constants.retain(|constant| {
+                        place += 1;
+                        place <= before || constant != part
+                    });
+                });
+            }
+        }
+        Ok(subquery)
+    }
+
     /// Binds a subquery in its own scope.
     pub(super) fn subquery(
         &mut self,
@@ -71,7 +89,7 @@ impl Binder<'_> {
         kind: SubqueryKind,
     ) -> Result<Subquery, PgError> {
         let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
-        let plan = self.query(query)?;
+        let plan = self.apart(|binder| binder.query(query))?;
         // Its own level, and those inside of it, are no correlation.
         let correlated = self.outermost < self.scopes.len();
         self.outermost = self.outermost.min(outermost);
@@ -83,6 +101,25 @@ impl Binder<'_> {
             plan: Unequal(Arc::new(plan)),
         })
     }
+}
+
+/// Takes out what is of no use if only the number of rows counts (`simplify_EXISTS_query`).
+fn take_values(plan: &mut QueryPlan) -> Vec<Scalar> {
+    let Body::Select(select) = &mut plan.body else {
+        return Vec::new();
+    };
+    let limited = match &select.tail.limit {
+        None => false,
+        Some(Scalar::Const(limit)) => limit.as_i64().is_some_and(|limit| limit <= 0),
+        Some(_) => true,
+    };
+    let counts = select.grouping.is_some() || select.set.is_some();
+    if counts || limited || select.tail.offset.is_some() || !select.locking.is_empty() {
+        return Vec::new();
+    }
+    select.tail.order.clear();
+    (select.distinct, select.timing) = (None, Timing::default());
+    std::mem::take(&mut select.targets)
 }
 
 pub(super) fn one_column() -> PgError {

@@ -214,6 +214,7 @@ fn stream_node(node: &mut FromNode, binder: &Binder<'_>) {
             Derived::Subquery {
                 plan,
                 lateral: false,
+                ..
             } => stream_query(plan, binder),
             _ => {}
         },

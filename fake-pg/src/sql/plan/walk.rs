@@ -12,7 +12,7 @@ impl Scalar {
     }
 
     /// Calls `visit` with every direct part.
-    fn children<'s>(&'s self, visit: &mut dyn FnMut(&'s Scalar)) {
+    pub(super) fn children<'s>(&'s self, visit: &mut dyn FnMut(&'s Scalar)) {
         match self {
             Scalar::Const(_)
             | Scalar::Param(_)
