@@ -350,8 +350,9 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         joined: &mut Joined,
         outer: Option<&Frame<'_>>,
     ) -> Result<bool, Halt> {
+        let mut moved = false;
         for lock in locks {
-            let Some(mut tid) = joined.tids[lock.place] else {
+            let Some(tid) = joined.tids[lock.place] else {
                 continue;
             };
             let strength = match lock.strength {
@@ -365,26 +366,20 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 ast::LockWait::SkipLocked => WaitPolicy::Skip,
                 ast::LockWait::NoWait => WaitPolicy::Error,
             };
-            loop {
-                match self.context.exec.lock(&lock.table, tid, strength, policy)? {
-                    Found::Here(_) => break,
-                    Found::Moved(newest) => {
-                        if !self.still_holds(
-                            &lock.table,
-                            newest,
-                            lock.offset,
-                            recheck,
-                            joined,
-                            outer,
-                        )? {
-                            return Ok(false);
-                        }
-                        tid = newest;
-                        joined.tids[lock.place] = Some(newest);
-                    }
-                    Found::Gone | Found::Mine | Found::Skipped => return Ok(false),
+            match self.context.exec.lock(&lock.table, tid, strength, policy)? {
+                Found::Here(_) => {}
+                Found::Moved(newest) => {
+                    joined.place(lock.offset, self.context.exec.row(&lock.table, newest));
+                    joined.tids[lock.place] = Some(newest);
+                    moved = true;
                 }
+                Found::Gone | Found::Mine | Found::Skipped => return Ok(false),
             }
+        }
+        // All rows of the join are locked before it is looked at again (`ExecLockRows`).
+        if moved {
+            let row = &joined.row[..];
+            return self.all_true(recheck, &Frame { row, outer });
         }
         Ok(true)
     }
