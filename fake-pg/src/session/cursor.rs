@@ -146,6 +146,10 @@ impl Session {
         if declare.hold {
             portal.hold = Hold::With;
         }
+        // Its tables are its own from now on; those that are not free are waited for when it is fetched.
+        if let Some(tx) = self.block.live() {
+            query.try_lock(engine, tx);
+        }
         self.start_portal(&declare.name, &mut portal, engine);
         self.put_portal(&declare.name, portal);
         Ok(Own::done("DECLARE CURSOR"))
