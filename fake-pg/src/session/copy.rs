@@ -206,14 +206,17 @@ impl Session {
                 copy.complete = true;
                 Ok(())
             }
-            b'f' => {
-                let end = body.iter().position(|&byte| byte == 0);
-                let said = String::from_utf8_lossy(&body[..end.unwrap_or(body.len())]);
-                Err(PgError::new(
-                    SqlState::QUERY_CANCELED,
-                    format!("COPY from stdin failed: {said}"),
-                ))
-            }
+            b'f' => Err(match body.iter().position(|&byte| byte == 0) {
+                Some(end) => {
+                    let said = String::from_utf8_lossy(&body[..end]);
+                    let message = format!("COPY from stdin failed: {said}");
+                    PgError::new(SqlState::QUERY_CANCELED, message)
+                }
+                None => {
+                    let message = frontend::Malformed::UnterminatedString.to_string();
+                    PgError::new(SqlState::PROTOCOL_VIOLATION, message)
+                }
+            }),
             // Clients that pipeline may have sent Flush and Sync without knowing.
             _ => Ok(()),
         };

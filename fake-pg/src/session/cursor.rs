@@ -130,6 +130,12 @@ impl Session {
         if self.portals.contains_key(&*declare.name) {
             return Err(PgError::duplicate_portal(&declare.name));
         }
+        if let (Command::Query(tree), Some(tx)) = (&declare.query.command, self.block.live())
+            && let (true, Some(locking)) = (tx.options.read_only, tree.locking.first())
+        {
+            // The query begins to run here (`PortalStart`).
+            return Err(PgError::read_only_transaction(locking.strength.tag()));
+        }
         let statement = PreparedStatement {
             statement: declare.query.clone(),
             hints: hints.to_vec(),
