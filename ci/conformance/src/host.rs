@@ -34,6 +34,11 @@ pub trait Host {
     fn settle(&mut self) -> Result<BTreeMap<String, Heard>, String>;
     /// The pid of a session, if it was let in.
     fn pid(&self, session: &str) -> Option<i32>;
+    /// Puts the end of the WAL where a page begins: what fills a page is flushed, and otherwise it
+    /// would be chance when that is.
+    fn align(&mut self) -> Result<(), String> {
+        Ok(())
+    }
     /// Days since 1970.
     fn today(&self) -> i64;
 }
@@ -53,6 +58,11 @@ impl<'h> Run<'h> {
             transcript: Transcript::default(),
             open: BTreeSet::new(),
         }
+    }
+
+    /// Before a crash in some later step counts: see [`Host::align`].
+    pub fn align(&mut self) -> Result<(), String> {
+        self.host.align()
     }
 
     /// Does one step and says what was answered.

@@ -85,5 +85,6 @@ pub mod divergences;
 pub mod check;
 pub mod tables;
 pub mod program;
+pub mod breadth;
 pub mod skew;
 pub mod random;

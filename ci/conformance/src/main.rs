@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use conformance::check::{check, compare};
 use conformance::divergences::Divergences;
 use conformance::host::run;
-use conformance::program::FEATURES;
+use conformance::{breadth, program};
 use conformance::random::{Mix, Plan, compare as compare_programs, show};
 use conformance::real::Real;
 use conformance::script::{self, Script};
@@ -57,9 +57,12 @@ enum Command {
         /// Print the first as fake-pg runs it, and run nothing else.
         #[arg(long)]
         show: bool,
-        /// Use these features only, with commas between them.
+        /// Use these features in each program, with commas between them.
         #[arg(long, value_delimiter = ',')]
         features: Vec<String>,
+        /// On so many servers at once.
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
     },
     /// Writes docs/fidelity.md.
     Tables,
@@ -81,9 +84,11 @@ fn main() -> ExitCode {
             differences,
             show: alone,
             features,
+            jobs,
         } => {
-            let features: Vec<&str> = match features.is_empty() {
-                true => FEATURES.to_vec(),
+            let draws = features.is_empty();
+            let features: Vec<&str> = match draws {
+                true => [program::FEATURES, breadth::FEATURES].concat(),
                 false => features.iter().map(String::as_str).collect(),
             };
             let plan = Plan {
@@ -92,6 +97,8 @@ fn main() -> ExitCode {
                 programs,
                 differences,
                 features: &features,
+                draws,
+                jobs,
             };
             match alone {
                 true => show(&plan),

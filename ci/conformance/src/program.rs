@@ -9,6 +9,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::breadth;
+
 /// A program before anybody has run it.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -48,9 +50,11 @@ pub enum Act {
     End(String),
     /// Done to a session, whatever it is about: `cancel`, `fin` …
     Deed(&'static str),
+    /// Done to the server, seldom.
+    Server(&'static str),
 }
 
-/// What programs may use. Each is on once fake-pg has it.
+/// What programs may use, besides what is in `breadth`. Each is on once fake-pg has it.
 pub const FEATURES: &[&str] = &[
     "rows",
     "locks",
@@ -97,6 +101,7 @@ pub fn setup(features: &[&str]) -> Vec<String> {
     if features == ["skew"] {
         setup.extend(crate::skew::SETUP);
     }
+    setup.extend(breadth::setup(|feature| features.contains(&feature)));
     setup.into_iter().map(String::from).collect()
 }
 
@@ -197,18 +202,6 @@ fn act(features: &[&str]) -> BoxedStrategy<Act> {
                 .boxed(),
         ));
     }
-    if on("cursors") {
-        let cursor = [
-            "Q declare c cursor for select id, v from t order by id",
-            "Q declare c cursor with hold for select id, v from t order by id",
-            "Q fetch 1 from c",
-            "Q fetch 2 from c",
-            "Q move 1 in c",
-            "Q close c",
-            "Q fetch all from c",
-        ];
-        acts.push((3, words(&cursor).prop_map(Act::Inside).boxed()));
-    }
     if on("notify") {
         let words_of = [
             "Q listen x",
@@ -278,6 +271,7 @@ fn act(features: &[&str]) -> BoxedStrategy<Act> {
         ];
         acts.push((1, words(&set).prop_map(Act::Inside).boxed()));
     }
+    acts.extend(breadth::acts(on));
     proptest::strategy::Union::new_weighted(acts).boxed()
 }
 
@@ -300,16 +294,16 @@ fn begin(levels: bool, serializable: bool) -> BoxedStrategy<String> {
     proptest::strategy::Union::new_weighted(begins.collect()).boxed()
 }
 
-fn row() -> impl Strategy<Value = i32> + Clone {
+pub(crate) fn row() -> impl Strategy<Value = i32> + Clone {
     prop_oneof![6 => 1..=3_i32, 1 => 4..=5_i32]
 }
 
-fn words(all: &[&'static str]) -> BoxedStrategy<String> {
+pub(crate) fn words(all: &[&'static str]) -> BoxedStrategy<String> {
     select(all.to_vec()).prop_map(String::from).boxed()
 }
 
 /// Which rows of `t`, found by all sorts of plans: the order of rows is the plan's.
-fn condition() -> BoxedStrategy<String> {
+pub(crate) fn condition() -> BoxedStrategy<String> {
     prop_oneof![
         5 => row().prop_map(|id| format!(" where id = {id}")),
         1 => row().prop_map(|id| format!(" where id + 0 <= {id}")),
@@ -480,5 +474,6 @@ fn statement(features: &[&str]) -> BoxedStrategy<String> {
                 .boxed(),
         ));
     }
+    all.extend(breadth::statements(on));
     proptest::strategy::Union::new_weighted(all).boxed()
 }

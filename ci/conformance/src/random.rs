@@ -4,13 +4,18 @@
 //! is believed once the real server has repeated itself: where two sessions are freed at once and
 //! want the same again, it may answer in more than one way. Then fake-pg must be able to answer so
 //! too, with its sessions in another order.
+//!
+//! Each program uses some of the features only, drawn by its number: what is rare among all of them
+//! is common among few.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Mutex;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use crate::breadth;
 use crate::check::differ;
 use crate::fake::Fake;
 use crate::host::Run;
@@ -43,6 +48,21 @@ pub struct Mix {
     pub seen: BTreeMap<String, usize>,
     /// Why programs were not run: fake-pg lacks something.
     pub refused: BTreeMap<String, usize>,
+}
+
+impl Mix {
+    fn add(&mut self, other: Mix) {
+        self.programs += other.programs;
+        self.steps += other.steps;
+        self.raced += other.raced;
+        self.unsteady += other.unsteady;
+        for (what, count) in other.seen {
+            *self.seen.entry(what).or_default() += count;
+        }
+        for (what, count) in other.refused {
+            *self.refused.entry(what).or_default() += count;
+        }
+    }
 }
 
 impl std::fmt::Display for Mix {
@@ -85,58 +105,138 @@ pub struct Plan<'p> {
     pub differences: usize,
     /// What programs may use.
     pub features: &'p [&'p str],
+    /// Each uses some of them only.
+    pub draws: bool,
+    /// How many servers there are.
+    pub jobs: usize,
+}
+
+impl Plan<'_> {
+    /// What a program uses: one in eight all, the others about half of it each.
+    fn features(&self, number: usize) -> Vec<&str> {
+        let mut bits = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number as u64;
+        let mut draw = || {
+            bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ (mixed >> 31)
+        };
+        let all = !self.draws || draw() % 8 == 0;
+        let features = self.features.iter().copied();
+        features.filter(|_| draw() % 2 == 0 || all).collect()
+    }
+}
+
+/// What the servers of a comparison share.
+struct Shared<P, D> {
+    next: usize,
+    mix: Mix,
+    differences: usize,
+    progress: P,
+    differs: D,
 }
 
 /// Runs programs on both servers. What differs is told as it is found, for people, and counted.
 pub fn compare(
     plan: &Plan<'_>,
-    mut progress: impl FnMut(usize, &Mix),
-    mut differs: impl FnMut(&str),
+    progress: impl FnMut(usize, &Mix) + Send,
+    differs: impl FnMut(&str) + Send,
 ) -> Result<(Mix, usize), String> {
+    let shared = Mutex::new(Shared {
+        next: plan.first,
+        mix: Mix::default(),
+        differences: 0,
+        progress,
+        differs,
+    });
+    let done: Vec<Result<(), String>> = std::thread::scope(|scope| {
+        let jobs: Vec<_> = (0..plan.jobs.max(1))
+            .map(|_| scope.spawn(|| work(plan, &shared)))
+            .collect();
+        let ended = jobs.into_iter().map(|job| job.join());
+        ended
+            .map(|ended| ended.unwrap_or_else(|_| Err("a job panicked".into())))
+            .collect()
+    });
+    done.into_iter().collect::<Result<(), String>>()?;
+    let shared = shared.into_inner().map_err(|error| error.to_string())?;
+    Ok((shared.mix, shared.differences))
+}
+
+/// One server's share: program after program, until there are none left or differences enough.
+fn work<P: FnMut(usize, &Mix), D: FnMut(&str)>(
+    plan: &Plan<'_>,
+    shared: &Mutex<Shared<P, D>>,
+) -> Result<(), String> {
+    let lock = || shared.lock().map_err(|error| error.to_string());
     let mut real = Real::start()?;
     real.hurry();
-    let (mut mix, mut differences) = (Mix::default(), 0);
-    let strategy = programs(plan.features);
-    for number in plan.first..plan.first + plan.programs {
-        if (number - plan.first).is_multiple_of(RENEWAL) {
+    for round in 0.. {
+        let number = {
+            let mut shared = lock()?;
+            let enough = shared.differences >= plan.differences;
+            if enough || shared.next >= plan.first + plan.programs {
+                break;
+            }
+            let number = shared.next;
+            shared.next += 1;
+            let Shared { progress, mix, .. } = &mut *shared;
+            progress(number, mix);
+            number
+        };
+        if usize::is_multiple_of(round, RENEWAL) {
             real.renew(&[])?;
         }
-        progress(number, &mix);
-        let mut tree = strategy
-            .new_tree(&mut runner(plan.seed, number))
-            .map_err(|reason| reason.to_string())?;
-        let Some(found) = play(&tree.current(), plan.features, &mut real, &mut mix)? else {
-            continue;
-        };
-        let (mut least, mut shrunk) = (found, 0);
-        let mut scratch = Mix::default();
-        while shrunk < SHRINKS && tree.simplify() {
-            loop {
-                shrunk += 1;
-                match play(&tree.current(), plan.features, &mut real, &mut scratch)? {
-                    Some(smaller) => {
-                        least = smaller;
-                        break;
-                    }
-                    None if shrunk < SHRINKS && tree.complicate() => (),
-                    None => break,
-                }
-            }
-        }
-        differs(&format!("# seed {}, program {number}\n{least}", plan.seed));
-        differences += 1;
-        if differences >= plan.differences {
-            break;
+        let mut mix = Mix::default();
+        let found = one(plan, number, &mut real, &mut mix)?;
+        let mut shared = lock()?;
+        shared.mix.add(mix);
+        if let Some(found) = found {
+            shared.differences += 1;
+            (shared.differs)(&found);
         }
     }
-    Ok((mix, differences))
+    Ok(())
+}
+
+/// Runs one program. If there is a difference, one in a program that is as small as can be.
+fn one(
+    plan: &Plan<'_>,
+    number: usize,
+    real: &mut Real,
+    mix: &mut Mix,
+) -> Result<Option<String>, String> {
+    let features = plan.features(number);
+    let mut tree = programs(&features)
+        .new_tree(&mut runner(plan.seed, number))
+        .map_err(|reason| reason.to_string())?;
+    let Some(found) = play(&tree.current(), &features, real, mix)? else {
+        return Ok(None);
+    };
+    let (mut least, mut shrunk) = (found, 0);
+    let mut scratch = Mix::default();
+    while shrunk < SHRINKS && tree.simplify() {
+        loop {
+            shrunk += 1;
+            match play(&tree.current(), &features, real, &mut scratch)? {
+                Some(smaller) => {
+                    least = smaller;
+                    break;
+                }
+                None if shrunk < SHRINKS && tree.complicate() => (),
+                None => break,
+            }
+        }
+    }
+    Ok(Some(format!("# seed {}, program {number}\n{least}", plan.seed)))
 }
 
 /// A program as a script, with fake-pg's replies.
 pub fn show(plan: &Plan<'_>) -> Result<String, String> {
-    let tree = programs(plan.features).new_tree(&mut runner(plan.seed, plan.first));
+    let features = plan.features(plan.first);
+    let tree = programs(&features).new_tree(&mut runner(plan.seed, plan.first));
     let tree = tree.map_err(|reason| reason.to_string())?;
-    Ok(imagine(&tree.current(), plan.features)?.0.text())
+    Ok(imagine(&tree.current(), &features)?.0.text())
 }
 
 fn runner(seed: u64, number: usize) -> TestRunner {
@@ -164,7 +264,8 @@ fn play(
         return Ok(None);
     }
     mix.programs += 1;
-    let first = rehearse(&script, real)?;
+    let opening = setup(features).len();
+    let first = rehearse(&script, opening, real)?;
     for replies in &first {
         mix.steps += 1;
         count(replies, &mut mix.seen);
@@ -180,7 +281,7 @@ fn play(
         }
     }
     for _ in 0..REPEATS {
-        let again = rehearse(&script, real)?;
+        let again = rehearse(&script, opening, real)?;
         if again != first {
             mix.unsteady += 1;
             return Ok(None);
@@ -208,11 +309,19 @@ fn agrees(script: &Script, real: &[Vec<String>]) -> bool {
 }
 
 /// Runs a script on the real server up to the first step that is answered otherwise.
-fn rehearse(script: &Script, real: &mut Real) -> Result<Vec<Vec<String>>, String> {
+fn rehearse(
+    script: &Script,
+    opening: usize,
+    real: &mut Real,
+) -> Result<Vec<Vec<String>>, String> {
     real.clear()?;
     let mut run = Run::on(real);
     let mut all = Vec::new();
-    for step in script.steps() {
+    let crashes = script.steps().any(|step| step.session == "server");
+    for (place, step) in script.steps().enumerate() {
+        if crashes && place == opening {
+            run.align()?;
+        }
         let told = run.step(step);
         let replies = told.map_err(|error| format!("{}\n{}: {error}", script.text(), step.line))?;
         let same = replies == step.replies;
@@ -289,6 +398,12 @@ fn imagine(program: &Program, features: &[&str]) -> Result<(Script, Option<Strin
         go(&format!("a: Q {sql}"), &mut states)?;
     }
     for intent in &program.intents {
+        if let Act::Server(deed) = intent.act {
+            if intent.stubborn {
+                go(&format!("server: {deed}"), &mut states)?;
+            }
+            continue;
+        }
         let name = session(intent.session % program.sessions);
         let state = states.get(&name).copied().unwrap_or(State::New);
         if let Some(ops) = ops(intent, state) {
@@ -329,7 +444,7 @@ fn ops(intent: &Intent, state: State) -> Option<String> {
     let stubborn = intent.stubborn;
     match (&intent.act, state) {
         (Act::Deed(deed), State::Waits) => Some(deed.to_string()).filter(|deed| deed != "X"),
-        (_, State::Waits | State::WaitsInPipeline) => None,
+        (_, State::Waits | State::WaitsInPipeline) | (Act::Server(_), _) => None,
         (Act::Deed(_), State::New) => None,
         (Act::Deed(deed), _) => Some(deed.to_string()).filter(|deed| stubborn && deed != "cancel"),
         (Act::Alone(ops), State::New | State::Idle) => Some(ops.clone()),
@@ -388,9 +503,11 @@ fn note(step: &Step, states: &mut BTreeMap<String, State>) {
 }
 
 /// The tables that are looked at in the end.
-fn tables<'t>(features: &[&str]) -> &'t [&'t str] {
-    match features {
-        ["skew"] => &["s", "n"],
-        _ => &["t", "u"],
+fn tables(features: &[&str]) -> Vec<&'static str> {
+    if let ["skew"] = features {
+        return vec!["s", "n"];
     }
+    let mut tables = vec!["t", "u"];
+    tables.extend(breadth::tables(|feature| features.contains(&feature)));
+    tables
 }

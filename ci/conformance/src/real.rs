@@ -150,7 +150,11 @@ impl Real {
         for (gid, _) in inside.pairs("select gid, '' from pg_prepared_xacts")? {
             inside.query(&format!("rollback prepared '{}'", gid.replace('\'', "''")))?;
         }
-        inside.query("drop schema public cascade; create schema public")?;
+        let schemas = "select nspname, '' from pg_namespace where oid >= 16384";
+        for (schema, _) in inside.pairs(schemas)? {
+            inside.query(&format!("drop schema \"{schema}\" cascade"))?;
+        }
+        inside.query("drop schema if exists public cascade; create schema public")?;
         Ok(())
     }
 
@@ -209,7 +213,7 @@ impl Real {
     }
 
     fn forget_connections(&mut self) {
-        self.control = None;
+        (self.control, self.inside) = (None, None);
         for session in self.sessions.values_mut() {
             session.closed = true;
             session.replies.clear();
@@ -366,6 +370,10 @@ impl Host for Real {
 
     fn pid(&self, session: &str) -> Option<i32> {
         self.sessions.get(session)?.pid
+    }
+
+    fn align(&mut self) -> Result<(), String> {
+        self.control()?.query("select pg_switch_wal()").map(drop)
     }
 
     fn today(&self) -> i64 {

@@ -11,6 +11,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -65,7 +66,10 @@ impl Server {
     /// Makes a cluster and starts it.
     pub fn start() -> Result<Server, String> {
         let programs = programs()?;
-        let directory = std::env::temp_dir().join(format!("conformance-{}", std::process::id()));
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("conformance-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
         let told = |error: io::Error| format!("{}: {error}", directory.display());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(told)?;
         let port = listener.local_addr().map_err(told)?.port();
