@@ -242,7 +242,6 @@ const FETCHES: &[&str] = &[
     "Q close all",
     "Q update t set v = v + 1 where current of c returning id, v",
     "Q delete from t where current of c",
-    "Q select name, is_holdable, is_scrollable from pg_cursors",
 ];
 
 /// One name for all.

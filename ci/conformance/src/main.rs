@@ -63,6 +63,9 @@ enum Command {
         /// On so many servers at once.
         #[arg(long, default_value_t = 1)]
         jobs: usize,
+        /// How many smaller programs are tried when one shows a difference.
+        #[arg(long, default_value_t = 120)]
+        shrinks: usize,
     },
     /// Writes docs/fidelity.md.
     Tables,
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
             show: alone,
             features,
             jobs,
+            shrinks,
         } => {
             let draws = features.is_empty();
             let features: Vec<&str> = match draws {
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
                 features: &features,
                 draws,
                 jobs,
+                shrinks,
             };
             match alone {
                 true => show(&plan),

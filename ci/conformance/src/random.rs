@@ -27,8 +27,6 @@ use crate::script::{Item, Script, Step};
 const REPEATS: usize = 2;
 /// In how many orders fake-pg is tried.
 const ORDERS: u64 = 60;
-/// How many smaller programs are tried.
-const SHRINKS: usize = 120;
 /// After so many programs the real server gets a new database: catalogs grow.
 const RENEWAL: usize = 200;
 
@@ -109,6 +107,8 @@ pub struct Plan<'p> {
     pub draws: bool,
     /// How many servers there are.
     pub jobs: usize,
+    /// How many smaller programs are tried when one shows a difference.
+    pub shrinks: usize,
 }
 
 impl Plan<'_> {
@@ -215,7 +215,7 @@ fn one(
     };
     let (mut least, mut shrunk) = (found, 0);
     let mut scratch = Mix::default();
-    while shrunk < SHRINKS && tree.simplify() {
+    while shrunk < plan.shrinks && tree.simplify() {
         loop {
             shrunk += 1;
             match play(&tree.current(), &features, real, &mut scratch)? {
@@ -223,7 +223,7 @@ fn one(
                     least = smaller;
                     break;
                 }
-                None if shrunk < SHRINKS && tree.complicate() => (),
+                None if shrunk < plan.shrinks && tree.complicate() => (),
                 None => break,
             }
         }

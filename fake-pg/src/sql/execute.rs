@@ -153,7 +153,9 @@ pub(crate) fn refuse_writing(
     plan: &Plan,
     context: &Context<'_>,
 ) -> Result<(), PgError> {
-    if !context.exec.tx.options.read_only {
+    // What a cursor runs was refused, if at all, when it was opened.
+    let opened = context.fetch.wants_places && matches!(plan, Plan::Query(_));
+    if opened || !context.exec.tx.options.read_only {
         return Ok(());
     }
     let writes = |cte: &CtePlan| matches!(cte.source, CteSource::Modify(_));
