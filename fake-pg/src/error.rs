@@ -279,6 +279,14 @@ impl PgError {
         Self::new(SqlState::OBJECT_IN_USE, message)
     }
 
+    /// 55006, as a cursor reads the table.
+    pub fn used_by_queries(statement: &str, table: &str) -> Self {
+        let message = format!(
+            "cannot {statement} \"{table}\" because it is being used by active queries in this session"
+        );
+        Self::new(SqlState::OBJECT_IN_USE, message)
+    }
+
     /// 23502; `row` as in `1, null`.
     pub fn not_null_violation(table: &str, column: &str, row: &str) -> Self {
         let message = format!(

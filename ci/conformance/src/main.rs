@@ -7,11 +7,11 @@ use clap::{Parser, Subcommand};
 use conformance::check::{check, compare};
 use conformance::divergences::Divergences;
 use conformance::host::run;
-use conformance::{breadth, program};
 use conformance::random::{Mix, Plan, compare as compare_programs, show};
 use conformance::real::Real;
 use conformance::script::{self, Script};
 use conformance::tables::{page, tables};
+use conformance::{breadth, program};
 
 /// Holds fake-pg to transcripts recorded from a real PostgreSQL 15.
 #[derive(Parser)]

@@ -228,7 +228,10 @@ fn one(
             }
         }
     }
-    Ok(Some(format!("# seed {}, program {number}\n{least}", plan.seed)))
+    Ok(Some(format!(
+        "# seed {}, program {number}\n{least}",
+        plan.seed
+    )))
 }
 
 /// A program as a script, with fake-pg's replies.
@@ -309,11 +312,7 @@ fn agrees(script: &Script, real: &[Vec<String>]) -> bool {
 }
 
 /// Runs a script on the real server up to the first step that is answered otherwise.
-fn rehearse(
-    script: &Script,
-    opening: usize,
-    real: &mut Real,
-) -> Result<Vec<Vec<String>>, String> {
+fn rehearse(script: &Script, opening: usize, real: &mut Real) -> Result<Vec<Vec<String>>, String> {
     real.clear()?;
     let mut run = Run::on(real);
     let mut all = Vec::new();

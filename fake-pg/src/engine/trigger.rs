@@ -191,8 +191,12 @@ impl Exec<'_> {
         pending.events.append(&mut self.deferring);
     }
 
-    /// 55006 if events wait for a table that is to be changed as a whole (`CheckTableNotInUse`).
+    /// 55006 if a cursor reads a table that is to be changed as a whole, or events wait for it
+    /// (`CheckTableNotInUse`).
     pub fn refuse_pending(&self, table: &Table, statement: &str) -> Result<(), PgError> {
+        if self.tx.in_use.contains(&table.id) {
+            return Err(PgError::used_by_queries(statement, &table.name));
+        }
         let events = &self.tx.triggers.events;
         match events.iter().any(|event| event.table() == table.id) {
             true => Err(PgError::pending_trigger_events(statement, &table.name)),

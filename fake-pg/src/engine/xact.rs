@@ -140,6 +140,8 @@ pub struct Transaction {
     pub(super) flushes: bool,
     /// See [`Transaction::forbid_prepare`].
     pub(super) unpreparable: Option<&'static str>,
+    /// The tables that the session's cursors read, for a statement that would change one as a whole.
+    pub in_use: Vec<super::TableId>,
 }
 
 /// `pg_logical_emit_message(true, prefix, content)`.
@@ -376,6 +378,7 @@ impl Engine {
             logged: false,
             flushes: false,
             unpreparable: None,
+            in_use: Vec::new(),
         };
         tx.push_level(None);
         tx

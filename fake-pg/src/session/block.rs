@@ -208,7 +208,7 @@ impl Session {
                 "SET"
             }
             TransactionCommand::SetTransaction(modes) => {
-                if let Block::Implicit(_) = self.block {
+                if !self.has_block(company) {
                     self.notice(&PgError::warning(
                         SqlState::NO_ACTIVE_SQL_TRANSACTION,
                         "SET TRANSACTION can only be used in transaction blocks",
@@ -396,6 +396,14 @@ impl Session {
                 return Ok(Control::Done("ROLLBACK"));
             }
         };
+        let mut transaction = transaction;
+        if self
+            .portals
+            .values()
+            .any(|portal| portal.hold == super::portal::Hold::With)
+        {
+            transaction.forbid_prepare("created a cursor WITH HOLD");
+        }
         Ok(Control::End(Box::new(End {
             ending: Ending::Prepare(transaction, gid.clone()),
             explicit: true,

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::Session;
 use super::block::Company;
 use super::portal::{Hold, Portal};
 use super::prepared::PreparedStatement;
 use super::reply::Format;
 use super::run::Running;
+use super::{Session, Work};
 use crate::engine::{Engine, Halt, Timestamp};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Command, Declare, Direction, Execute, Fetch, Prepare, Statement};
@@ -121,20 +121,29 @@ impl Session {
         company: Company,
         engine: &mut Engine,
         now: Timestamp,
-    ) -> Result<Own, PgError> {
+    ) -> Result<Own, Halt> {
         let query = self.plan_cursor(declare, hints, engine, now)?;
+        // Its tables are locked as those of any query are, before it is known whether it may be.
+        let waited = self.declaring.take();
+        let locked = self.lock_tables(&query, waited, engine, now);
+        if let Err(Halt::Wait(_)) = locked
+            && let Work::Analysis(journal) = std::mem::replace(&mut self.work, Work::Idle)
+        {
+            self.declaring = Some(journal);
+        }
+        locked?;
         if !declare.hold && !self.has_block(company) {
-            return Err(PgError::only_in_transaction_block("DECLARE CURSOR"));
+            return Err(PgError::only_in_transaction_block("DECLARE CURSOR").into());
         }
         self.fold(&query, &params, engine, now)?;
         if self.portals.contains_key(&*declare.name) {
-            return Err(PgError::duplicate_portal(&declare.name));
+            return Err(PgError::duplicate_portal(&declare.name).into());
         }
         if let (Command::Query(tree), Some(tx)) = (&declare.query.command, self.block.live())
             && let (true, Some(locking)) = (tx.options.read_only, tree.locking.first())
         {
             // The query begins to run here (`PortalStart`).
-            return Err(PgError::read_only_transaction(locking.strength.tag()));
+            return Err(PgError::read_only_transaction(locking.strength.tag()).into());
         }
         let statement = PreparedStatement {
             statement: declare.query.clone(),

@@ -121,6 +121,8 @@ pub struct Session {
     statements: BTreeMap<String, Arc<PreparedStatement>>,
     unnamed_statement: Option<Arc<PreparedStatement>>,
     portals: BTreeMap<String, Portal>,
+    /// A DECLARE waits for the tables of its query.
+    declaring: Option<Box<Journal>>,
     unnamed_portal: Option<Portal>,
     user: Arc<str>,
     database: Arc<str>,
@@ -191,6 +193,7 @@ impl Session {
             statements: BTreeMap::new(),
             unnamed_statement: None,
             portals: BTreeMap::new(),
+            declaring: None,
             unnamed_portal: None,
             user: Arc::default(),
             database: Arc::default(),

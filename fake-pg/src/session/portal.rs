@@ -138,6 +138,13 @@ impl Rows {
 }
 
 impl Portal {
+    /// The tables that it holds open: all that it reads, until it is closed or held.
+    pub(super) fn reads(&self) -> impl Iterator<Item = TableId> + use<'_> {
+        let open = |prepared: &&Arc<Prepared>| prepared.is_lazy() && self.hold != Hold::Held;
+        let prepared = self.prepared.as_ref().filter(open);
+        prepared.into_iter().flat_map(|prepared| prepared.tables())
+    }
+
     /// A portal as Bind makes it.
     pub(super) fn new(
         statement: Arc<PreparedStatement>,
@@ -356,6 +363,10 @@ impl Session {
 
     /// The row that WHERE CURRENT OF names, for a statement that is about to run.
     pub(super) fn find_current(&mut self, running: &mut Running) -> Result<(), PgError> {
+        // A read-only transaction is refused before anybody looks for the cursor.
+        if self.block.live().is_some_and(|tx| tx.options.read_only) {
+            return Ok(());
+        }
         let prepared = Arc::clone(&running.prepared);
         let cursor = match &prepared.statement().command {
             Command::Update(update) => update.current_of.as_ref(),

@@ -95,6 +95,12 @@ impl Session {
             return Err(PgError::in_failed_transaction().into());
         };
         tx.timeouts = timeouts;
+        if running.prepared.is_utility() {
+            tx.in_use.clear();
+            for portal in self.portals.values() {
+                tx.in_use.extend(portal.reads());
+            }
+        }
         if running.prepared.statement().command.needs_snapshot() {
             self.queried = true;
             if tx.options.needs_safe_snapshot()

@@ -271,6 +271,16 @@ impl Prepared {
         Ok(())
     }
 
+    /// Whether it is neither a query nor one of those that change rows.
+    pub fn is_utility(&self) -> bool {
+        matches!(self.plan, Plan::Utility)
+    }
+
+    /// The tables that it reads or changes.
+    pub fn tables(&self) -> impl Iterator<Item = TableId> + use<'_> {
+        self.locks.iter().map(|(table, ..)| table.id)
+    }
+
     /// The same if all are free.
     pub fn try_lock(&self, engine: &mut Engine, tx: &mut Transaction) -> bool {
         let mut locks = self.locks.iter();

@@ -132,6 +132,15 @@ fn alter_table(
     let level = actions.iter().map(level).max();
     let level = level.unwrap_or(LockMode::AccessExclusive);
     context.exec.lock_table(&table, level, false)?;
+    let renames = |action: &AlterAction| {
+        matches!(
+            action,
+            AlterAction::RenameColumn(..) | AlterAction::RenameConstraint(..)
+        )
+    };
+    if !actions.iter().all(renames) {
+        context.exec.refuse_pending(&table, "ALTER TABLE")?;
+    }
     let (catalog, path) = (context.exec.catalog().clone(), context.exec.path().clone());
     let mut work = Work {
         cells: (0..table.columns.len()).map(Cell::Old).collect(),

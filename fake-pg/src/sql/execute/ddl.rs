@@ -407,6 +407,7 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
         return Err(PgError::undefined_table(&create.table.name.join(".")).into());
     };
     let table = &table;
+    exec.refuse_pending(table, "CREATE INDEX")?;
     let namespace = catalog.namespace(table.database, &table.schema).cloned();
     if let Some(name) = &create.name
         && create.if_not_exists

@@ -25,6 +25,7 @@ pub(super) fn set(
 fn set_table(table: &Arc<Table>, unlogged: bool, context: &mut Context<'_>) -> Result<(), Halt> {
     let exec = &mut context.exec;
     exec.lock_table(table, LockMode::AccessExclusive, false)?;
+    exec.refuse_pending(table, "ALTER TABLE")?;
     if table.unlogged == unlogged {
         return Ok(());
     }
