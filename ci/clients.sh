@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 source ci/clients/lib.sh
 
 main() {
+    local python=$cache/venv/bin/python
     postgres
     build dev
     python_packages
@@ -18,7 +19,6 @@ main() {
     # No settings of whoever runs this.
     unset PGUSER PGDATABASE PGPASSWORD PGOPTIONS PGSERVICE
     export PGHOST=127.0.0.1 PYTHONDONTWRITEBYTECODE=1
-    local python=$cache/venv/bin/python
 
     start serve
     PGPORT=$port clients "against serve"
@@ -49,7 +49,7 @@ clients() {
 
 # The version of a Python package that is installed, or of a crate that is locked.
 version() {
-    "$cache/venv/bin/pip" --disable-pip-version-check list 2>/dev/null | awk -v name="$1" '$1 == name { print $2 }'
+    "$python" -c 'import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))' "$1"
 }
 
 locked() {
@@ -58,9 +58,10 @@ locked() {
 
 python_packages() {
     command -v python3 >/dev/null || failed "there is no python3"
-    [ -x "$cache/venv/bin/pip" ] || python3 -m venv "$cache/venv"
+    # Its programs name the place where it was made: only its Python finds its way if it was moved.
+    "$python" -m pip --version >/dev/null 2>&1 || python3 -m venv --clear "$cache/venv"
     cmp -s ci/clients/python/requirements.txt "$cache/venv/installed" || {
-        "$cache/venv/bin/pip" --disable-pip-version-check install -q --no-deps -r ci/clients/python/requirements.txt
+        "$python" -m pip --disable-pip-version-check install -q --no-deps -r ci/clients/python/requirements.txt
         cp ci/clients/python/requirements.txt "$cache/venv/installed"
     }
 }
