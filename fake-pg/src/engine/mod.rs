@@ -32,45 +32,42 @@
 //!   session), hand out [`Engine::take_wakeups`].
 //! - An implicit transaction without effects ends by [`Engine::end_read_only`], one with effects or an
 //!   explicit COMMIT by a [`CommitMachine`]; COMMIT of a failed transaction is [`Engine::abort`].
-//!
-//! In reading order: `ids`, `config`, `namespace`, `catalog`, `constraint`, `heap`, `mvcc`, `wal`,
-//! `lock`, `xact`, `exec`, `lock_wait`, `row_lock`, `modify`, `trigger`, `new_name`, `ddl`, `sequence`, `ssi`,
-//! `commit_point`, `commit`, `prepared`, `vacuum`, `notify`, `activity`, `recover`, `embedded`, `sabotage`.
 
-mod activity;
-mod catalog;
-mod chance;
-mod commit;
-mod commit_point;
-mod config;
-mod constraint;
-mod ddl;
-mod embedded;
-mod exec;
-mod heap;
 mod ids;
-mod lock;
-mod lock_wait;
-mod modify;
-mod mvcc;
+mod config;
+mod chance;
 mod namespace;
-mod new_name;
-mod notify;
-mod prepared;
-mod recover;
-mod rewrite;
 mod roles;
+mod user_type;
+mod catalog;
+mod constraint;
+mod heap;
+mod mvcc;
+mod wal;
+mod lock;
+mod xact;
+mod exec;
+mod lock_wait;
 mod row_lock;
-mod sabotage;
-#[cfg(test)]
-mod script;
+mod modify;
+mod trigger;
+mod new_name;
+mod ddl;
+mod rewrite;
 mod sequence;
 mod ssi;
-mod trigger;
-mod user_type;
+mod commit_point;
+mod commit;
+mod prepared;
 mod vacuum;
-mod wal;
-mod xact;
+mod notify;
+mod activity;
+mod recover;
+mod embedded;
+mod sabotage;
+
+#[cfg(test)]
+mod script;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,27 +5,26 @@
 //! value, `Work`, so it can be left there for ever. Replies gather in `output`; they are written
 //! when the next thing to do is to wait for something.
 //!
-//! In reading order: `startup`, `simple`, `extended`, `execute`, then what both protocols share: `portal` and
-//! `cursor` are statements fetched piece by piece, `run`
-//! executes a statement, `block` is the transaction block, `commit` ends it, `reply` writes.
+//! After letting a client in come the two protocols, then what they share: statements, prepared and
+//! fetched piece by piece, the transaction block, its end, and what is written.
 
-mod authentication;
-mod block;
-mod commit;
-mod copy;
-mod cursor;
-mod execute;
-mod extended;
-mod hook;
-mod known;
-pub(crate) mod password;
-mod parameters;
-mod portal;
-mod prepared;
-mod reply;
-mod run;
-mod simple;
 mod startup;
+mod authentication;
+pub(crate) mod password;
+mod known;
+mod simple;
+mod extended;
+mod parameters;
+mod prepared;
+mod execute;
+mod portal;
+mod cursor;
+mod copy;
+mod run;
+mod block;
+mod hook;
+mod commit;
+mod reply;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

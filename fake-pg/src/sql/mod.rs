@@ -1,18 +1,18 @@
 //! SQL: text to rows. `parse` → [`ast`] → `plan` → `execute`.
 
 pub mod ast;
-mod cache;
-mod catalogs;
-mod committed;
-mod context;
-mod copy;
-mod execute;
-mod face;
-mod functions;
 pub mod parse;
-mod plan;
 mod quote;
 pub mod settings;
+mod catalogs;
+mod functions;
+mod plan;
+mod context;
+mod execute;
+mod copy;
+mod face;
+mod cache;
+mod committed;
 
 #[cfg(test)]
 mod tests;

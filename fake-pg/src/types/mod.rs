@@ -7,15 +7,15 @@
 //! `Display` is the output text of PostgreSQL with `DateStyle = ISO, TimeZone = UTC`. Parsing text,
 //! and the binary formats, are left to the files beside this one.
 
-pub(crate) mod array;
-pub mod binary;
-pub mod datetime;
-pub mod json;
-pub mod numeric;
-mod show;
-pub mod snapshot;
-pub mod text;
 mod ty;
+pub mod text;
+mod show;
+pub mod binary;
+pub mod numeric;
+pub mod datetime;
+pub(crate) mod array;
+pub mod json;
+pub mod snapshot;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
