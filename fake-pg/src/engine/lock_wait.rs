@@ -59,14 +59,26 @@ impl Journal {
 impl Engine {
     /// Locks a table for a transaction, if nobody is in the way.
     pub fn try_lock_table(&mut self, tx: &mut Transaction, table: &Table, mode: LockMode) -> bool {
-        let (tag, pid) = (LockTag::Relation(table.id), tx.pid);
-        if self.locks.holds(tag, pid, mode) {
-            return true;
-        }
-        let scope = AdvisoryScope::Transaction;
-        let request = Request { pid, mode, scope };
+        let tag = LockTag::Relation(table.id);
+        self.locks.holds(tag, tx.pid, mode)
+            || self.try_lock(tx, tag, mode, AdvisoryScope::Transaction)
+    }
+
+    /// Takes a lock if it is free.
+    fn try_lock(
+        &mut self,
+        tx: &mut Transaction,
+        tag: LockTag,
+        mode: LockMode,
+        scope: AdvisoryScope,
+    ) -> bool {
+        let request = Request {
+            pid: tx.pid,
+            mode,
+            scope,
+        };
         let taken = self.locks.acquire(tag, request, &mut self.wakeups);
-        if taken {
+        if taken && scope == AdvisoryScope::Transaction {
             tx.locks.push((tag, mode));
         }
         taken
@@ -145,13 +157,7 @@ fn is_announced(tag: LockTag, mode: LockMode) -> bool {
 impl Exec<'_> {
     /// Takes a lock if it is free.
     pub(super) fn try_lock(&mut self, tag: LockTag, mode: LockMode, scope: AdvisoryScope) -> bool {
-        let pid = self.tx.pid;
-        let Engine { locks, wakeups, .. } = &mut *self.engine;
-        let taken = locks.acquire(tag, Request { pid, mode, scope }, wakeups);
-        if taken && scope == AdvisoryScope::Transaction {
-            self.tx.locks.push((tag, mode));
-        }
-        taken
+        self.engine.try_lock(self.tx, tag, mode, scope)
     }
 
     /// Waits for the end of a transaction (`XactLockTableWait`). What for is told by `reason`, such

@@ -1,4 +1,5 @@
-//! What a server and a proxy share as processes: an address, a clock, file descriptors, signals.
+//! What a server and a proxy share as processes: an address, connections, a clock, file descriptors,
+//! signals.
 //!
 //! The only place of the library that looks at a clock on the wall: who connects by TCP lives by it.
 
@@ -6,12 +7,13 @@ use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fake_pg::engine::Timestamp;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 /// Binds an address that clients of this machine can reach, or others if they are to.
 pub(crate) async fn bind(listen: &str, remote: bool) -> Result<TcpListener, String> {
@@ -94,6 +96,76 @@ impl Clock {
 
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.epoch + self.started.elapsed().as_micros() as i64)
+    }
+}
+
+/// How long to rest when no connection can be accepted.
+const REST: Duration = Duration::from_millis(50);
+
+/// Where connections come in, and those that have.
+#[derive(Debug)]
+pub(crate) struct Door {
+    listener: TcpListener,
+    /// What one is called.
+    what: &'static str,
+    inside: JoinSet<()>,
+    resting: bool,
+}
+
+impl Door {
+    pub(crate) fn new(listener: TcpListener, what: &'static str) -> Door {
+        Door {
+            listener,
+            what,
+            inside: JoinSet::new(),
+            resting: false,
+        }
+    }
+
+    /// The next that comes in. What goes wrong meanwhile is told, and survived. May be given up at
+    /// any time.
+    pub(crate) async fn next(&mut self, tell: &mut impl FnMut(&str)) -> TcpStream {
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = self.inside.join_next(), if !self.inside.is_empty() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        let what = self.what;
+                        tell(&format!("a {what} ended in a panic, which is a bug: {error}"));
+                    }
+                }
+                accepted = self.listener.accept() => match accepted {
+                    Ok((tcp, _)) => {
+                        self.resting = false;
+                        return tcp;
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut self.resting, true) {
+                            tell(&format!("cannot accept a connection: {error}; trying again"));
+                        }
+                        tokio::time::sleep(REST).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Runs what is to be done for one that came in, on the `LocalSet` at hand.
+    pub(crate) fn serve(&mut self, connection: impl Future<Output = ()> + 'static) {
+        self.inside.spawn_local(connection);
+    }
+
+    /// Ends all that are inside.
+    pub(crate) async fn clear(&mut self) {
+        self.inside.shutdown().await;
+    }
+
+    /// Lets nobody in any more, says `goodbye`, and waits for so long at most until all are gone.
+    pub(crate) async fn close(mut self, farewell: Duration, goodbye: impl FnOnce()) {
+        drop(self.listener);
+        goodbye();
+        let gone = async { while self.inside.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(farewell, gone).await;
     }
 }
 

@@ -26,18 +26,14 @@ use std::time::Duration;
 use fake_pg::engine::{Engine, Pid};
 use fake_pg::postmaster::Postmaster;
 use fake_pg::session::Undisturbed;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 
 use crate::live::desk::Desk;
 use crate::live::fault::Sight;
-use crate::live::listen::{Clock, bind, resolve};
+use crate::live::listen::{Clock, Door, bind, resolve};
 
 /// How long connections may take to come to an end.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// How long to rest when no connection can be accepted.
-const REST: Duration = Duration::from_millis(50);
 
 /// How a proxy is to be set up.
 #[derive(Clone, Debug)]
@@ -62,7 +58,7 @@ impl Default for Options {
 
 /// A proxy that listens, and has not accepted anybody yet.
 pub struct Proxy {
-    listener: TcpListener,
+    door: Door,
     address: SocketAddr,
     shared: Rc<Shared>,
 }
@@ -101,7 +97,7 @@ impl Proxy {
         let clock = Clock::start();
         let ours = Postmaster::new(engine, Box::new(Undisturbed), Box::new(move || clock.now()));
         Ok(Proxy {
-            listener,
+            door: Door::new(listener, "connection"),
             address,
             shared: Rc::new(Shared {
                 desk,
@@ -125,38 +121,23 @@ impl Proxy {
 
     /// Passes bytes on until `stop` comes to an end. Runs on a `LocalSet`. `tell` hears of what no
     /// client is told.
-    pub async fn run(self, stop: impl Future<Output = ()>, mut tell: impl FnMut(&str)) {
-        let mut connections = JoinSet::new();
-        let mut resting = false;
+    pub async fn run(mut self, stop: impl Future<Output = ()>, mut tell: impl FnMut(&str)) {
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                Some(ended) = connections.join_next(), if !connections.is_empty() => {
-                    if let Err(error) = ended && error.is_panic() {
-                        tell(&format!("a connection ended in a panic, which is a bug: {error}"));
-                    }
+                tcp = self.door.next(&mut tell) => {
+                    let connection = self.connection(tcp);
+                    self.door.serve(connection);
                 }
-                accepted = self.listener.accept() => match accepted {
-                    Ok((tcp, _)) => {
-                        resting = false;
-                        connections.spawn_local(self.connection(tcp));
-                    }
-                    Err(error) => {
-                        if !std::mem::replace(&mut resting, true) {
-                            tell(&format!("cannot accept a connection: {error}; trying again"));
-                        }
-                        tokio::time::sleep(REST).await;
-                    }
-                },
             }
         }
-        drop(self.listener);
         // What is held goes on; what is idle ends with the process.
-        self.shared.desk.resume_all();
-        let farewell = async { while connections.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        let goodbye = || {
+            self.shared.desk.resume_all();
+        };
+        self.door.close(FAREWELL, goodbye).await;
     }
 
     fn connection(&self, tcp: TcpStream) -> impl Future<Output = ()> + use<> {

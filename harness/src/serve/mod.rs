@@ -23,23 +23,19 @@ use std::time::Duration;
 use fake_pg::connection;
 use fake_pg::engine::{Engine, Pid};
 use fake_pg::postmaster::{Postmaster, Shutdown};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 
 use crate::live::desk::Desk;
 use crate::live::fault::Sight;
 use crate::live::link::Link;
-use crate::live::listen::{Clock, bind, chance};
+use crate::live::listen::{Clock, Door, bind, chance};
 use crate::plan::Cut;
 use hook::Hook;
 use wire::Wire;
 
 /// How long a session may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(3);
-
-/// How long to rest when no connection can be accepted.
-const REST: Duration = Duration::from_millis(50);
 
 /// How a server is to be set up.
 #[derive(Clone, Debug)]
@@ -74,7 +70,7 @@ const CHECKPOINT_EVERY: usize = 200_000;
 /// A server that listens, and has not accepted anybody yet.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    door: Door,
     address: SocketAddr,
     postmaster: Rc<RefCell<Postmaster>>,
     desk: Arc<Desk>,
@@ -118,7 +114,7 @@ impl Server {
         postmaster.set_connections_max(options.connections_max);
         postmaster.demand(options.authentication);
         Ok(Server {
-            listener,
+            door: Door::new(listener, "session"),
             address,
             postmaster: Rc::new(RefCell::new(postmaster)),
             desk,
@@ -134,39 +130,24 @@ impl Server {
 
     /// Serves until `stop` comes to an end; then tells all sessions, and ends them. Runs on a
     /// `LocalSet`. `tell` hears of what no client is told.
-    pub async fn run(self, stop: impl Future<Output = ()>, mut tell: impl FnMut(&str)) {
-        let mut sessions = JoinSet::new();
-        let mut resting = false;
+    pub async fn run(mut self, stop: impl Future<Output = ()>, mut tell: impl FnMut(&str)) {
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                () = self.crashed.notified() => self.recover(&mut sessions, &mut tell).await,
-                Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
-                    if let Err(error) = ended && error.is_panic() {
-                        tell(&format!("a session ended in a panic, which is a bug: {error}"));
-                    }
+                () = self.crashed.notified() => self.recover(&mut tell).await,
+                tcp = self.door.next(&mut tell) => {
+                    let session = self.session(tcp);
+                    self.door.serve(session);
                 }
-                accepted = self.listener.accept() => match accepted {
-                    Ok((tcp, _)) => {
-                        resting = false;
-                        sessions.spawn_local(self.session(tcp));
-                    }
-                    Err(error) => {
-                        if !std::mem::replace(&mut resting, true) {
-                            tell(&format!("cannot accept a connection: {error}; trying again"));
-                        }
-                        tokio::time::sleep(REST).await;
-                    }
-                },
             }
         }
-        drop(self.listener);
-        self.desk.resume_all();
-        self.postmaster.borrow_mut().shutdown(Shutdown::Fast);
-        let farewell = async { while sessions.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        let goodbye = || {
+            self.desk.resume_all();
+            self.postmaster.borrow_mut().shutdown(Shutdown::Fast);
+        };
+        self.door.close(FAREWELL, goodbye).await;
     }
 
     /// One client, from its first byte to its last.
@@ -190,12 +171,11 @@ impl Server {
     }
 
     /// What a crash leaves: every connection is reset, and the engine is what its WAL says.
-    async fn recover(&self, sessions: &mut JoinSet<()>, tell: &mut impl FnMut(&str)) {
+    async fn recover(&mut self, tell: &mut impl FnMut(&str)) {
         for link in self.desk.links() {
             link.cut(Cut::Rst);
         }
-        sessions.abort_all();
-        while sessions.join_next().await.is_some() {}
+        self.door.clear().await;
         let recovery = self.postmaster.borrow_mut().crash();
         let numbers = |numbers: &[fake_pg::engine::CommitNumber]| -> Vec<u64> {
             numbers.iter().map(|number| number.0).collect()
