@@ -115,6 +115,8 @@ fn a_statement_has_a_budget() {
 fn what_is_long_is_charged_for_its_length() {
     for text in [
         "select factorial(n) from generate_series(20000, 21000) n",
+        "select exp(5000 + n::numeric / 100) from generate_series(1, 1000) n",
+        "select ln(2::numeric(1000, 999)) from generate_series(1, 1000)",
         "select array_fill(0, array[10000, 10000])",
         "select array_to_string(array_fill('x'::text, array[10000]), repeat('y', 100000))",
         "select format(repeat('%1$s', 10000), repeat('x', 100000))",
@@ -133,4 +135,13 @@ fn what_is_long_is_charged_for_its_length() {
         assert!(said.contains("C53200\0Mout of memory\0"), "{text}: {said}");
         assert!(said.contains(detail), "{text}: {said}");
     }
+}
+
+#[test]
+fn columns_do_not_double_without_end() {
+    let mut ctes = vec!["c0 as (select 1)".to_string()];
+    ctes.extend((1..20).map(|n| format!("c{n} as (select * from c{0}, c{0} b)", n - 1)));
+    let said = answer(&format!("with {} select * from c19", ctes.join(", ")));
+    let error = "C54011\0Mtarget lists can have at most 1664 entries\0";
+    assert!(said.contains(error), "{said}");
 }

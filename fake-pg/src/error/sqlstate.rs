@@ -95,6 +95,7 @@ impl SqlState {
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
     pub const STATEMENT_TOO_COMPLEX: Self = Self(*b"54001");
     pub const PROGRAM_LIMIT_EXCEEDED: Self = Self(*b"54000");
+    pub const TOO_MANY_COLUMNS: Self = Self(*b"54011");
     pub const OUT_OF_MEMORY: Self = Self(*b"53200");
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: Self = Self(*b"55000");
     pub const OBJECT_IN_USE: Self = Self(*b"55006");

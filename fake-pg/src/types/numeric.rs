@@ -120,6 +120,14 @@ impl Numeric {
         }
     }
 
+    /// How many digits it shows.
+    pub fn digits(&self) -> u32 {
+        match self {
+            Finite(value, scale) => (*scale).max(digits(value) as u32),
+            _ => 0,
+        }
+    }
+
     /// How many digits it shows behind the point.
     pub fn scale(&self) -> Option<u32> {
         match self {

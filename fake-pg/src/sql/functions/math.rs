@@ -314,9 +314,13 @@ fn power_error(message: &str) -> Halt {
 }
 
 /// `dpow`, or `numeric_power`.
-pub(super) fn power(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+pub(super) fn power(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     if let (Datum::Numeric(base), Datum::Numeric(exponent)) = (&args[0], &args[1]) {
-        return Ok(base.power(exponent)?.into());
+        let value = base.power(exponent)?;
+        return match exponent.trunc(0) == **exponent {
+            true => Ok(value.into()),
+            false => approximated(context, value),
+        };
     }
     let (base, exponent) = (float(&args[0]), float(&args[1]));
     if base == 0.0 && exponent < 0.0 {
@@ -472,9 +476,16 @@ fn sqrt(_: &mut Context<'_>, args: &[Datum]) -> Answer {
     }
 }
 
-fn exp(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+/// A numeric that a series was summed up for: the more digits, the more terms.
+fn approximated(context: &mut Context<'_>, value: Numeric) -> Answer {
+    let digits = value.digits() as usize;
+    context.spend(16 + digits * digits / 512)?;
+    Ok(value.into())
+}
+
+fn exp(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     match &args[0] {
-        Datum::Numeric(value) => Ok(value.exp()?.into()),
+        Datum::Numeric(value) => approximated(context, value.exp()?),
         other => float_result(args, float(other).exp(), float(other).is_infinite()),
     }
 }
@@ -491,22 +502,22 @@ fn refuse_logarithm(value: f64) -> Result<f64, Halt> {
     }
 }
 
-fn ln(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn ln(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     match &args[0] {
-        Datum::Numeric(value) => Ok(value.ln()?.into()),
+        Datum::Numeric(value) => approximated(context, value.ln()?),
         other => Ok(Datum::Float8(refuse_logarithm(float(other))?.ln())),
     }
 }
 
-fn log10(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn log10(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     match &args[0] {
-        Datum::Numeric(value) => Ok(Numeric::log(&10.into(), value)?.into()),
+        Datum::Numeric(value) => approximated(context, Numeric::log(&10.into(), value)?),
         other => Ok(Datum::Float8(refuse_logarithm(float(other))?.log10())),
     }
 }
 
-fn log(_: &mut Context<'_>, args: &[Datum]) -> Answer {
-    Ok(Numeric::log(&exact(&args[0]), &exact(&args[1]))?.into())
+fn log(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    approximated(context, Numeric::log(&exact(&args[0]), &exact(&args[1]))?)
 }
 
 fn scale(_: &mut Context<'_>, args: &[Datum]) -> Answer {

@@ -13,6 +13,9 @@ use crate::sql::ast::{Expr, Name, QueryBody, Target};
 use crate::sql::face::Column;
 use crate::types::Type;
 
+/// `MaxTupleAttributeNumber`.
+const COLUMNS_MAX: usize = 1664;
+
 impl Binder<'_> {
     /// Binds a target list, stars spread.
     pub(super) fn targets(
@@ -56,6 +59,12 @@ impl Binder<'_> {
                     columns.push(column);
                 }
             }
+        }
+        if columns.len() > COLUMNS_MAX {
+            return Err(PgError::new(
+                SqlState::TOO_MANY_COLUMNS,
+                format!("target lists can have at most {COLUMNS_MAX} entries"),
+            ));
         }
         Ok((scalars, columns))
     }
