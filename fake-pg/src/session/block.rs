@@ -203,7 +203,8 @@ impl Session {
                 self.rollback_to(name, engine)?;
                 "ROLLBACK"
             }
-            TransactionCommand::SetMode(modes) => {
+            TransactionCommand::SetMode { modes, local } => {
+                self.warn_local(*local, company);
                 self.set_modes(modes)?;
                 "SET"
             }

@@ -76,7 +76,10 @@ impl Session {
         if !Self::is_own(command) {
             self.refuse_in_block(command, self.company())?;
             self.demand_block(command, self.company())?;
-            self.warn_local(command, self.company());
+            self.warn_local(
+                matches!(command, Command::Set { local: true, .. }),
+                self.company(),
+            );
             self.find_current_of(name)?;
         }
         self.run_later(name, rows_max)

@@ -96,8 +96,8 @@ impl Session {
     }
 
     /// SET LOCAL outside of a block has no effect that anybody could see.
-    pub(super) fn warn_local(&mut self, command: &Command, company: Company) {
-        if matches!(command, Command::Set { local: true, .. }) && !self.has_block(company) {
+    pub(super) fn warn_local(&mut self, local: bool, company: Company) {
+        if local && !self.has_block(company) {
             self.notice(&PgError::warning(
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "SET LOCAL can only be used in transaction blocks",

@@ -54,6 +54,12 @@ impl Session {
         if Self::is_own(command) {
             return self.plan_own(&parsed.statement, &parsed.hints, engine, now);
         }
+        // What SHOW answers is described when it is parsed (`GetPGVariableResultDesc`).
+        if let Command::Show(name) = command
+            && **name != *"all"
+        {
+            self.settings.get(name)?;
+        }
         let transaction = self.begin_implicit(engine, now)?;
         let prepared = match &parsed.prepared {
             Some(promised) => sql::prepare_again(engine, transaction, promised)?,

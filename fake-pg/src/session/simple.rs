@@ -188,7 +188,10 @@ impl Session {
                     let prepared = sql::prepare(engine, transaction, statement, &[])?;
                     self.refuse_in_block(&statement.command, company)?;
                     self.demand_block(&statement.command, company)?;
-                    self.warn_local(&statement.command, company);
+                    self.warn_local(
+                        matches!(&statement.command, Command::Set { local: true, .. }),
+                        company,
+                    );
                     self.fold(&prepared, &[], engine, now)?;
                     if prepared.copying().is_some_and(|copying| copying.incoming) {
                         let copy = Box::new(CopyIn::new(Running::new(prepared, Vec::new())));

@@ -34,7 +34,12 @@ pub enum TransactionCommand {
     /// SET TRANSACTION.
     SetTransaction(TransactionModes),
     /// SET of a setting that is such a mode: outside of a block it has no effect, and nobody minds.
-    SetMode(TransactionModes),
+    SetMode {
+        /// What is set.
+        modes: TransactionModes,
+        /// SET LOCAL: that somebody does mind.
+        local: bool,
+    },
     /// SET SESSION CHARACTERISTICS AS TRANSACTION.
     SetCharacteristics(TransactionModes),
     /// PREPARE TRANSACTION.

@@ -403,7 +403,20 @@ pub(super) fn constraints(
 pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> Result<(), Halt> {
     let exec = &mut context.exec;
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
-    let Some(Relation::Table(table)) = find(exec, &create.table)? else {
+    let found = find(exec, &create.table)?;
+    let kinds = match &found {
+        Some(Relation::Table(_)) | None => "",
+        Some(Relation::Sequence(_)) => "sequences",
+        Some(Relation::View(_)) => "views",
+        Some(Relation::Index(..)) => "indexes",
+    };
+    if let (Some(other), false) = (&found, kinds.is_empty()) {
+        let message = format!("cannot create index on relation \"{}\"", other.name());
+        let error = PgError::new(SqlState::WRONG_OBJECT_TYPE, message);
+        let detail = format!("This operation is not supported for {kinds}.");
+        return Err(error.with_detail(detail).into());
+    }
+    let Some(Relation::Table(table)) = found else {
         return Err(PgError::undefined_table(&create.table.name.join(".")).into());
     };
     let table = &table;
@@ -497,8 +510,13 @@ pub(super) fn truncate(
     let exec = &mut context.exec;
     let mut found = Vec::with_capacity(tables.len());
     for relation in tables {
-        let Some(Relation::Table(table)) = find(exec, relation)? else {
-            return Err(PgError::undefined_table(&relation.name.join(".")).into());
+        let table = match find(exec, relation)? {
+            Some(Relation::Table(table)) => table,
+            Some(other) => {
+                let message = format!("\"{}\" is not a table", other.name());
+                return Err(PgError::new(SqlState::WRONG_OBJECT_TYPE, message).into());
+            }
+            None => return Err(PgError::undefined_table(&relation.name.join(".")).into()),
         };
         exec.lock_table(&table, LockMode::AccessExclusive, false)?;
         exec.refuse_pending(&table, "TRUNCATE")?;

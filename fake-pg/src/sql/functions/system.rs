@@ -271,10 +271,10 @@ fn sequence(context: &Context<'_>, regclass: &Datum) -> Result<Arc<Sequence>, Pg
     if let Some(sequence) = catalog.sequences().find(|sequence| sequence.id == oid) {
         return Ok(sequence.clone());
     }
-    Err(match catalog.table_by_id(oid) {
-        Some(table) => PgError::new(
+    Err(match catalog.relation_by_id(oid) {
+        Some(other) => PgError::new(
             SqlState::WRONG_OBJECT_TYPE,
-            format!("\"{}\" is not a sequence", table.name),
+            format!("\"{}\" is not a sequence", other.name()),
         ),
         None => PgError::new(
             SqlState::UNDEFINED_TABLE,

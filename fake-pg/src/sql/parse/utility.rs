@@ -169,7 +169,7 @@ fn set(node: &SyntaxNode) -> Command {
             let name = dotted(&config);
             let mode = value.as_deref().and_then(|value| mode(&name, value));
             match mode {
-                Some(modes) => Command::Transaction(TransactionCommand::SetMode(modes)),
+                Some(modes) => Command::Transaction(TransactionCommand::SetMode { modes, local }),
                 None => Command::Set { name, value, local },
             }
         }
