@@ -108,7 +108,14 @@ impl<'p> Run<'p, '_, '_> {
             Scalar::Or(parts) => self.any(parts, frame)?,
             Scalar::Not(inner) => from_bool(as_bool(&self.eval(inner, frame)?).map(|value| !value)),
             Scalar::IsNull(inner, negated) => {
-                Datum::Bool(self.eval(inner, frame)?.is_null() != *negated)
+                Datum::Bool(match self.eval(inner, frame)? {
+                    // Of a row all columns are, or none is (`ExecEvalRowNullInt`).
+                    Datum::Record(row) => {
+                        let mut values = row.values.iter();
+                        values.all(|value| value.is_null() != *negated)
+                    }
+                    value => value.is_null() != *negated,
+                })
             }
             Scalar::Case(whens, otherwise) => {
                 for (when, then) in whens {

@@ -148,8 +148,15 @@ impl Binder<'_> {
                     // Of a row all columns are, or none is.
                     let mut parts = Vec::with_capacity(items.len());
                     for item in items {
-                        let (scalar, _) = self.settled(item)?;
-                        parts.push(Scalar::IsNull(Box::new(scalar), *negated));
+                        let (scalar, typed) = self.settled(item)?;
+                        parts.push(match typed.ty {
+                            // A row in it is null only if it is none at all.
+                            Type::Record => {
+                                let pair = Box::new((scalar, Scalar::Const(Datum::Null)));
+                                Scalar::Distinct(pair, !*negated)
+                            }
+                            _ => Scalar::IsNull(Box::new(scalar), *negated),
+                        });
                     }
                     return boolean(Scalar::And(parts));
                 }
