@@ -12,6 +12,7 @@ mod constants;
 mod constraints;
 mod definition;
 mod schema;
+mod types;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -21,6 +22,9 @@ pub(crate) use definition::{constraint_definition, index_definition};
 use super::settings::Settings;
 use crate::engine::{Catalog, Exec, Row, SearchPath, TableId};
 use crate::types::{Datum, Type};
+
+/// The first OID that is not the server's own (`FirstNormalObjectId`).
+const FIRST_NORMAL: u32 = 16384;
 
 /// What a system relation's rows may depend on.
 pub(crate) struct Facts<'a> {
@@ -75,7 +79,7 @@ const COMPUTED: &[(&str, Compute)] = &[
     ("pg_constraint", constraints::pg_constraint),
     ("pg_database", cluster::pg_database),
     ("pg_depend", classes::pg_depend),
-    ("pg_enum", constants::pg_enum),
+    ("pg_enum", types::pg_enum),
     ("pg_index", constraints::pg_index),
     ("pg_indexes", constraints::pg_indexes),
     ("pg_locks", activity::pg_locks),
@@ -87,7 +91,7 @@ const COMPUTED: &[(&str, Compute)] = &[
     ("pg_settings", cluster::pg_settings),
     ("pg_stat_activity", activity::pg_stat_activity),
     ("pg_tables", classes::pg_tables),
-    ("pg_type", constants::pg_type),
+    ("pg_type", types::pg_type),
     ("pg_user", cluster::pg_user),
     ("pg_views", classes::pg_views),
     ("tables", schema::tables),

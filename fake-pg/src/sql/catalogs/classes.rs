@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cluster::SUPERUSER;
+use super::types::row_type;
 use super::{Facts, Rows, SystemRelation, name, oid};
 use crate::engine::{Column, Identity, Index, Namespace, Sequence, Table, View};
 use crate::types::{Datum, Type};
@@ -86,6 +87,7 @@ pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         "oid",
         "relname",
         "relnamespace",
+        "reltype",
         "relowner",
         "relam",
         "relfilenode",
@@ -103,6 +105,10 @@ pub(super) fn pg_class(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             oid(class.id),
             name(class.name),
             oid(class.namespace),
+            oid(match class.kind {
+                "r" | "v" if class.id >= super::FIRST_NORMAL => row_type(class.id).0,
+                _ => 0,
+            }),
             oid(SUPERUSER),
             oid(class.access_method),
             oid(class.node),

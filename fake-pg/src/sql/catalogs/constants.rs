@@ -1,6 +1,6 @@
-//! Relations that are the same on every server, kept as COPY writes them, and types with their labels.
+//! Relations that are the same on every server, kept as COPY writes them.
 
-use super::{Facts, Rows};
+use super::Rows;
 use crate::types::{Datum, Env, Type, text};
 
 /// The rows of a constant relation.
@@ -22,14 +22,19 @@ pub(super) fn of(name: &str) -> Option<&'static str> {
 /// Reads rows as COPY writes them.
 pub(super) fn read(lines: &str, rows: &mut Rows<'_>) {
     for line in lines.lines() {
-        let types: Vec<Type> = rows.types().collect();
-        let values = line.split('\t').zip(types).map(|(field, ty)| match field {
-            "\\N" => Datum::Null,
-            field => text::read(ty, field, Env::default()).unwrap_or_else(|_| Datum::text(field)),
-        });
-        let values = values.collect();
-        rows.push_all(values);
+        push(line.split('\t'), rows);
     }
+}
+
+/// A whole row, of text.
+pub(super) fn push<'a>(fields: impl Iterator<Item = &'a str>, rows: &mut Rows<'_>) {
+    let types: Vec<Type> = rows.types().collect();
+    let values = fields.zip(types).map(|(field, ty)| match field {
+        "\\N" => Datum::Null,
+        field => text::read(ty, field, Env::default()).unwrap_or_else(|_| Datum::text(field)),
+    });
+    let values = values.collect();
+    rows.push_all(values);
 }
 
 /// What a column is if nothing is said of it.
@@ -41,26 +46,5 @@ pub(super) fn default(ty: Type) -> Datum {
         "oid" | "xid" | "int8" | "xid8" => Datum::Int8(0),
         "char" => Datum::text(""),
         _ => Datum::Null,
-    }
-}
-
-/// The types of every server.
-pub(super) fn pg_type(_: &Facts<'_>, rows: &mut Rows<'_>) {
-    read(include_str!("pg_type.txt"), rows);
-}
-
-/// The labels of the types that people made.
-pub(super) fn pg_enum(facts: &Facts<'_>, rows: &mut Rows<'_>) {
-    rows.fill(&["oid", "enumtypid", "enumsortorder", "enumlabel"]);
-    let database = facts.exec.path().database;
-    for (_, ty) in facts.catalog().user_types(database) {
-        for label in Type::User(ty).labels().unwrap_or(&[]) {
-            rows.push([
-                Datum::Int8(label.oid.into()),
-                Datum::Int8(ty.oid.into()),
-                Datum::Float4(f32::from_bits(label.order)),
-                Datum::text(&*label.text),
-            ]);
-        }
     }
 }

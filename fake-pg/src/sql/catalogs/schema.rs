@@ -62,6 +62,16 @@ fn numeric(ty: Type) -> [Datum; 3] {
     [Datum::Int4(precision), Datum::Int4(radix), scale]
 }
 
+/// The schema a type is in.
+fn schema_of(facts: &Facts<'_>, ty: Type) -> Datum {
+    let Type::User(user) = ty else {
+        return Datum::text("pg_catalog");
+    };
+    let mut known = facts.catalog().user_types(facts.path().database);
+    let found = known.find(|(_, known)| [known.oid, known.array_oid].contains(&user.oid));
+    found.map_or(Datum::Null, |(schema, _)| name(schema))
+}
+
 pub(super) fn columns(facts: &Facts<'_>, rows: &mut Rows<'_>) {
     rows.fill(&[
         "table_catalog",
@@ -98,9 +108,10 @@ pub(super) fn columns(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             (None, "text" | "varchar" | "bpchar") => Datum::Int4(1_073_741_824),
             _ => Datum::Null,
         };
-        let data_type = match column.ty.element() {
-            Some(_) => "ARRAY",
-            None => column.ty.sql_name(),
+        let data_type = match (column.ty.element(), column.ty) {
+            (Some(_), _) => "ARRAY",
+            (None, Type::User(_)) => "USER-DEFINED",
+            (None, ty) => ty.sql_name(),
         };
         let datetime = match column.ty.name() {
             "timestamp" | "timestamptz" | "time" | "timetz" | "interval" => Datum::Int4(6),
@@ -128,7 +139,7 @@ pub(super) fn columns(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             scale,
             datetime,
             Datum::text(facts.database),
-            Datum::text("pg_catalog"),
+            schema_of(facts, column.ty),
             Datum::text(column.ty.name()),
             Datum::text((place + 1).to_string()),
             yes_or_no(false),

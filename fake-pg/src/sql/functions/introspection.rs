@@ -263,11 +263,15 @@ fn viewdef(context: &mut Context<'_>, args: &[Datum]) -> Answer {
 }
 
 /// Source: `format_type_extended` in `utils/adt/format_type.c`.
-fn format_type(_: &mut Context<'_>, args: &[Datum]) -> Answer {
+fn format_type(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let Some(id) = args[0].as_i64() else {
         return Ok(Datum::Null);
     };
-    let Some(ty) = Type::from_oid(id as u32) else {
+    let user = || {
+        let database = context.exec.path().database;
+        context.exec.catalog().user_type_by_oid(database, id as u32)
+    };
+    let Some(ty) = Type::from_oid(id as u32).or_else(user) else {
         return Ok(Datum::text(if id == 0 { "-" } else { "???" }));
     };
     let typmod = args[1].as_i64().unwrap_or(-1);
