@@ -29,6 +29,7 @@ impl SqlState {
     pub const DATA_EXCEPTION: Self = Self(*b"22000");
     pub const ARRAY_ELEMENT_ERROR: Self = Self(*b"2202E");
     pub const SUBSTRING_ERROR: Self = Self(*b"22011");
+    pub const NAME_TOO_LONG: Self = Self(*b"42622");
     pub const INVALID_ESCAPE_SEQUENCE: Self = Self(*b"22025");
     pub const DIVISION_BY_ZERO: Self = Self(*b"22012");
     pub const SEQUENCE_GENERATOR_LIMIT_EXCEEDED: Self = Self(*b"2200H");

@@ -38,6 +38,7 @@ impl Session {
         self.begin_message();
         let statements = sql::parse_script(query)?;
         self.now_active(&statements[0].source, engine);
+        self.hear_scanner(&statements);
         let [statement] = &statements[..] else {
             return Err(PgError::new(
                 SqlState::SYNTAX_ERROR,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Session, Work};
 use crate::engine::{Engine, Exec, Halt, Journal, Signal, Tid, Timestamp, Wait};
 use crate::error::{PgError, Severity};
-use crate::sql::ast::Command;
+use crate::sql::ast::{Command, Statement};
 use crate::sql::{self, Context, Fetch, Outcome, Prepared};
 use crate::types::Datum;
 
@@ -274,6 +274,15 @@ impl Session {
             match signal {
                 Signal::Cancel => self.cancelled = true,
                 Signal::Terminate => self.terminated = true,
+            }
+        }
+    }
+
+    /// Sends what the scanner has to say of a script, which comes before anything else.
+    pub(super) fn hear_scanner(&mut self, statements: &[Arc<Statement>]) {
+        for statement in statements {
+            for notice in &statement.notices {
+                self.notice(notice);
             }
         }
     }

@@ -64,6 +64,7 @@ impl Session {
         match sql::parse_script(text) {
             Ok(statements) => {
                 self.now_active(&statements[0].source, engine);
+                self.hear_scanner(&statements);
                 let script = Script {
                     statements,
                     at: 0,

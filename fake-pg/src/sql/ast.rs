@@ -22,6 +22,7 @@ mod role;
 use std::sync::Arc;
 
 use crate::engine::LockMode;
+use crate::error::PgError;
 
 pub use alter::{Alter, AlterAction, AlterSequence};
 pub use copy::{Copy, CopyFormat, CopyOptions, CopySource};
@@ -59,6 +60,8 @@ pub struct Statement {
     pub command: Command,
     /// The highest `$n` that occurs in it.
     pub params: usize,
+    /// What its scanner has to say.
+    pub notices: Vec<PgError>,
 }
 
 impl Statement {

@@ -14,6 +14,7 @@ mod depth;
 mod dml;
 mod expr;
 mod operand;
+mod escape;
 mod maintain;
 mod query;
 mod role;
@@ -69,6 +70,9 @@ fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>
             // PostgreSQL takes the comma and stops at what follows.
             offset += 1;
         }
+        if let Some(error) = escape::wrong_before(&tree, parsed.tree().syntax(), offset) {
+            return Err(error);
+        }
         return Err(match unterminated(text) {
             Some((start, what)) if start <= offset || tree.is_blank(offset, start) => {
                 let near = &text[start..];
@@ -98,6 +102,7 @@ fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>
             source: source.clone(),
             start: tree.at(&node),
             params: tree.params(),
+            notices: tree::cut_names(&node),
             command,
         });
     }
@@ -111,6 +116,7 @@ fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>
             start: 1,
             command: Command::Empty,
             params: 0,
+            notices: Vec::new(),
         });
     }
     Ok(statements.into())

@@ -91,7 +91,7 @@ pub fn write_in(datum: &Datum, out: &mut String, env: Env) {
     }
 }
 
-fn truncate(text: &str, bytes: usize) -> &str {
+pub(crate) fn truncate(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;

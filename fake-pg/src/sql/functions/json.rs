@@ -108,7 +108,9 @@ fn at_index(datum: &Datum, index: i64) -> Datum {
     match datum {
         Datum::Jsonb(json) => match &**json {
             Json::Array(items) => place(items.len()).map_or(Datum::Null, |at| jsonb(&items[at])),
-            _ => Datum::Null,
+            Json::Object(_) => Datum::Null,
+            // What is neither is stored as an array of one.
+            _ => place(1).map_or(Datum::Null, |_| datum.clone()),
         },
         Datum::Json(raw) => match elements(raw) {
             Some(items) => place(items.len()).map_or(Datum::Null, |at| json(items[at])),

@@ -32,6 +32,7 @@ fn inner(tree: &Tree<'_>, node: &SyntaxNode) -> Option<Arc<Statement>> {
         source: node.text().to_string().trim().into(),
         start: tree.at(&inner),
         params: tree.params(),
+        notices: Vec::new(),
     }))
 }
 

@@ -6,8 +6,8 @@ use squawk_syntax::ast::{AstNode, Literal};
 use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
 use super::expr::{child_expr, child_exprs, expr, is_expr};
-use super::query;
 use super::tree::{Tree, child, child_of, children, has, name, path};
+use super::{escape, query};
 use crate::sql::ast::{Call, Expr, Query, TypeName};
 
 pub(super) fn call(name: &str, args: Vec<Expr>, at: u32) -> Expr {
@@ -113,6 +113,7 @@ fn literal(tree: &Tree<'_>, node: &SyntaxNode, at: u32) -> Expr {
         },
         K::NUMERIC_NUMBER => Expr::Numeric(text.into(), at),
         K::BIT_STRING | K::BYTE_STRING => unsupported("bit strings"),
+        K::ESC_STRING => Expr::String(escape::string(tree, node).into(), at),
         _ => match Literal::cast(node.clone()).and_then(|literal| literal.string_value()) {
             Some(value) => Expr::String(value.into(), at),
             None => unsupported("this literal"),

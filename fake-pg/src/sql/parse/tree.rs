@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use squawk_syntax::{SyntaxKind, SyntaxNode, SyntaxToken};
 
-use crate::error::PgError;
+use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Name, QualifiedName, Relation};
+use crate::types::text::truncate;
 
 /// The source text and what lowering has seen of it.
 pub(super) struct Tree<'a> {
@@ -166,9 +167,36 @@ pub(super) fn token(node: &SyntaxNode, kind: SyntaxKind) -> Option<SyntaxToken> 
         .find(|token| token.kind() == kind)
 }
 
-/// The name a node spells, folded.
+/// The name a node spells, folded and cut.
 pub(super) fn name(node: &SyntaxNode) -> Name {
-    Arc::from(squawk_syntax::ast::normalize_name_node(node).as_str())
+    let name = squawk_syntax::ast::normalize_name_node(node);
+    Arc::from(truncate(&name, NAME_MAX))
+}
+
+/// How many bytes a name has at most: `NAMEDATALEN` less its terminator.
+const NAME_MAX: usize = 63;
+
+/// What is said of names within a node that are cut, as its scanner meets them
+/// (`truncate_identifier`).
+pub(super) fn cut_names(node: &SyntaxNode) -> Vec<PgError> {
+    if usize::from(node.text_range().len()) <= NAME_MAX {
+        return Vec::new();
+    }
+    let tokens = node.descendants_with_tokens();
+    let names = tokens
+        .filter_map(|part| part.into_token())
+        .filter(|token| {
+            token.kind() == SyntaxKind::IDENT && usize::from(token.text_range().len()) > NAME_MAX
+        })
+        .filter_map(|token| token.parent())
+        .map(|named| squawk_syntax::ast::normalize_name_node(&named));
+    let long = names.filter(|name| name.len() > NAME_MAX);
+    long.map(|name| {
+        let cut = truncate(&name, NAME_MAX);
+        let message = format!("identifier \"{name}\" will be truncated to \"{cut}\"");
+        PgError::notice(SqlState::NAME_TOO_LONG, message)
+    })
+    .collect()
 }
 
 /// The name of the first child of this kind.
