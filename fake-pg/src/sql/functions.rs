@@ -370,6 +370,21 @@ fn aggregate(proc: &Proc) -> Option<Aggregate> {
     })
 }
 
+/// Whether all variables are those of enclosing queries: then the aggregate is theirs too
+/// (`check_agg_arguments`).
+fn is_of_outer_rows<'s>(parts: impl Iterator<Item = &'s Scalar>) -> bool {
+    let (mut outer, mut own) = (false, false);
+    for part in parts {
+        part.walk(&mut |part| match part {
+            Scalar::Outer(..) => outer = true,
+            Scalar::Column(_) => own = true,
+            Scalar::Subquery(subquery) => own |= subquery.correlated,
+            _ => {}
+        });
+    }
+    outer && !own
+}
+
 fn bind_aggregate(
     binder: &mut Binder<'_>,
     name: &str,
@@ -433,6 +448,12 @@ fn bind_aggregate(
         return Err(PgError::new(
             SqlState::UNDEFINED_FUNCTION,
             format!("could not identify an equality operator for type {ty}"),
+        ));
+    }
+    let keys = order.iter().map(|(key, ..)| key);
+    if is_of_outer_rows(args.iter().chain(&filter).chain(keys)) {
+        return Err(PgError::feature_not_supported(
+            "an aggregate over the rows of an enclosing query",
         ));
     }
     binder.leave_aggregate(outer);

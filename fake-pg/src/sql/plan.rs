@@ -11,6 +11,7 @@ mod query;
 mod with;
 mod select;
 mod targets;
+mod sets;
 mod aggregate;
 mod timing;
 mod from;

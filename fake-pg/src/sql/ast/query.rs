@@ -27,26 +27,11 @@ impl Query {
     /// Where a column of its result is written, if it has so many, or 0.
     pub fn column_at(&self, column: usize, width: usize) -> u32 {
         match &self.body {
-            QueryBody::Select(select) => {
-                let stars = select.targets.iter();
-                let stars = stars.filter(|target| matches!(target, Target::Star(..)));
-                let (stars, targets) = (stars.count(), select.targets.len());
-                // What one star stands for is what the others leave.
-                let spread = (width + stars).saturating_sub(targets);
-                let mut next = 0;
-                for target in &select.targets {
-                    let (at, columns) = match target {
-                        Target::Expr(expr, _) => (expr.at(), 1),
-                        Target::Star(_, at) if stars == 1 => (*at, spread),
-                        Target::Star(..) => return 0,
-                    };
-                    next += columns;
-                    if column < next {
-                        return at;
-                    }
-                }
-                0
-            }
+            QueryBody::Select(select) => match select.target_of(column, width) {
+                Some(Target::Expr(expr, _)) => expr.at(),
+                Some(Target::Star(_, at)) => *at,
+                None => 0,
+            },
             QueryBody::Values(_) => 0,
             QueryBody::SetOperation { left, .. } => left.column_at(column, width),
             QueryBody::Nested(inner) => inner.column_at(column, width),
@@ -124,6 +109,41 @@ pub struct Select {
     pub group_by: Vec<Expr>,
     /// HAVING.
     pub having: Option<Expr>,
+}
+
+impl Select {
+    /// A target list over no rows.
+    pub fn of(targets: Vec<Expr>) -> Select {
+        let targets = targets.into_iter();
+        Select {
+            distinct: None,
+            targets: targets.map(|expr| Target::Expr(expr, None)).collect(),
+            from: Vec::new(),
+            filter: None,
+            group_by: Vec::new(),
+            having: None,
+        }
+    }
+
+    /// The target that a column of its result comes from, of so many.
+    pub fn target_of(&self, column: usize, width: usize) -> Option<&Target> {
+        let is_star = |target: &&Target| matches!(target, Target::Star(..));
+        let stars = self.targets.iter().filter(is_star).count();
+        // What one star stands for is what the others leave.
+        let spread = (width + stars).saturating_sub(self.targets.len());
+        let mut next = 0;
+        for target in &self.targets {
+            next += match target {
+                Target::Expr(..) => 1,
+                Target::Star(..) if stars == 1 => spread,
+                Target::Star(..) => return None,
+            };
+            if column < next {
+                return Some(target);
+            }
+        }
+        None
+    }
 }
 
 /// DISTINCT and DISTINCT ON.

@@ -206,14 +206,8 @@ fn bind_chosen(
             signature(chosen)
         )));
     };
-    if function.set
-        && let Some(place) = binder.refuses_sets()
-    {
-        return Err(PgError::new(
-            SqlState::FEATURE_NOT_SUPPORTED,
-            format!("set-returning functions are not allowed in {place}"),
-        )
-        .near(at));
+    if function.set {
+        binder.refuse_set(at)?;
     }
     let result = result(proc.result, &generic)?;
     Ok((Scalar::Call(function, bound), result.into()))

@@ -4,6 +4,8 @@
 //! so a tree of operators is flattened into a chain and associated anew by
 //! PostgreSQL's table (gram.y, "precedence: lowest to highest").
 
+use std::sync::Arc;
+
 use squawk_syntax::ast::AstNode;
 use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
@@ -293,7 +295,6 @@ impl Chain<'_, '_> {
             if is_alone && bound == alone {
                 self.refuse_chain();
             }
-            alone = if is_alone { bound } else { 0 };
             left = match self.links.pop() {
                 Some(Link::Infix(infix, at)) => self.infix(left, infix, at),
                 Some(Link::IsNull(negated, _)) => Expr::IsNull(Box::new(left), negated),
@@ -309,6 +310,11 @@ impl Chain<'_, '_> {
                 Some(Link::Collate(true)) => left,
                 Some(Link::Collate(false)) => Expr::Unsupported("COLLATE".into()),
                 _ => return left,
+            };
+            // What ends with its own word or parenthesis is complete: nothing is left to associate.
+            alone = match is_alone && !is_complete(&left) {
+                true => bound,
+                false => 0,
             };
         }
     }
@@ -331,7 +337,8 @@ impl Chain<'_, '_> {
                     other => Expr::Prefix("+".into(), Box::new(other), at),
                 },
                 _ => {
-                    let operand = self.parse(strength::OPERATOR);
+                    // As strong as what follows it: `~5 & 7` is `(~5) & 7`.
+                    let operand = self.parse(strength::OPERATOR + 1);
                     Expr::Prefix(op.into(), Box::new(operand), at)
                 }
             },
@@ -488,16 +495,33 @@ impl Chain<'_, '_> {
     }
 }
 
+/// Whether what was just made has no open operand on its right.
+fn is_complete(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::IsNull(..)
+            | Expr::IsBool(..)
+            | Expr::InList(..)
+            | Expr::InQuery(..)
+            | Expr::Any { .. }
+            | Expr::AnyQuery { .. }
+    )
+}
+
 /// A sign before a constant belongs to the constant (gram.y, doNegate).
 fn negate(operand: Expr, at: u32) -> Expr {
     match operand {
         Expr::Integer(n, _) => Expr::Integer(n.wrapping_neg(), at),
         Expr::Numeric(text, _) => {
-            let negated = match text.strip_prefix('-') {
+            let negated: Arc<str> = match text.strip_prefix('-') {
                 Some(positive) => positive.into(),
                 None => format!("-{text}").into(),
             };
-            Expr::Numeric(negated, at)
+            // The lowest bigint is one, though without its sign it would not be (`make_const`).
+            match negated.parse::<i64>() {
+                Ok(n) => Expr::Integer(n, at),
+                Err(_) => Expr::Numeric(negated, at),
+            }
         }
         other => Expr::Prefix("-".into(), Box::new(other), at),
     }

@@ -34,6 +34,7 @@ pub(super) fn inner_query(node: &SyntaxNode) -> Option<SyntaxNode> {
 
 /// Lowers a query.
 pub(super) fn query(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Query, Lacking> {
+    let mut leading = With::default();
     let body = match node.kind() {
         K::SELECT => QueryBody::Select(Box::new(select(tree, node)?)),
         K::VALUES => QueryBody::Values(rows(tree, node)),
@@ -42,7 +43,11 @@ pub(super) fn query(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Query, Lacking
             Some(inner) => QueryBody::Nested(Box::new(query(tree, &inner)?)),
             None => return Err("this query".into()),
         },
-        K::COMPOUND_SELECT => set_operation(tree, node)?,
+        K::COMPOUND_SELECT => {
+            let (with, body) = set_operation(tree, node)?;
+            leading = with;
+            body
+        }
         _ => return Err("this query".into()),
     };
     for clauses in [
@@ -66,7 +71,10 @@ pub(super) fn query(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Query, Lacking
         limit = Some(child_expr(tree, &fetch).unwrap_or(Expr::Integer(1, 0)));
     }
     let query = Query {
-        with: with(tree, node)?,
+        with: match leading.tables.is_empty() {
+            true => with(tree, node)?,
+            false => leading,
+        },
         body,
         order_by: child(node, K::ORDER_BY_CLAUSE)
             .map_or(Vec::new(), |clause| order_by(tree, &clause)),
@@ -135,7 +143,9 @@ fn column_list(node: &SyntaxNode) -> Vec<Arc<str>> {
     })
 }
 
-fn set_operation(tree: &Tree<'_>, node: &SyntaxNode) -> Result<QueryBody, Lacking> {
+/// A set operation, and the WITH in front of it: that is the whole's, though the parser's tree has
+/// it in the first operand.
+fn set_operation(tree: &Tree<'_>, node: &SyntaxNode) -> Result<(With, QueryBody), Lacking> {
     let mut operands = node
         .children()
         .filter(|child| QUERIES.contains(&child.kind()) || child.kind() == K::PAREN_EXPR);
@@ -152,16 +162,26 @@ fn set_operation(tree: &Tree<'_>, node: &SyntaxNode) -> Result<QueryBody, Lackin
         },
         _ => query(tree, &node),
     };
-    Ok(QueryBody::SetOperation {
+    if child(&right, K::WITH_CLAUSE).is_some() && right.kind() != K::PAREN_SELECT {
+        tree.refuse(tree.at(&right));
+    }
+    let in_parentheses = matches!(left.kind(), K::PAREN_SELECT | K::PAREN_EXPR);
+    let mut left = operand(left)?;
+    let with = match in_parentheses {
+        true => With::default(),
+        false => std::mem::take(&mut left.with),
+    };
+    let body = QueryBody::SetOperation {
         op: match op.kind() {
             K::UNION => SetOp::Union,
             K::INTERSECT => SetOp::Intersect,
             _ => SetOp::Except,
         },
         all: child(&op, K::ALL).is_some(),
-        left: Box::new(operand(left)?),
+        left: Box::new(left),
         right: Box::new(operand(right)?),
-    })
+    };
+    Ok((with, body))
 }
 
 /// The rows of VALUES.
@@ -204,6 +224,13 @@ fn select(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Select, Lacking> {
     {
         for item in list.children() {
             match (item.kind(), child_expr(tree, &item)) {
+                // A list in parentheses is its parts; the empty one is a group of everything.
+                (K::GROUPING_EXPR, Some(Expr::Row(parts, _)))
+                    if item.first_token().is_some_and(|t| t.kind() == K::L_PAREN)
+                        && !parts.is_empty() =>
+                {
+                    group_by.extend(parts);
+                }
                 (K::GROUPING_EXPR, Some(expr)) => group_by.push(expr),
                 _ => return Err("GROUPING SETS".into()),
             }

@@ -14,12 +14,12 @@ use crate::types::Type;
 impl Binder<'_> {
     /// Binds one expression of an aggregate's arguments; aggregates are not
     /// allowed there. Gives what [`Binder::leave_aggregate`] wants back.
-    pub(crate) fn enter_aggregate(&mut self, at: u32) -> Result<Vec<AggregatePlan>, PgError> {
+    pub(crate) fn enter_aggregate(&mut self, at: u32) -> Result<Around, PgError> {
         let clause = self.scope().clause;
         match self.scope().aggregates.take() {
             Some(aggregates) => {
                 self.scope().clause = "nested";
-                Ok(aggregates)
+                Ok(Around { aggregates, clause })
             }
             None if clause == "nested" => Err(PgError::new(
                 SqlState::GROUPING_ERROR,
@@ -29,6 +29,7 @@ impl Binder<'_> {
             None => {
                 let place = match clause {
                     "JOIN/ON" => "JOIN conditions",
+                    "DEFAULT" => "DEFAULT expressions",
                     clause => clause,
                 };
                 Err(PgError::new(
@@ -40,20 +41,9 @@ impl Binder<'_> {
         }
     }
 
-    /// The clause at hand, if no function in it may return a set (`check_srf_call_placement`).
-    pub(crate) fn refuses_sets(&mut self) -> Option<&'static str> {
-        match self.scope().clause {
-            "JOIN/ON" => Some("JOIN conditions"),
-            clause @ ("WHERE" | "HAVING" | "LIMIT" | "OFFSET" | "UPDATE" | "RETURNING") => {
-                Some(clause)
-            }
-            _ => None,
-        }
-    }
-
-    pub(crate) fn leave_aggregate(&mut self, aggregates: Vec<AggregatePlan>) {
-        self.scope().aggregates = Some(aggregates);
-        self.scope().clause = "";
+    pub(crate) fn leave_aggregate(&mut self, around: Around) {
+        self.scope().aggregates = Some(around.aggregates);
+        self.scope().clause = around.clause;
     }
 
     /// Notes an aggregate; equal ones are computed once.
@@ -71,8 +61,10 @@ impl Binder<'_> {
     }
 
     pub(crate) fn filter_argument(&mut self, expr: &Expr) -> Result<Scalar, PgError> {
-        let bound = self.apart(|binder| binder.expr(expr))?;
-        self.demanded(bound, expr.at(), Type::Bool, "FILTER")
+        let clause = std::mem::replace(&mut self.scope().clause, "FILTER");
+        let bound = self.apart(|binder| binder.expr(expr));
+        self.scope().clause = clause;
+        self.demanded(bound?, expr.at(), Type::Bool, "FILTER")
     }
 
     pub(crate) fn cast_argument(
@@ -216,10 +208,6 @@ impl Binder<'_> {
         }
         rest.splice(0..0, written.others.iter().rev().copied());
         while let Some(expr) = rest.pop() {
-            let is_aggregate = |call: &Call| {
-                let name = call.name.last().map_or("", |name| name);
-                functions::procs(name).iter().any(|proc| proc.aggregate)
-            };
             match (self.expr(expr), expr) {
                 (Ok((scalar, _)), _) if keys.contains(&scalar) => {}
                 (Ok((Scalar::Column(found), _)), Expr::Column(_, at)) if found == index => {
@@ -235,6 +223,29 @@ impl Binder<'_> {
         };
         written.targets.iter().find_map(star).unwrap_or(0)
     }
+}
+
+/// What is put aside while the arguments of an aggregate are bound.
+pub(crate) struct Around {
+    aggregates: Vec<AggregatePlan>,
+    clause: &'static str,
+}
+
+fn is_aggregate(call: &Call) -> bool {
+    let name = call.name.last().map_or("", |name| name);
+    functions::procs(name).iter().any(|proc| proc.aggregate)
+}
+
+/// Where the first aggregate of an expression stands, or 0 (`locate_agg_of_level`).
+pub(super) fn aggregate_at(expr: &Expr) -> u32 {
+    let mut rest = vec![expr];
+    while let Some(expr) = rest.pop() {
+        match expr {
+            Expr::Call(call) if is_aggregate(call) => return call.at,
+            _ => rest.extend(expr.parts().into_iter().rev()),
+        }
+    }
+    0
 }
 
 /// The expressions of a query that is grouped, as they stand there.

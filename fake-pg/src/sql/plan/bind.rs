@@ -41,6 +41,8 @@ pub(crate) struct Binder<'a> {
     pub(super) subqueries: usize,
     /// The outermost level that the expression at hand refers to.
     pub(super) outermost: usize,
+    /// It is not the statement itself that is bound, but a query within it.
+    pub(super) below_top: bool,
     /// Unknown constants of the next target list stay unknown.
     pub(super) keep_unknown: bool,
     /// The tables met, and how the statement must lock them.
@@ -73,6 +75,7 @@ impl<'a> Binder<'a> {
             views: 0,
             subqueries: 0,
             outermost: usize::MAX,
+            below_top: false,
             keep_unknown: false,
             locks: Vec::new(),
             constants: Vec::new(),
@@ -142,8 +145,18 @@ impl<'a> Binder<'a> {
         table: Option<&Arc<Table>>,
         expr: &Expr,
     ) -> Result<(Scalar, Typed), PgError> {
+        let clause = table.map_or("DEFAULT", |_| "index expressions");
+        self.over_table_in(table, expr, clause)
+    }
+
+    fn over_table_in(
+        &mut self,
+        table: Option<&Arc<Table>>,
+        expr: &Expr,
+        clause: &'static str,
+    ) -> Result<(Scalar, Typed), PgError> {
         let mut scope = Scope {
-            clause: table.map_or("DEFAULT", |_| ""),
+            clause,
             ..Scope::default()
         };
         if let Some(table) = table {
@@ -163,7 +176,7 @@ impl<'a> Binder<'a> {
         expr: &Expr,
         clause: &'static str,
     ) -> Result<Scalar, PgError> {
-        let bound = self.over_table(Some(table), expr)?;
+        let bound = self.over_table_in(Some(table), expr, "index predicates")?;
         self.demanded(bound, expr.at(), Type::Bool, clause)
     }
 
@@ -208,7 +221,7 @@ impl<'a> Binder<'a> {
 
     /// Checks the expression of a CHECK, and tells which columns it is about.
     pub(crate) fn check(&mut self, table: &Arc<Table>, expr: &Expr) -> Result<Vec<usize>, PgError> {
-        let bound = self.over_table(Some(table), expr)?;
+        let bound = self.over_table_in(Some(table), expr, "check constraints")?;
         let check = self.demanded(bound, expr.at(), Type::Bool, "CHECK")?;
         let mut columns = Vec::new();
         check.walk(&mut |part| match part {

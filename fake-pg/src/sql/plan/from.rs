@@ -11,6 +11,7 @@ use super::bind::Binder;
 use super::names::split_name;
 use super::pushdown::{References, push, ranges, split};
 use super::scope::{Relation, ScopeColumn, result_columns, table_columns};
+use super::sets::set_at;
 use super::{Comparison, Derived, FromNode, Scalar, ScanPlan, Typed, Wanted};
 use crate::engine::{Embedded, LockMode, Table, View};
 use crate::error::{PgError, SqlState};
@@ -99,11 +100,11 @@ impl Binder<'_> {
                 let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
                 let reads = self.cte_reads.len();
                 let plan = if *lateral {
-                    self.query(query)?
+                    self.lower_query(query, &[])?
                 } else {
                     // It does not see its neighbours.
                     let scope = self.scopes.pop().expect("FROM is bound within a scope");
-                    let plan = self.query(query);
+                    let plan = self.lower_query(query, &[]);
                     self.scopes.push(scope);
                     plan?
                 };
@@ -379,6 +380,10 @@ impl Binder<'_> {
         };
         self.scope().clause = "functions in FROM";
         let (scalar, typed) = self.settled(call)?;
+        if let Some(at) = call.parts().into_iter().find_map(set_at) {
+            let message = "set-returning functions must appear at top level of FROM";
+            return Err(PgError::new(SqlState::FEATURE_NOT_SUPPORTED, message).near(at));
+        }
         let out = match &scalar {
             Scalar::Call(function, _) => crate::sql::functions::out_columns(function),
             _ => &[],

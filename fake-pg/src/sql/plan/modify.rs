@@ -11,12 +11,13 @@ use super::coerce::Context;
 use super::from::{Conditions, join};
 use super::query::uneven;
 use super::scope::{Scope, table_columns};
+use super::sets::set_at;
 use super::{Action, FromNode, InsertSource, ModifyPlan, Returning, Scalar, Typed};
 use crate::engine::{Identity, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
-    Alias, Assignment, Command, Delete, Expr, FromItem, Insert, Name, QueryBody, Target, Update,
-    With,
+    Alias, Assignment, Command, Delete, Expr, FromItem, Insert, Name, QueryBody, Select, Target,
+    Update, With,
 };
 use crate::sql::parse;
 use crate::types::{Datum, Type};
@@ -76,6 +77,20 @@ impl Binder<'_> {
             return Ok(InsertSource::Values(vec![row]));
         };
         let plain = query.order_by.is_empty() && query.limit.is_none() && query.offset.is_none();
+        if let (QueryBody::Values(rows), true) = (&query.body, plain)
+            && let [row] = &rows[..]
+            && row.iter().any(|expr| set_at(expr).is_some())
+        {
+            // One row of values is a target list, in which sets may stand.
+            if row.iter().any(|expr| matches!(expr, Expr::Default(_))) {
+                return Err(PgError::feature_not_supported("DEFAULT beside a set"));
+            }
+            let mut selected = query.clone();
+            selected.body = QueryBody::Select(Box::new(Select::of(row.clone())));
+            let mut insert = insert.clone();
+            insert.source = Some(selected);
+            return self.insert_source(&insert, table, targets);
+        }
         if let (QueryBody::Values(rows), true) =
             (&query.body, plain && query.with.tables.is_empty())
         {
@@ -93,13 +108,13 @@ impl Binder<'_> {
                 let mut full = vec![None; table.columns.len()];
                 for (expr, &column) in row.iter().zip(targets) {
                     let user_value = !matches!(expr, Expr::Default(_));
-                    if user_value && is_generated(table, column) {
-                        match insert.overriding {
-                            Some(true) => {}
-                            // The value is ignored, the sequence's taken.
-                            Some(false) => continue,
-                            None => return Err(cannot_insert(table, column)),
-                        }
+                    let identity = &table.columns[column].identity;
+                    // The value is ignored, the sequence's taken.
+                    if insert.overriding == Some(false) && identity.is_some() {
+                        continue;
+                    }
+                    if user_value && !system && is_generated(table, column) {
+                        return Err(cannot_insert(table, column));
                     }
                     full[column] = Some(self.assigned(table, column, expr)?);
                 }
@@ -111,12 +126,16 @@ impl Binder<'_> {
             return Ok(InsertSource::Values(bound));
         }
         let into: Vec<Typed> = targets.iter().map(|&column| typed(table, column)).collect();
-        let plan = self.query_into(query, &into)?;
+        let plan = self.lower_query(query, &into)?;
         let width = plan.columns.len();
         let extra = query.column_at(targets.len(), width);
         check_width(width, targets.len(), &insert.columns, extra)?;
         let mut full = vec![None; table.columns.len()];
         for (place, &column) in targets.iter().enumerate().take(plan.columns.len()) {
+            // The value is ignored, the sequence's taken.
+            if insert.overriding == Some(false) && table.columns[column].identity.is_some() {
+                continue;
+            }
             if is_generated(table, column) && !system {
                 return Err(cannot_insert(table, column));
             }

@@ -59,6 +59,18 @@ impl Binder<'_> {
         })
     }
 
+    /// Binds a query that stands within another.
+    pub(super) fn lower_query(
+        &mut self,
+        query: &Query,
+        into: &[Typed],
+    ) -> Result<QueryPlan, PgError> {
+        let below_top = std::mem::replace(&mut self.below_top, true);
+        let plan = self.query_into(query, into);
+        self.below_top = below_top;
+        plan
+    }
+
     pub(super) fn limits(
         &mut self,
         query: &Query,
@@ -262,7 +274,7 @@ impl Binder<'_> {
     /// A side of a set operation: its unknown constants take the other's types.
     fn operand(&mut self, query: &Query) -> Result<QueryPlan, PgError> {
         self.keep_unknown = true;
-        let plan = self.query(query);
+        let plan = self.lower_query(query, &[]);
         self.keep_unknown = false;
         plan
     }

@@ -8,12 +8,12 @@ use super::aggregate::Written;
 use super::locking::refuse_with;
 use super::query::sort_key;
 use super::scope::Scope;
+use super::sets::{refuse_set, set_target};
 use super::{Binder, Body, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Timing, Typed};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Distinct, Expr, Query, Select};
 use crate::sql::face::Column;
 use crate::sql::functions::Aggregate;
-use crate::types::Type;
 
 impl Binder<'_> {
     pub(super) fn select(
@@ -58,9 +58,10 @@ impl Binder<'_> {
         self.keep_unknown = false;
         let (mut targets, columns) = targets?;
         let mut having = match &select.having {
-            Some(having) => Some(self.demand(having, Type::Bool, "HAVING")?),
+            Some(having) => Some(self.condition(having, "HAVING")?),
             None => None,
         };
+        self.scope().clause = "";
         let mut order = Vec::with_capacity(query.order_by.len());
         for key in &query.order_by {
             let by = self.sort_expr(&key.expr, &targets, &columns)?;
@@ -81,10 +82,15 @@ impl Binder<'_> {
         self.scope().clause = "GROUP BY";
         let mut keys = Vec::with_capacity(select.group_by.len());
         for expr in &select.group_by {
-            let key = self.group_key(expr, &targets, &columns)?;
+            if matches!(expr, Expr::Row(parts, _) if parts.is_empty()) {
+                continue;
+            }
+            let key = self.group_key(expr, &targets, &columns, select)?;
+            refuse_set(&key, "GROUP BY")?;
             keys.push(key);
         }
-        let grouping = if aggregates.is_empty() && keys.is_empty() && having.is_none() {
+        let grouped = !select.group_by.is_empty() || having.is_some();
+        let grouping = if aggregates.is_empty() && !grouped {
             None
         } else {
             let mut exprs: Vec<&mut Scalar> = targets.iter_mut().collect();
@@ -107,6 +113,11 @@ impl Binder<'_> {
         if let Some(clause) = query.locking.first() {
             refuse_with(clause.strength, grouping.is_some(), set.is_some())?;
         }
+        if set.is_none() {
+            order
+                .iter()
+                .try_for_each(|key| refuse_set(&key.by, "ORDER BY"))?;
+        }
         // What is sorted after DISTINCT, or after sets are spread, is the result.
         if set.is_some() || matches!(distinct, Some(DistinctPlan::Rows)) {
             for (key, written) in order.iter_mut().zip(&query.order_by) {
@@ -127,6 +138,8 @@ impl Binder<'_> {
             if set.is_some() {
                 return Err(PgError::feature_not_supported("DISTINCT ON beside a set"));
             }
+            on.iter()
+                .try_for_each(|key| refuse_set(key, "DISTINCT ON"))?;
             let leading = order.iter().take(on.len());
             let matched = leading.clone().take_while(|key| on.contains(&key.by));
             let matched: Vec<&Scalar> = matched.map(|key| &key.by).collect();
@@ -217,25 +230,4 @@ fn want(plan: &mut SelectPlan) {
             _ => scan.wanted.sorting.sorts = true,
         }
     }
-}
-
-/// The target that returns a set, of which there may be one.
-fn set_target(targets: &[Scalar]) -> Result<Option<usize>, PgError> {
-    let mut found = None;
-    for (place, target) in targets.iter().enumerate() {
-        let is_set = matches!(target, Scalar::Call(function, _) if function.set);
-        let mut sets = 0;
-        target.walk(&mut |part| {
-            sets += usize::from(matches!(part, Scalar::Call(function, _) if function.set));
-        });
-        if sets > usize::from(is_set) {
-            return Err(PgError::feature_not_supported("a set within an expression"));
-        }
-        if is_set && found.replace(place).is_some() {
-            return Err(PgError::feature_not_supported(
-                "several sets in one target list",
-            ));
-        }
-    }
-    Ok(found)
 }

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use super::operator::comparison;
-use super::{Binder, Body, QueryPlan, Scalar, Subquery, SubqueryKind, Timing, Typed, Unequal};
+use super::{
+    Binder, Body, DistinctPlan, FromNode, QueryPlan, Scalar, Subquery, SubqueryKind, Timing, Typed,
+    Unequal,
+};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Expr, Query};
 use crate::types::Type;
@@ -89,7 +92,7 @@ impl Binder<'_> {
         kind: SubqueryKind,
     ) -> Result<Subquery, PgError> {
         let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
-        let plan = self.apart(|binder| binder.query(query))?;
+        let plan = self.apart(|binder| binder.lower_query(query, &[]))?;
         // Its own level, and those inside of it, are no correlation.
         let correlated = self.outermost < self.scopes.len();
         self.outermost = self.outermost.min(outermost);
@@ -113,13 +116,30 @@ fn take_values(plan: &mut QueryPlan) -> Vec<Scalar> {
         Some(Scalar::Const(limit)) => limit.as_i64().is_some_and(|limit| limit <= 0),
         Some(_) => true,
     };
-    let counts = select.grouping.is_some() || select.set.is_some();
-    if counts || limited || select.tail.offset.is_some() || !select.locking.is_empty() {
+    let counts = match &select.grouping {
+        Some(grouping) => !grouping.aggregates.is_empty() || grouping.keys.is_empty(),
+        None => false,
+    };
+    if counts
+        || limited
+        || select.having.is_some()
+        || select.set.is_some()
+        || select.tail.offset.is_some()
+        || !select.locking.is_empty()
+    {
         return Vec::new();
     }
-    select.tail.order.clear();
-    (select.distinct, select.timing) = (None, Timing::default());
-    std::mem::take(&mut select.targets)
+    if let FromNode::Scan(scan) = &mut select.from.root {
+        (scan.wanted.sorting, scan.wanted.walks) = Default::default();
+    }
+    (select.timing, select.tail.limit) = (Timing::default(), None);
+    let mut values = std::mem::take(&mut select.targets);
+    values.extend(select.tail.order.drain(..).map(|key| key.by));
+    values.extend(select.grouping.take().into_iter().flat_map(|g| g.keys));
+    if let Some(DistinctPlan::On(on)) = select.distinct.take() {
+        values.extend(on);
+    }
+    values
 }
 
 pub(super) fn one_column() -> PgError {

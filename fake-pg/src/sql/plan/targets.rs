@@ -5,11 +5,12 @@
 //! tells so to the client; anything else has no origin. Aggregates are left
 //! in place for `aggregate`.
 
+use super::aggregate::aggregate_at;
 use super::coerce::Context;
 use super::names::split_name;
 use super::{Binder, Scalar, Typed};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{Expr, Name, QueryBody, Target};
+use crate::sql::ast::{Expr, Name, QueryBody, Select, Target};
 use crate::sql::face::Column;
 use crate::types::Type;
 
@@ -165,10 +166,23 @@ impl Binder<'_> {
         expr: &Expr,
         targets: &[Scalar],
         columns: &[Column],
+        select: &Select,
     ) -> Result<Scalar, PgError> {
+        let key_of = |place: usize| {
+            let mut aggregates = false;
+            targets[place].walk(&mut |part| aggregates |= matches!(part, Scalar::Aggregate(_)));
+            if aggregates {
+                let at = match select.target_of(place, targets.len()) {
+                    Some(Target::Expr(expr, _)) => aggregate_at(expr),
+                    _ => 0,
+                };
+                let message = "aggregate functions are not allowed in GROUP BY";
+                return Err(PgError::new(SqlState::GROUPING_ERROR, message).near(at));
+            }
+            Ok(targets[place].clone())
+        };
         if let Expr::Integer(place, at) = expr {
-            let place = position(*place, targets.len(), "GROUP BY", *at)?;
-            return Ok(targets[place].clone());
+            return key_of(position(*place, targets.len(), "GROUP BY", *at)?);
         }
         let bound = self.settled(expr);
         match (bound, expr) {
@@ -176,7 +190,7 @@ impl Binder<'_> {
             (Err(error), Expr::Column(names, _)) if names.len() == 1 => {
                 let named = columns.iter().position(|column| column.name == names[0]);
                 match named {
-                    Some(place) => Ok(targets[place].clone()),
+                    Some(place) => key_of(place),
                     None => Err(error),
                 }
             }

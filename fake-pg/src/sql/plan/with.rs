@@ -42,6 +42,7 @@ impl Binder<'_> {
             let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
             let slot = self.cte_slots;
             self.cte_slots += 1;
+            let below_top = std::mem::replace(&mut self.below_top, true);
             let (source, mut columns, readable) = match &cte.command {
                 Command::Query(query) if with.recursive && refers_to(query, &cte.name) => {
                     let (source, columns) = self.recursive(cte, query, slot)?;
@@ -53,19 +54,19 @@ impl Binder<'_> {
                     (CteSource::Query(plan), columns, true)
                 }
                 command => {
-                    if !self.scopes.is_empty() {
-                        return Err(PgError::new(
-                            SqlState::FEATURE_NOT_SUPPORTED,
-                            "WITH clause containing a data-modifying statement must be at the top level",
-                        ));
-                    }
                     let plan = self.modify(command)?;
+                    if below_top {
+                        let message = "WITH clause containing a data-modifying statement must be at the top level";
+                        let error = PgError::new(SqlState::FEATURE_NOT_SUPPORTED, message);
+                        return Err(error.near(cte.at));
+                    }
                     let returning = plan.returning.as_ref();
                     let columns = returning.map_or(Vec::new(), |(_, columns)| columns.clone());
                     let readable = plan.returning.is_some();
                     (CteSource::Modify(Box::new(plan)), columns, readable)
                 }
             };
+            self.below_top = below_top;
             if self.outermost < self.scopes.len() {
                 return Err(PgError::feature_not_supported(
                     "a WITH query that refers to an enclosing query",
