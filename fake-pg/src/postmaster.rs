@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use crate::engine::{CommitMachine, CommitNumber, Engine, Pid, Recovery, Signal, Timestamp};
+use crate::engine::{CommitMachine, CommitNumber, Engine, Pid, Recovery, Signal, Timestamp, Xid};
 use crate::error::PgError;
 use crate::session::{Authentication, CommitAction, CommitHook, Next, Session};
 
@@ -57,6 +57,10 @@ pub struct SessionState {
     pub pid: Pid,
     /// Whether a transaction block is open, failed or not, or a statement is running.
     pub in_transaction: bool,
+    /// Whether that is a block, failed or not.
+    pub in_block: bool,
+    /// The id of a transaction that its client could commit, if it was given one.
+    pub xid: Option<Xid>,
     /// Whether its statement waits for another session or for a time.
     pub waiting: bool,
     /// How many advisory locks it holds beyond its transaction; each counts once.
@@ -247,6 +251,8 @@ impl Postmaster {
         Some(SessionState {
             pid,
             in_transaction: backend.session.in_transaction(),
+            in_block: backend.session.is_in_block(),
+            xid: backend.session.xid(),
             waiting: backend.session.is_waiting(),
             session_locks: self.engine.session_locks(pid).len(),
             application_name: backend.session.application_name().to_string(),

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use super::Session;
-use crate::engine::{Engine, Isolation, Preparer, Timestamp, Transaction, TwoPhase, TxOptions};
+use crate::engine::{
+    Engine, Isolation, Preparer, Timestamp, Transaction, TwoPhase, TxOptions, Xid,
+};
 use crate::error::{PgError, SqlState};
 use crate::sql::CommandTag;
 use crate::sql::ast::{Command, IsolationLevel, TransactionCommand, TransactionModes};
@@ -118,6 +120,19 @@ pub(super) fn is_exit(command: &TransactionCommand) -> bool {
 }
 
 impl Session {
+    /// Whether a transaction block is open, failed or not.
+    pub fn is_in_block(&self) -> bool {
+        matches!(self.block, Block::Explicit(_) | Block::Failed(_))
+    }
+
+    /// The id of the transaction in its block, if it was given one and has not failed.
+    pub fn xid(&self) -> Option<Xid> {
+        match &self.block {
+            Block::Explicit(transaction) => transaction.top_xid(),
+            _ => None,
+        }
+    }
+
     /// The transaction for a statement: the block's, or an implicit one.
     pub(super) fn begin_implicit(
         &mut self,

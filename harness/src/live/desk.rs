@@ -1,7 +1,9 @@
 //! The desk: where faults are armed, and where COMMITs are written down as they pass.
 //!
 //! Only COMMITs of transactions that write are seen here: whoever asks the desk by SQL commits too,
-//! and does not disturb what it asks about. A fault strikes the first COMMIT that fits it.
+//! and does not disturb what it asks about. A fault strikes the first COMMIT that fits it; no two are
+//! armed for one place of one COMMIT. What does not strike, be it that a message has no such byte, is
+//! not counted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +32,10 @@ pub(super) struct State {
     last_fault: i64,
     pub(super) commits: VecDeque<Commit>,
     last_commit: i64,
+    /// What the server called the newest COMMIT.
+    newest: u64,
+    /// Up to here, as the server counts them, COMMITs are none of ours any more.
+    forgotten: u64,
     /// What is under way, by session.
     open: BTreeMap<Pid, i64>,
     /// Which COMMITs are paused, and where; by session.
@@ -50,6 +56,16 @@ pub(super) struct Armed {
     pub(super) fired: i64,
     /// The COMMIT it struck last, and its session.
     pub(super) last: Option<(i64, Pid)>,
+}
+
+/// A fault that waits for a byte of the answer to a COMMIT.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    fault: i64,
+    commit: i64,
+    pid: Pid,
+    pub(crate) byte: usize,
+    pub(crate) action: Action,
 }
 
 /// A COMMIT that was seen.
@@ -113,6 +129,10 @@ impl Desk {
     /// A COMMIT begins; or, if its request was seen before it reached the server, it goes on there.
     pub(crate) fn begin(&self, author: &Author, now: Timestamp) {
         let mut state = self.state();
+        if author.server_number > 0 && author.server_number <= state.forgotten {
+            return;
+        }
+        state.newest = state.newest.max(author.server_number);
         if let Some(number) = state.open.get(&author.pid).copied()
             && let Some(commit) = state.commits.iter_mut().rev().find(|c| c.number == number)
         {
@@ -166,24 +186,56 @@ impl Desk {
     }
 
     /// The fault that is armed for some byte of the request of the COMMIT under way in a session,
-    /// used up.
-    pub(crate) fn request_fault(&self, pid: Pid) -> Option<(u32, Action)> {
+    /// used up. Such a request has so many bytes.
+    pub(crate) fn request_fault(&self, pid: Pid, length: usize) -> Option<(usize, Action)> {
         let mut state = self.state();
-        let fault = state.strike(pid, |fault| matches!(fault.point, Point::Request(_)))?;
+        let fault = state.strike(pid, |fault| {
+            matches!(fault.point, Point::Request(_)) && fault.strikes_within(length)
+        })?;
         match fault.point {
-            Point::Request(byte) => Some((byte, fault.action)),
+            Point::Request(byte) => Some((byte as usize, fault.action)),
             _ => None,
         }
     }
 
-    /// The same for its answer.
-    pub(crate) fn reply_fault(&self, pid: Pid) -> Option<(u32, Action)> {
+    /// The fault that is armed for some byte of its answer. It has not struck before that byte has
+    /// come: see `strikes`.
+    pub(crate) fn reply_fault(&self, pid: Pid) -> Option<Watch> {
         let mut state = self.state();
-        let fault = state.strike(pid, |fault| matches!(fault.point, Point::Reply(_)))?;
-        match fault.point {
-            Point::Reply(byte) => Some((byte, fault.action)),
+        let (armed, commit) = state.armed(pid, |fault| matches!(fault.point, Point::Reply(_)))?;
+        match armed.fault.point {
+            Point::Reply(byte) => Some(Watch {
+                fault: armed.id,
+                commit,
+                pid,
+                byte: byte as usize,
+                action: armed.fault.action.clone(),
+            }),
             _ => None,
         }
+    }
+
+    /// The byte has come: whether the fault is still armed, and the COMMIT has not failed meanwhile.
+    /// Then it is used up.
+    pub(crate) fn strikes(&self, watch: &Watch) -> bool {
+        let mut state = self.state();
+        let mut commits = state.commits.iter().rev();
+        let is_committed = commits
+            .any(|commit| commit.number == watch.commit && commit.outcome == Outcome::Committed);
+        let mut faults = state.faults.iter_mut();
+        match faults.find(|armed| armed.id == watch.fault && armed.times_left > 0) {
+            Some(armed) if is_committed => {
+                armed.fire(watch.commit, watch.pid);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The server has answered a session all that it was asked: if a COMMIT was begun at its request,
+    /// and never got to the server's own, nothing came of it.
+    pub(crate) fn settle(&self, pid: Pid) {
+        self.state().settle(pid);
     }
 
     /// The COMMIT of a session is visible.
@@ -268,6 +320,9 @@ impl Desk {
     pub(crate) fn disconnect(&self, pid: Pid) {
         let mut state = self.state();
         state.links.remove(&pid);
+        if self.sight == Sight::Server {
+            state.settle(pid);
+        }
         state.open.remove(&pid);
         state.paused.remove(&pid);
     }
@@ -296,6 +351,23 @@ impl Armed {
         let wanted = self.application_name.as_deref();
         self.times_left > 0 && wanted.is_none_or(|wanted| wanted == application_name)
     }
+
+    /// Whether it and another could strike one COMMIT at one place.
+    fn meets(&self, fault: &Fault, application_name: Option<&str>) -> bool {
+        let applications = [self.application_name.as_deref(), application_name];
+        let can_be_one = match applications {
+            [Some(one), Some(other)] => one == other,
+            _ => true,
+        };
+        self.times_left > 0 && can_be_one && self.fault.meets(fault)
+    }
+
+    /// It strikes that COMMIT.
+    fn fire(&mut self, commit: i64, pid: Pid) {
+        self.times_left -= 1;
+        self.fired += 1;
+        self.last = Some((commit, pid));
+    }
 }
 
 impl State {
@@ -318,17 +390,46 @@ impl State {
         }
     }
 
-    /// The first armed fault that strikes the COMMIT under way in a session; it is used up once.
-    fn strike(&mut self, pid: Pid, is_there: impl Fn(&Fault) -> bool) -> Option<Fault> {
+    /// The armed fault that fits the COMMIT under way in a session, and the number of that.
+    fn armed(&mut self, pid: Pid, is_there: impl Fn(&Fault) -> bool) -> Option<(&mut Armed, i64)> {
         let number = self.open.get(&pid).copied()?;
         let commit = self.commits.iter().rev().find(|c| c.number == number)?;
         let mut armed = self.faults.iter_mut();
         let armed =
             armed.find(|armed| is_there(&armed.fault) && armed.fits(&commit.application_name))?;
-        armed.times_left -= 1;
-        armed.fired += 1;
-        armed.last = Some((number, pid));
+        Some((armed, number))
+    }
+
+    /// The same, used up once.
+    fn strike(&mut self, pid: Pid, is_there: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let (armed, number) = self.armed(pid, is_there)?;
+        armed.fire(number, pid);
         Some(armed.fault.clone())
+    }
+
+    /// See `Desk::settle`.
+    fn settle(&mut self, pid: Pid) {
+        let Some(&number) = self.open.get(&pid) else {
+            return;
+        };
+        let mut commits = self.commits.iter_mut().rev();
+        if let Some(commit) = commits.find(|commit| commit.number == number)
+            && commit.server_number == 0
+            && commit.outcome == Outcome::Open
+        {
+            commit.outcome = Outcome::Aborted;
+            self.open.remove(&pid);
+        }
+    }
+
+    /// The fault that is armed where this one would strike.
+    pub(super) fn in_the_way(
+        &self,
+        fault: &Fault,
+        application_name: Option<&str>,
+    ) -> Option<&Armed> {
+        let mut faults = self.faults.iter();
+        faults.find(|armed| armed.meets(fault, application_name))
     }
 
     /// Arms a fault; gives its id.
@@ -357,6 +458,7 @@ impl State {
         self.commits.clear();
         self.open.clear();
         (self.last_fault, self.last_commit) = (0, 0);
+        self.forgotten = self.newest;
     }
 
     /// Takes a session among those that wait.

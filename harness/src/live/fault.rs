@@ -68,6 +68,27 @@ const SEEN_BY_PROXY: [CommitPoint; 3] = [
 ];
 
 impl Fault {
+    /// Whether both strike a COMMIT at one place: the same step, or some byte of the same message.
+    pub(crate) fn meets(&self, other: &Fault) -> bool {
+        match (self.point, other.point) {
+            (Point::Step(one), Point::Step(other)) => one == other,
+            (Point::Request(_), Point::Request(_)) | (Point::Reply(_), Point::Reply(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it strikes a message of so many bytes. Behind the last one there is nothing left to
+    /// be held up, and none that could be waited for.
+    pub(crate) fn strikes_within(&self, length: usize) -> bool {
+        match self.point {
+            Point::Step(_) => false,
+            Point::Request(byte) | Point::Reply(byte) => match self.action {
+                Action::Delay(_) => (byte as usize) < length,
+                _ => byte as usize <= length,
+            },
+        }
+    }
+
     /// Reads a fault that can happen where one sees so much.
     pub(crate) fn parse(text: &str, sight: Sight) -> Result<Fault, String> {
         let Some((place, action)) = text.split_once(':') else {
@@ -185,19 +206,26 @@ impl FromStr for Action {
             "cancel" => Action::Cancel,
             "terminate" => Action::Terminate,
             "delay" => return Ok(Action::Delay(duration(rest)?)),
-            "sqlstate" => {
-                return rest.parse().map(Action::Fail).map_err(|_| {
-                    format!(
-                        "`{rest}` is no SQLSTATE, which has five characters, as in sqlstate 40001"
-                    )
-                });
-            }
+            "sqlstate" => return failure(rest).map(Action::Fail),
             _ => return Err(format!("`{text}` is no fault; there are {ACTIONS}")),
         };
         match rest {
             "" => Ok(action),
             _ => Err(format!("`{word}` stands alone; `{rest}` is too much")),
         }
+    }
+}
+
+/// Reads the SQLSTATE of an error.
+fn failure(text: &str) -> Result<SqlState, String> {
+    let code = text.parse().map_err(|_| {
+        format!("`{text}` is no SQLSTATE, which has five characters, as in sqlstate 40001")
+    })?;
+    match &text[..2] {
+        "00" | "01" | "02" => Err(format!(
+            "sqlstate {text} is no error: classes 00, 01 and 02 tell of success, a warning and no data"
+        )),
+        _ => Ok(code),
     }
 }
 
@@ -306,6 +334,14 @@ mod tests {
                 "`rst` stands alone; `5` is too much",
             ),
             ("commit deferred: sqlstate 4", "`4` is no SQLSTATE"),
+            (
+                "commit received: sqlstate 00000",
+                "sqlstate 00000 is no error",
+            ),
+            (
+                "commit received: sqlstate 01004",
+                "sqlstate 01004 is no error",
+            ),
             (
                 "commit flushed: sqlstate 40001",
                 "nothing fails any more behind deferred",

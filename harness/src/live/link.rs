@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::desk::{Desk, Watch};
 use super::fault::Action;
 use crate::plan::Cut;
 
@@ -29,8 +30,8 @@ struct Inner {
     /// Gone once it has been reset.
     tcp: Option<TcpStream>,
     cut: Option<Cut>,
-    /// What happens once so many more bytes have been written.
-    due: Option<(usize, Action)>,
+    /// The fault that is to strike once so many more bytes of an answer have been written.
+    due: Option<(usize, Watch, Arc<Desk>)>,
     delay: Option<Pin<Box<Sleep>>>,
     /// Who waits for bytes, or for the end of a silence.
     reader: Option<Waker>,
@@ -59,9 +60,16 @@ impl Link {
         self.inner().cut(cut);
     }
 
-    /// After so many more bytes the client's connection ends, or stands still for a while.
-    pub(crate) fn cut_after(&self, bytes: usize, action: Action) {
-        self.inner().due = Some((bytes, action));
+    /// What is written from now on is an answer that a fault waits for, of which so many bytes have
+    /// been written before.
+    pub(crate) fn watch(&self, watch: Watch, before: usize, desk: Arc<Desk>) {
+        let left = watch.byte.saturating_sub(before);
+        self.inner().due = Some((left, watch, desk));
+    }
+
+    /// The answer is over. If it was shorter, its fault has not struck.
+    pub(crate) fn answered(&self) {
+        self.inner().due = None;
     }
 
     /// Whether it has been cut.
@@ -136,10 +144,11 @@ impl Inner {
             ready!(delay.as_mut().poll(context));
             self.delay = None;
         }
-        if let Some((0, _)) = self.due
-            && let Some((_, action)) = self.due.take()
+        if let Some((0, ..)) = self.due
+            && let Some((_, watch, desk)) = self.due.take()
+            && desk.strikes(&watch)
         {
-            match action {
+            match watch.action {
                 Action::Cut(cut) => self.cut(cut),
                 Action::Delay(time) => {
                     self.delay = Some(Box::pin(tokio::time::sleep(time)));
@@ -148,14 +157,14 @@ impl Inner {
                 _ => {}
             }
         }
-        let most = self.due.as_ref().map_or(usize::MAX, |(left, _)| *left);
+        let most = self.due.as_ref().map_or(usize::MAX, |(left, ..)| *left);
         let bytes = &bytes[..bytes.len().min(most)];
         let written = match (self.cut, &mut self.tcp) {
             (Some(Cut::Silence), _) => bytes.len(),
             (Some(_), _) | (_, None) => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             (None, Some(tcp)) => ready!(Pin::new(tcp).poll_write(context, bytes))?,
         };
-        if let Some((left, _)) = &mut self.due {
+        if let Some((left, ..)) = &mut self.due {
             *left -= written;
         }
         Poll::Ready(Ok(written))
@@ -163,9 +172,14 @@ impl Inner {
 
     /// A fault that is due at the very end of what was written strikes when it is flushed.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some((0, Action::Cut(cut))) = self.due {
+        if let Some((0, watch, desk)) = &self.due
+            && let Action::Cut(cut) = watch.action
+        {
+            let strikes = desk.strikes(watch);
             self.due = None;
-            self.cut(cut);
+            if strikes {
+                self.cut(cut);
+            }
         }
         match (&mut self.tcp, self.cut) {
             (Some(tcp), None) => Pin::new(tcp).poll_flush(context),

@@ -162,8 +162,22 @@ impl Desk {
                 return Err(invalid(format!("times is {times}; it must be at least 1")).into());
             }
         };
-        let application_name = args[2].as_str().map(Into::into);
-        let id = self.state().arm(fault, times, application_name);
+        let application_name = args[2].as_str();
+        let mut state = self.state();
+        if let Some(armed) = state.in_the_way(&fault, application_name) {
+            let message = format!(
+                "{} is armed there already, and a COMMIT is struck once at one place",
+                missing(armed)
+            );
+            return Err(invalid(message)
+                .with_hint(format!(
+                    "select midcommit.disarm({}), or let each be for another application_name; \
+                     one fault strikes several COMMITs by times => 2",
+                    armed.id
+                ))
+                .into());
+        }
+        let id = state.arm(fault, times, application_name.map(Into::into));
         Ok(Datum::Int8(id))
     }
 

@@ -106,8 +106,17 @@ pub(crate) struct Frames {
     pending: BytesMut,
 }
 
-/// Longer messages than this hold no COMMIT, and are not looked into.
-const LOOKED_INTO_MAX: usize = 1 << 16;
+/// No message that says something is longer: `PQ_LARGE_MESSAGE_LIMIT` in `libpq/libpq.h`.
+const LENGTH_MAX: usize = 0x3fff_ffff;
+
+/// Whether a message is looked into, whose header says so much. All others, above all the data of a
+/// COPY, may be passed on as they come.
+pub(crate) fn is_looked_into(tag: u8, length: usize) -> bool {
+    matches!(
+        tag,
+        b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S' | b'c' | b'f'
+    ) && length <= LENGTH_MAX
+}
 
 impl Frames {
     /// Takes in bytes, and hands on each message that is complete by then: its tag, its body, and
@@ -119,10 +128,9 @@ impl Frames {
             let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
             let length = length.max(4) + 1;
             if self.pending.len() < length {
-                if self.pending.len() > LOOKED_INTO_MAX {
+                if !is_looked_into(self.pending[0], length) {
                     // Only its length matters: what is missing is passed over by and by.
-                    let have = self.pending.len();
-                    let left = length - have;
+                    let left = length - self.pending.len();
                     self.pending.clear();
                     self.skip(left);
                 }
@@ -158,6 +166,9 @@ pub(crate) fn read(sql: &[u8]) -> Kind {
     let mut last: &[u8] = b"";
     let mut modifies = false;
     let mut in_block = false;
+    // How many parentheses are open, and which way a COPY goes.
+    let mut depth = 0usize;
+    let mut direction: Option<&[u8]> = None;
     loop {
         let token = words.next();
         match token {
@@ -168,12 +179,28 @@ pub(crate) fn read(sql: &[u8]) -> Kind {
                     second = word;
                 }
                 modifies |= is_any(word, &["insert", "update", "delete", "merge"]);
+                if depth == 0 && is_any(first, &["copy"]) && is_any(word, &["from", "to"]) {
+                    // The first of them tells where the rows go; later ones are names.
+                    direction.get_or_insert(word);
+                }
                 last = word;
             }
+            Some(Token::Quoted(name)) => {
+                // No command's word is quoted, nor is what follows it any more.
+                if first.is_empty() {
+                    first = b"\"";
+                } else if second.is_empty() {
+                    second = b"\"";
+                }
+                last = name;
+            }
+            Some(Token::Open) => (depth, last) = (depth + 1, b""),
+            Some(Token::Close) => (depth, last) = (depth.saturating_sub(1), b""),
             Some(Token::Dot) => kind.ours |= last.eq_ignore_ascii_case(b"midcommit"),
             Some(Token::Other) => last = b"",
             Some(Token::End) | None => {
                 if !first.is_empty() {
+                    modifies |= direction.is_some_and(|word| is_any(word, &["from"]));
                     let mut own = of_statement(first, second, modifies);
                     own.writes &= !in_block;
                     kind = kind.and(own);
@@ -188,6 +215,7 @@ pub(crate) fn read(sql: &[u8]) -> Kind {
                     }
                 }
                 (first, second, last, modifies) = (b"", b"", b"", false);
+                (depth, direction) = (0, None);
                 if token.is_none() {
                     return kind;
                 }
@@ -207,7 +235,9 @@ fn of_statement(first: &[u8], second: &[u8], modifies: bool) -> Kind {
             _ if prepared => commits,
             true => is_any(
                 first,
-                &["insert", "update", "delete", "merge", "with", "explain"],
+                &[
+                    "insert", "update", "delete", "merge", "with", "explain", "copy",
+                ],
             ),
             false => is_any(
                 first,
@@ -234,8 +264,12 @@ struct Words<'s> {
 }
 
 enum Token<'s> {
-    /// A name, or the text of a quoted one.
+    /// A name, or a word of a command.
     Word(&'s [u8]),
+    /// The text of a quoted name.
+    Quoted(&'s [u8]),
+    Open,
+    Close,
     Dot,
     End,
     Other,
@@ -264,7 +298,7 @@ impl<'s> Words<'s> {
                     self.quoted(b'\'', false);
                     return Some(Token::Other);
                 }
-                b'"' => return Some(Token::Word(self.quoted(b'"', false))),
+                b'"' => return Some(Token::Quoted(self.quoted(b'"', false))),
                 b'$' => {
                     self.dollar();
                     return Some(Token::Other);
@@ -273,9 +307,13 @@ impl<'s> Words<'s> {
                     self.take(1);
                     return Some(Token::End);
                 }
-                b'.' => {
+                b'.' | b'(' | b')' => {
                     self.take(1);
-                    return Some(Token::Dot);
+                    return Some(match first {
+                        b'.' => Token::Dot,
+                        b'(' => Token::Open,
+                        _ => Token::Close,
+                    });
                 }
                 _ if is_name(first) => {
                     let end = self.rest.iter().position(|&byte| !is_name(byte));
@@ -404,6 +442,11 @@ mod tests {
             ("begin; insert into t values (1)", ""),
             ("begin; insert into t values (1); rollback", ""),
             ("insert into t values (1); rollback to s", "writes"),
+            ("copy t (id, note) from stdin", "writes"),
+            ("copy t to stdout; copy only \"from\" to stdout", ""),
+            ("copy (select id from t) to stdout", ""),
+            ("copy (delete from t returning id) to stdout", "writes"),
+            ("select \"commit\"; \"commit\"", ""),
             ("select '", ""),
             ("", ""),
         ] {
@@ -422,20 +465,36 @@ mod tests {
         assert_eq!(shown(statements.message(b'E', b"p\0\0\0\0\0")), "");
     }
 
+    /// The messages of a stream that comes in chunks: tag, length of the body, and where it begins.
+    fn framed(stream: &[u8], chunk: usize) -> Vec<(u8, usize, isize)> {
+        let mut frames = Frames::default();
+        let mut seen = Vec::new();
+        for (index, bytes) in stream.chunks(chunk).enumerate() {
+            let begin = (index * chunk) as isize;
+            frames.feed(bytes, |tag, body, at| {
+                seen.push((tag, body.len(), begin + at));
+            });
+        }
+        seen
+    }
+
     #[test]
     fn messages_are_found_wherever_the_stream_is_cut() {
-        let mut long = vec![b'd'];
-        long.extend_from_slice(&200_004u32.to_be_bytes());
-        long.resize(200_005, 7);
-        let stream = [b"Q\0\0\0\x0bCOMMIT\0", &long[..], b"S\0\0\0\x04"].concat();
-        for chunk in [1, 3, 1000, stream.len()] {
-            let mut frames = Frames::default();
-            let mut seen = Vec::new();
-            for (index, bytes) in stream.chunks(chunk).enumerate() {
-                let begin = (index * chunk) as isize;
-                frames.feed(bytes, |tag, _, at| seen.push((tag, begin + at)));
+        for (tag, is_whole) in [(b'd', false), (b'Q', true), (b'B', true)] {
+            let mut long = vec![tag];
+            long.extend_from_slice(&200_004u32.to_be_bytes());
+            long.resize(200_005, 7);
+            let stream = [b"Q\0\0\0\x0bCOMMIT\0", &long[..], b"S\0\0\0\x04"].concat();
+            for chunk in [1, 3, 1000, stream.len()] {
+                let seen = framed(&stream, chunk);
+                assert_eq!(
+                    (seen[0], seen.last()),
+                    ((b'Q', 7, 0), Some(&(b'S', 0, 200_017)))
+                );
+                if is_whole {
+                    assert_eq!(seen[1], (tag, 200_000, 12), "in chunks of {chunk}");
+                }
             }
-            assert_eq!((seen[0], seen.last()), ((b'Q', 0), Some(&(b'S', 200_017))));
         }
     }
 }

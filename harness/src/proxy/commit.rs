@@ -10,10 +10,11 @@ use fake_pg::engine::CommitPoint;
 use fake_pg::error::{PgError, SqlState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::relay::{Collected, Over, Relay};
+use super::relay::{Collected, End, Over, Relay, Unit};
 use super::replies::{Told, error, fatal, told};
 use crate::live::desk::{Author, Outcome};
 use crate::live::fault::{Action, Point};
+use crate::live::statements::Kind;
 use crate::plan::Cut;
 
 /// No client would call a statement that.
@@ -23,14 +24,17 @@ const PROBE_SQL: &str = "select pg_catalog.txid_current_if_assigned()::text";
 
 impl Relay {
     /// Passes a COMMIT on, or whatever else commits, and its answer back.
-    pub(super) async fn commit(&mut self, unit: BytesMut) -> Result<(), Over> {
+    pub(super) async fn commit(&mut self, unit: Unit) -> Result<(), Over> {
         self.wait_for_server().await?;
         let kind = self.kind;
+        if unit.end == End::Flush {
+            // What follows it before Sync is another matter.
+            self.kind = Kind::default();
+        }
         let is_explicit = self.status == b'T' && kind.commits;
         let is_implicit = self.status == b'I' && (kind.writes || kind.runs > 1);
         if self.has_failed || !is_explicit && !is_implicit {
-            self.outstanding += 1;
-            return self.send(&unit).await;
+            return self.ask(&unit.messages).await;
         }
         let mut author = Author {
             server_number: 0,
@@ -42,8 +46,7 @@ impl Relay {
             author.xid = self.xid().await?;
             if author.xid.is_none() && kind.runs == 1 {
                 // It has only read.
-                self.outstanding += 1;
-                return self.send(&unit).await;
+                return self.ask(&unit.messages).await;
             }
         }
         self.shared.desk.begin(&author, self.shared.clock.now());
@@ -51,20 +54,45 @@ impl Relay {
             return Ok(());
         }
         self.collected = Some(Collected::default());
-        self.outstanding += 1;
-        let sent = self.send(&unit).await;
-        let answered = match sent {
-            Ok(()) => self.wait_for_server().await,
+        let answered = match self.ask(&unit.messages).await {
+            Ok(()) => self.wait_for_answer(unit.end).await,
             Err(over) => Err(over),
         };
         let collected = self.collected.take().unwrap_or_default();
         if answered.is_err() {
-            self.shared.desk.ended(self.pid, Outcome::Unknown);
+            // Without all of its data a COPY commits nothing.
+            let outcome = match self.owed.is_copying() {
+                true => Outcome::Aborted,
+                false => Outcome::Unknown,
+            };
+            self.shared.desk.ended(self.pid, outcome);
             self.client.write_all(&collected.bytes).await?;
             self.client.shutdown().await?;
             return Err(Over);
         }
         self.reply(collected, is_explicit).await
+    }
+
+    /// Until the server has answered what commits.
+    async fn wait_for_answer(&mut self, end: End) -> Result<(), Over> {
+        while let Some(collected) = &self.collected {
+            let is_answered = match end {
+                End::Flush => collected.has_failed || !self.owed.owes_execute(),
+                _ => collected.is_ready,
+            };
+            if is_answered {
+                break;
+            }
+            let waits_for_server = match end {
+                End::Flush => !self.owed.is_copying(),
+                _ => self.owed.owes_ready(),
+            };
+            match waits_for_server && self.passing == 0 {
+                true => self.server_message().await?,
+                false => self.exchange().await?,
+            }
+        }
+        Ok(())
     }
 
     /// The id of the client's transaction, if it has one.
@@ -86,8 +114,7 @@ impl Relay {
         message(b'C', &[b"S", &name]);
         message(b'S', &[]);
         self.collected = Some(Collected::default());
-        self.outstanding += 1;
-        self.send(&probe).await?;
+        self.ask(&probe).await?;
         self.wait_for_server().await?;
         let collected = self.collected.take().unwrap_or_default();
         let mut rest = &collected.bytes[..];
@@ -115,15 +142,14 @@ impl Relay {
     }
 
     /// What happens before the COMMIT is passed on. False: it is not to be.
-    async fn request(&mut self, unit: &[u8]) -> Result<bool, Over> {
+    async fn request(&mut self, unit: &Unit) -> Result<bool, Over> {
         let (desk, pid) = (self.shared.desk.clone(), self.pid);
-        match desk.request_fault(pid) {
+        match desk.request_fault(pid, unit.messages.len()) {
             Some((byte, Action::Cut(cut))) => {
-                let passed = &unit[..unit.len().min(byte as usize)];
-                self.server.write_all(passed).await?;
-                let outcome = match passed.len() == unit.len() {
-                    true => Outcome::Unknown,
-                    false => Outcome::Aborted,
+                self.server.write_all(&unit.messages[..byte]).await?;
+                let outcome = match byte < unit.decisive {
+                    true => Outcome::Aborted,
+                    false => Outcome::Unknown,
                 };
                 desk.ended(pid, outcome);
                 return self.cut(cut).await.map(|()| false);
@@ -136,7 +162,7 @@ impl Relay {
                 desk.ended(pid, Outcome::Aborted);
                 self.cut(cut).await.map(|()| false)
             }
-            Some(Action::Fail(code)) => self.fail(code).await.map(|()| false),
+            Some(Action::Fail(code)) => self.fail(code, unit.end).await.map(|()| false),
             Some(Action::Terminate) => {
                 desk.ended(pid, Outcome::Aborted);
                 let said = PgError::admin_shutdown();
@@ -151,27 +177,29 @@ impl Relay {
     }
 
     /// Undoes the transaction on the server, and tells the client that its COMMIT has failed.
-    async fn fail(&mut self, code: SqlState) -> Result<(), Over> {
+    async fn fail(&mut self, code: SqlState, end: End) -> Result<(), Over> {
         self.shared.desk.ended(self.pid, Outcome::Aborted);
-        if self.status == b'T' {
+        // Before a pipeline's Sync the server knows more of its state than we do.
+        if self.status == b'T' || end == End::Flush {
             self.collected = Some(Collected::default());
-            self.outstanding += 1;
-            self.send(b"Q\0\0\0\x0dROLLBACK\0").await?;
+            self.ask(b"Q\0\0\0\x0dROLLBACK\0").await?;
             self.wait_for_server().await?;
             self.collected = None;
         }
         let mut answer = error(&code.to_string(), &PgError::injected(code).message);
-        answer.extend_from_slice(b"Z\0\0\0\x05I");
+        match end {
+            End::Flush => self.is_skipping = true,
+            _ => answer.extend_from_slice(b"Z\0\0\0\x05I"),
+        }
         Ok(self.client.write_all(&answer).await?)
     }
 
     /// What happens once the server has answered.
     async fn reply(&mut self, collected: Collected, is_explicit: bool) -> Result<(), Over> {
         let (desk, pid) = (self.shared.desk.clone(), self.pid);
-        let is_committed = match is_explicit {
-            true => collected.tags.iter().any(|tag| tag == "COMMIT"),
-            false => !collected.has_failed,
-        };
+        // A script may have committed before it failed.
+        let is_committed = collected.tags.iter().any(|tag| tag == "COMMIT")
+            || !is_explicit && !collected.has_failed;
         if is_committed {
             desk.committed(pid, self.shared.clock.now());
             match desk.reached(pid, Point::Step(CommitPoint::Flushed)) {
@@ -179,14 +207,15 @@ impl Relay {
                 Some(action) => self.stay(action).await?,
                 None => {}
             }
-            if let Some((byte, action)) = desk.reply_fault(pid) {
-                self.link.cut_after(byte as usize, action);
+            if let Some(watch) = desk.reply_fault(pid) {
+                self.link.watch(watch, collected.passed, desk.clone());
             }
         } else {
             desk.ended(pid, Outcome::Aborted);
         }
         self.client.write_all(&collected.bytes).await?;
         self.client.flush().await?;
+        self.link.answered();
         if self.link.is_cut() {
             return self.linger().await;
         }

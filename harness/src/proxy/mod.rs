@@ -13,6 +13,7 @@ mod opening;
 mod relay;
 mod commit;
 mod replies;
+mod owed;
 mod ours;
 
 use std::cell::{Cell, RefCell};

@@ -22,8 +22,12 @@ pub(super) async fn connection(shared: Rc<Shared>, mut client: TcpStream) {
     loop {
         let raw = input.clone();
         match frontend::opening(&mut input) {
-            Ok(Some(Opening::Ssl | Opening::GssEnc)) => {
-                if client.write_all(b"N").await.is_err() {
+            Ok(Some(request @ (Opening::Ssl | Opening::GssEnc))) => {
+                let what = match request {
+                    Opening::Ssl => "SSL request",
+                    _ => "GSSAPI encryption request",
+                };
+                if refuse_encryption(&mut client, what, &input).await.is_none() {
                     return;
                 }
             }
@@ -42,6 +46,20 @@ pub(super) async fn connection(shared: Rc<Shared>, mut client: TcpStream) {
             _ => return,
         }
     }
+}
+
+/// Says no. Whoever has said more before the answer is hung up on, as by the real server.
+///
+/// Source: `ProcessStartupPacket` in `postmaster/postmaster.c`.
+async fn refuse_encryption(client: &mut TcpStream, what: &str, more: &[u8]) -> Option<()> {
+    client.write_all(b"N").await.ok()?;
+    if more.is_empty() {
+        return Some(());
+    }
+    let said = format!("received unencrypted data after {what}");
+    client.write_all(&fatal("08P01", &said)).await.ok()?;
+    client.shutdown().await.ok()?;
+    None
 }
 
 /// Cancels what we are answering, or has the server cancel what it is.

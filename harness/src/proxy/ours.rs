@@ -88,13 +88,20 @@ impl Ours {
     }
 }
 
-/// How many ReadyForQuery a client's messages ask for.
-pub(super) fn answers(mut messages: &[u8]) -> usize {
-    let mut answers = 0;
-    while messages.len() >= 5 {
-        answers += usize::from(matches!(messages[0], b'Q' | b'S' | b'F'));
-        let length = (&messages[1..5]).get_u32() as usize + 1;
+/// The types of a client's messages.
+pub(super) fn tags(mut messages: &[u8]) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let header = messages.get(..5)?;
+        let length = (&header[1..]).get_u32() as usize + 1;
+        let tag = header[0];
         messages = messages.get(length..).unwrap_or_default();
-    }
-    answers
+        Some(tag)
+    })
+}
+
+/// How many ReadyForQuery they ask for.
+pub(super) fn answers(messages: &[u8]) -> usize {
+    tags(messages)
+        .filter(|tag| matches!(tag, b'Q' | b'S' | b'F'))
+        .count()
 }

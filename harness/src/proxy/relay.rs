@@ -1,7 +1,8 @@
 //! One session: messages from the client to the server, or to us, and answers back.
 //!
 //! What a client sends is gathered up to its Sync or Query, so that a COMMIT is known before any of
-//! it has left. A server's bytes pass as they come, except while a COMMIT is being answered.
+//! it has left; up to its Flush if it has a COMMIT, which the server would not keep back either. A
+//! server's bytes pass as they come, except while a COMMIT is being answered.
 
 use std::cell::Cell;
 use std::io;
@@ -14,16 +15,15 @@ use fake_pg::wire::frontend::Startup;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::ours::{Ours, answers};
+use super::ours::{Ours, answers, tags};
+use super::owed::Owed;
 use super::replies::{Replies, Told, error};
 use super::{Answering, Shared};
 use crate::live::link::{Link, Port};
-use crate::live::statements::{Kind, Statements};
+use crate::live::statements::{Kind, Statements, is_looked_into};
 
-/// More than this is not gathered: it leaves before its Sync has come.
+/// More than this is not gathered, if no COMMIT is in it: it leaves before its Sync has come.
 const GATHERED_MAX: usize = 1 << 18;
-/// Longer messages are passed on as they come.
-const MESSAGE_MAX: usize = 1 << 20;
 /// How much is asked from a stream at a time.
 const CHUNK: usize = 1 << 13;
 
@@ -50,12 +50,16 @@ pub(super) struct Relay {
     /// What has come since the last Sync or Query, and what it does.
     gathered: BytesMut,
     pub(super) kind: Kind,
+    /// Where among it the first message ends that commits at once.
+    pub(super) decisive: Option<usize>,
     /// Whether some of it is for the server.
     is_theirs: bool,
+    /// The pipeline has been answered with an error here: the client's next Sync ends that.
+    pub(super) is_skipping: bool,
     /// How much of a long message is still to be passed on.
-    passing: usize,
-    /// How many ReadyForQuery the server owes.
-    pub(super) outstanding: usize,
+    pub(super) passing: usize,
+    /// What the server has not answered.
+    pub(super) owed: Owed,
     /// The state of the transaction, as the server told it last.
     pub(super) status: u8,
     /// The server has answered something of this pipeline with an error.
@@ -70,10 +74,33 @@ pub(super) struct Relay {
     answering: Rc<Answering>,
 }
 
+/// How a client ends what is gathered of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// By Query or Sync, which ask for ReadyForQuery.
+    Ready,
+    /// By Flush.
+    Flush,
+    /// Not yet.
+    Nothing,
+}
+
+/// Messages that commit something.
+pub(super) struct Unit {
+    pub(super) messages: BytesMut,
+    /// Before this byte nothing commits.
+    pub(super) decisive: usize,
+    pub(super) end: End,
+}
+
 /// An answer that is held back, and what it tells.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     pub(super) bytes: BytesMut,
+    /// How much of it has left before, with which the client was asked for data.
+    pub(super) passed: usize,
+    /// Its ReadyForQuery is there.
+    pub(super) is_ready: bool,
     pub(super) has_failed: bool,
     pub(super) tags: Vec<String>,
 }
@@ -101,10 +128,11 @@ impl Relay {
             statements: Statements::default(),
             gathered: BytesMut::new(),
             kind: Kind::default(),
+            decisive: None,
             is_theirs: false,
+            is_skipping: false,
             passing: 0,
-            // The end of the handshake is one, too.
-            outstanding: 1,
+            owed: Owed::handshake(),
             status: b'I',
             has_failed: false,
             collected: None,
@@ -164,7 +192,10 @@ impl Relay {
                 Came::Client(0) => return Err(Over),
                 Came::Client(_) => {}
                 Came::Server(0) => {
-                    // Its last words have passed; the client's stream ends as the server's did.
+                    // Its last words may be of an older protocol. Then the client's stream ends as
+                    // the server's did.
+                    let last = self.from_server.split();
+                    self.client.write_all(&last).await?;
                     self.client.shutdown().await?;
                     return Err(Over);
                 }
@@ -189,9 +220,9 @@ impl Relay {
         let tag = header[0];
         let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
         let length = length.max(4) + 1;
-        if length > MESSAGE_MAX {
-            self.outstanding += usize::from(matches!(tag, b'Q' | b'F'));
-            self.release(0).await?;
+        if !is_looked_into(tag, length) {
+            self.release(End::Nothing).await?;
+            self.owed.asked(tag);
             self.passing = length;
             return Ok(true);
         }
@@ -200,27 +231,31 @@ impl Relay {
         }
         let message = self.from_client.split_to(length);
         let kind = self.statements.message(tag, &message[5..]);
+        if self.is_skipping && tag != b'S' {
+            return Ok(true);
+        }
+        self.is_skipping = false;
         match tag {
             b'Q' | b'S' => {
                 self.gather(&message, kind, tag != b'S');
-                self.release(1).await?;
+                self.release(End::Ready).await?;
                 self.kind = Kind::default();
                 self.is_theirs = false;
             }
             b'P' | b'B' | b'D' | b'E' | b'C' => {
                 self.gather(&message, kind, true);
-                if self.gathered.len() > GATHERED_MAX && !self.kind.ours {
-                    self.release(0).await?;
+                let waits = self.kind.ours || self.kind.commits;
+                if self.gathered.len() > GATHERED_MAX && !waits {
+                    self.release(End::Nothing).await?;
                 }
             }
             b'H' => {
                 self.gather(&message, kind, false);
-                self.release(0).await?;
+                self.release(End::Flush).await?;
             }
             _ => {
-                self.release(0).await?;
-                self.outstanding += usize::from(tag == b'F');
-                self.send(&message).await?;
+                self.release(End::Nothing).await?;
+                self.ask(&message).await?;
             }
         }
         Ok(true)
@@ -228,13 +263,17 @@ impl Relay {
 
     fn gather(&mut self, message: &[u8], kind: Kind, says: bool) {
         self.gathered.extend_from_slice(message);
+        if kind.commits {
+            self.decisive.get_or_insert(self.gathered.len());
+        }
         self.kind = self.kind.and(kind);
         self.is_theirs |= says && !kind.ours;
     }
 
-    /// Lets what was gathered go where it belongs. `ready` is how many ReadyForQuery its end asks for.
-    async fn release(&mut self, ready: usize) -> Result<(), Over> {
+    /// Lets what was gathered go where it belongs.
+    async fn release(&mut self, end: End) -> Result<(), Over> {
         let unit = self.gathered.split();
+        let decisive = self.decisive.take().unwrap_or(unit.len());
         if unit.is_empty() {
             return Ok(());
         }
@@ -242,27 +281,35 @@ impl Relay {
             self.ours = None;
         }
         if self.kind.ours && self.is_theirs {
-            return self.refuse_mixture(ready).await;
+            return self.refuse_mixture(end).await;
         }
         if self.kind.ours {
             return self.answer(&unit).await;
         }
         self.wait_for_ours().await?;
-        let commits = self.kind.commits || self.kind.writes;
-        if ready == 1 && commits && self.pid != Pid(0) {
+        let commits = match end {
+            End::Ready => self.kind.commits || self.kind.writes,
+            End::Flush => self.kind.commits,
+            End::Nothing => false,
+        };
+        if commits && self.pid != Pid(0) {
+            let unit = Unit {
+                messages: unit,
+                decisive,
+                end,
+            };
             return self.commit(unit).await;
         }
-        self.outstanding += answers(&unit);
-        self.send(&unit).await
+        self.ask(&unit).await
     }
 
     /// A pipeline that is partly for us has no one who could answer it in order.
-    async fn refuse_mixture(&mut self, ready: usize) -> Result<(), Over> {
+    async fn refuse_mixture(&mut self, end: End) -> Result<(), Over> {
         self.wait_for_server().await?;
         let said =
             "statements that name the schema midcommit in one message or pipeline with others";
         let mut answer = error("0A000", &format!("{said} are not supported by the proxy"));
-        for _ in 0..ready {
+        if end == End::Ready {
             answer.extend_from_slice(&[b'Z', 0, 0, 0, 5, self.status]);
         }
         Ok(self.client.write_all(&answer).await?)
@@ -306,13 +353,72 @@ impl Relay {
 
     /// Until the server has answered all that it was asked.
     pub(super) async fn wait_for_server(&mut self) -> Result<(), Over> {
-        while self.outstanding > 0 {
-            if self.server.read_buf(&mut self.from_server).await? == 0 {
-                return Err(Over);
-            }
-            self.pass_replies().await?;
+        while self.owed.owes_ready() {
+            self.server_message().await?;
         }
         Ok(())
+    }
+
+    /// Waits for the server to say something more.
+    pub(super) async fn server_message(&mut self) -> Result<(), Over> {
+        if self.server.read_buf(&mut self.from_server).await? == 0 {
+            return Err(Over);
+        }
+        self.pass_replies().await
+    }
+
+    /// A COPY within what commits: the server waits for the client's data, or for the Sync behind it.
+    /// Waits for more of either side, and passes that on.
+    pub(super) async fn exchange(&mut self) -> Result<(), Over> {
+        if let Some(collected) = &mut self.collected
+            && (self.owed.is_copying() || collected.has_failed)
+            && !collected.bytes.is_empty()
+        {
+            collected.passed += collected.bytes.len();
+            let asked = collected.bytes.split();
+            self.client.write_all(&asked).await?;
+            self.client.flush().await?;
+        }
+        loop {
+            if self.passing > 0 {
+                let length = self.passing.min(self.from_client.len());
+                let part = self.from_client.split_to(length);
+                self.passing -= length;
+                self.send(&part).await?;
+            }
+            if self.passing > 0 || self.owed.owes_ready() {
+                break;
+            }
+            let Some(header) = self.from_client.get(..5) else {
+                break;
+            };
+            self.owed.asked(header[0]);
+            let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
+            self.passing = (length as usize).max(4) + 1;
+        }
+        if self.owed.owes_ready() && self.passing == 0 {
+            return Ok(());
+        }
+        self.from_client.reserve(CHUNK);
+        self.from_server.reserve(CHUNK);
+        let (from_server, read) = tokio::select! {
+            biased;
+            read = self.server.read_buf(&mut self.from_server) => (true, read?),
+            read = self.client.read_buf(&mut self.from_client) => (false, read?),
+        };
+        match read {
+            0 => Err(Over),
+            _ if from_server => self.pass_replies().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends messages to the server, and notes what it owes for them.
+    pub(super) async fn ask(&mut self, messages: &[u8]) -> Result<(), Over> {
+        for tag in tags(messages) {
+            self.owed.asked(tag);
+        }
+        self.send(messages).await
     }
 
     /// Writes to the server, and takes in what it answers meanwhile: else each could wait for the other.
@@ -357,11 +463,14 @@ impl Relay {
     }
 
     fn learn(&mut self, told: Told) {
+        self.owed.told(&told);
         match told {
             Told::Ready(status) => {
-                self.outstanding = self.outstanding.saturating_sub(1);
                 self.status = status;
                 self.has_failed = false;
+                if let Some(collected) = &mut self.collected {
+                    collected.is_ready = true;
+                }
             }
             Told::Error => {
                 self.has_failed = true;
@@ -385,7 +494,7 @@ impl Relay {
                     self.application_name = value.into();
                 }
             }
-            Told::Row(_) => {}
+            Told::Row(_) | Told::CopyIn => {}
         }
     }
 }

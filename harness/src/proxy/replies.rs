@@ -6,8 +6,11 @@ use fake_pg::wire::backend;
 /// What a server's message tells.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// CommandComplete with this tag.
+    /// CommandComplete with this tag; without one, what else ends an Execute: EmptyQueryResponse and
+    /// PortalSuspended.
     Tag(String),
+    /// CopyInResponse.
+    CopyIn,
     /// ErrorResponse.
     Error,
     /// ReadyForQuery, and the state of the transaction.
@@ -43,7 +46,7 @@ impl Replies {
         let tag = header[0];
         let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
         let length = length.max(4) + 1;
-        if !matches!(tag, b'C' | b'E' | b'Z' | b'K' | b'S') {
+        if !matches!(tag, b'C' | b'E' | b'Z' | b'K' | b'S' | b'G' | b'I' | b's') {
             self.passing = length;
             return self.next(input);
         }
@@ -63,6 +66,8 @@ pub(super) fn told(tag: u8, body: &[u8]) -> Option<Told> {
     let mut string = || text(strings.next().unwrap_or_default());
     Some(match tag {
         b'C' => Told::Tag(string()),
+        b'I' | b's' => Told::Tag(String::new()),
+        b'G' => Told::CopyIn,
         b'E' => Told::Error,
         b'Z' => Told::Ready(*body.first()?),
         b'S' => Told::Parameter(string(), string()),

@@ -46,7 +46,14 @@ impl CommitHook for Hook {
                 self.watch_reply(pid, point);
             }
             CommitPoint::Visible => self.desk.committed(pid, self.clock.now()),
-            CommitPoint::Ready if self.is_connected(pid) => self.desk.acknowledged(pid),
+            CommitPoint::Ready => {
+                if let Some(link) = self.desk.link(pid) {
+                    link.answered();
+                    if !link.is_cut() {
+                        self.desk.acknowledged(pid);
+                    }
+                }
+            }
             _ => {}
         }
         let action = self.desk.reached(pid, Point::Step(point));
@@ -61,18 +68,13 @@ impl CommitHook for Hook {
 }
 
 impl Hook {
-    /// Whether the client's stream has not been cut.
-    fn is_connected(&self, pid: Pid) -> bool {
-        self.desk.link(pid).is_some_and(|link| !link.is_cut())
-    }
-
     /// Has the answer cut at a byte, if that is armed: what is written from now on is the answer.
     fn watch_reply(&self, pid: Pid, point: CommitPoint) {
         if point == CommitPoint::Received
-            && let Some((byte, action)) = self.desk.reply_fault(pid)
+            && let Some(watch) = self.desk.reply_fault(pid)
             && let Some(link) = self.desk.link(pid)
         {
-            link.cut_after(byte as usize, action);
+            link.watch(watch, 0, self.desk.clone());
         }
     }
 

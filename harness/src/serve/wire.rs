@@ -32,6 +32,10 @@ pub(super) struct Wire {
     clock: Clock,
     /// None before the startup packet, whose frames are of another kind.
     requests: Option<Requests>,
+    /// Something has been written since the last bytes were handed to the server.
+    has_answered: bool,
+    /// A COMMIT was begun at its request, and a fault has struck that.
+    has_begun: bool,
     /// What a delay keeps from the server.
     held: BytesMut,
     delay: Option<Pin<Box<Sleep>>>,
@@ -41,10 +45,22 @@ pub(super) struct Wire {
 struct Requests {
     frames: Frames,
     statements: Statements,
-    /// What has come since the last Sync or Query.
+    /// What has come since the last Sync or Query, if anything.
     kind: Kind,
+    is_open: bool,
     /// Where among the bytes at hand that began.
     begin: isize,
+    /// Where the first message of it ends that commits at once.
+    decisive: Option<isize>,
+}
+
+/// A request that may commit: where it lies among the bytes at hand, or before them.
+struct Request {
+    kind: Kind,
+    begin: isize,
+    end: isize,
+    /// Before this nothing can have been committed.
+    decisive: isize,
 }
 
 impl Wire {
@@ -62,6 +78,8 @@ impl Wire {
             postmaster,
             clock,
             requests: None,
+            has_answered: false,
+            has_begun: false,
             held: BytesMut::new(),
             delay: None,
         }
@@ -77,63 +95,100 @@ impl Wire {
             }
         }
         let found = self.requests.as_mut()?.feed(bytes);
-        let (begin, kind) = found.filter(|_| self.desk.watches_requests())?;
-        let (in_transaction, application_name) = {
-            let postmaster = self.postmaster.borrow();
-            let session = postmaster.session(self.pid)?;
-            (session.in_transaction, session.application_name)
+        let request = found.filter(|_| self.desk.watches_requests())?;
+        let session = self.postmaster.borrow().session(self.pid)?;
+        let Kind {
+            commits,
+            writes,
+            runs,
+            ..
+        } = request.kind;
+        // A COMMIT alone is one of what was done before.
+        let is_ours = match session.in_block {
+            true => commits && (runs > 1 || session.xid.is_some()),
+            false => writes || commits && runs > 1,
         };
-        if !(kind.commits || kind.writes && !in_transaction) {
+        if !is_ours {
             return None;
         }
         let author = Author {
             server_number: 0,
             xid: None,
             pid: self.pid,
-            application_name: application_name.into(),
+            application_name: session.application_name.into(),
         };
         self.desk.begin(&author, self.clock.now());
-        let (byte, action) = match self.desk.request_fault(self.pid) {
-            Some(fault) => fault,
-            None => {
-                self.desk.withdraw(self.pid);
-                return None;
-            }
+        let length = (request.end - request.begin) as usize;
+        let Some((byte, action)) = self.desk.request_fault(self.pid, length) else {
+            self.desk.withdraw(self.pid);
+            return None;
         };
-        if matches!(action, Action::Cut(_)) {
-            self.desk.ended(self.pid, Outcome::Aborted);
+        let at = request.begin + byte as isize;
+        match action {
+            // Of what the server has, nothing commits.
+            Action::Cut(_) if at < request.decisive => {
+                self.desk.ended(self.pid, Outcome::Aborted);
+            }
+            // If it commits, it goes on at the points that the server knows.
+            _ => (self.has_begun, self.has_answered) = (true, false),
         }
-        let at = begin.saturating_add(byte as isize).max(0) as usize;
-        Some((at.min(bytes.len()), action))
+        Some((at.max(0) as usize, action))
+    }
+
+    /// The server asks for more, so what it had is answered.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.has_answered) {
+            self.port.0.answered();
+            if std::mem::take(&mut self.has_begun) {
+                self.desk.settle(self.pid);
+            }
+        }
     }
 }
 
 impl Requests {
-    /// Takes in bytes; says where the first request among them begins that may commit.
-    fn feed(&mut self, bytes: &[u8]) -> Option<(isize, Kind)> {
+    /// Takes in bytes; tells of the first request that ends among them and may commit.
+    fn feed(&mut self, bytes: &[u8]) -> Option<Request> {
         let Requests {
             frames,
             statements,
             kind,
+            is_open,
             begin,
+            decisive,
         } = self;
         let mut found = None;
-        let mut fresh = *kind == Kind::default();
         frames.feed(bytes, |tag, body, at| {
-            if fresh {
+            if !*is_open {
                 *begin = at;
             }
-            *kind = kind.and(statements.message(tag, body));
-            fresh = matches!(tag, b'Q' | b'S');
-            if fresh {
+            let own = statements.message(tag, body);
+            *kind = kind.and(own);
+            let end = at + body.len() as isize + 5;
+            if own.commits {
+                decisive.get_or_insert(end);
+            }
+            // Who flushes wants to be answered: a COMMIT does not wait for Sync.
+            let ends = matches!(tag, b'Q' | b'S') || tag == b'H' && kind.commits;
+            *is_open = !ends;
+            if ends {
                 if found.is_none() && (kind.commits || kind.writes) {
-                    found = Some((*begin, *kind));
+                    found = Some(Request {
+                        kind: *kind,
+                        begin: *begin,
+                        end,
+                        decisive: decisive.unwrap_or(end),
+                    });
                 }
-                *kind = Kind::default();
+                (*kind, *decisive) = (Kind::default(), None);
             }
         });
         // What is not complete began so many bytes before the next ones.
-        *begin -= bytes.len() as isize;
+        let passed = bytes.len() as isize;
+        *begin -= passed;
+        if let Some(decisive) = decisive {
+            *decisive -= passed;
+        }
         found
     }
 }
@@ -153,8 +208,11 @@ impl AsyncRead for Wire {
             let length = this.held.len().min(into.remaining());
             into.put_slice(&this.held[..length]);
             this.held.advance(length);
+            // Only now the server has it.
+            this.has_answered = false;
             return Poll::Ready(Ok(()));
         }
+        this.settle();
         let before = into.filled().len();
         ready!(Pin::new(&mut this.port).poll_read(context, into))?;
         let fault = this.fault(&into.filled()[before..]);
@@ -189,6 +247,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_answered = true;
         Pin::new(&mut self.port).poll_flush(context)
     }
 
