@@ -118,7 +118,7 @@ impl Session {
     ) -> Result<Own, Halt> {
         let tag = match &statement.command {
             Command::Declare(declare) => {
-                return Ok(self.declare(declare, params, hints, company, engine, now)?);
+                return self.declare(declare, params, hints, company, engine, now);
             }
             Command::Fetch(fetch) => return self.fetch(fetch, engine, now),
             Command::CloseCursor(name) => return Ok(self.close_cursor(name.as_deref())?),
