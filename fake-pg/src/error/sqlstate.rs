@@ -91,6 +91,7 @@ impl SqlState {
     pub const INVALID_CURSOR_DEFINITION: Self = Self(*b"42P11");
     pub const INVALID_COLUMN_REFERENCE: Self = Self(*b"42P10");
     pub const INVALID_TABLE_DEFINITION: Self = Self(*b"42P16");
+    pub const AMBIGUOUS_PARAMETER: Self = Self(*b"42P08");
     pub const INDETERMINATE_DATATYPE: Self = Self(*b"42P18");
     pub const RESERVED_NAME: Self = Self(*b"42939");
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");

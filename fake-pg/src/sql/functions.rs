@@ -26,7 +26,7 @@ mod words;
 
 pub(crate) use arrays::{combine, element, slice};
 pub(crate) use embedded::EmbeddedCall;
-pub(crate) use introspection::NAMED_CLASS;
+pub(crate) use introspection::{CLASS_NAMED, NAMED_CLASS};
 pub(crate) use json_make::{key_text, to_tree, write_json};
 pub(crate) use signatures::{Operator, Proc, cast, operators, procs};
 pub(crate) use times::scale as scale_interval;
@@ -441,7 +441,18 @@ fn bind_aggregate(
             calls::signature(chosen)
         )));
     };
+    let written: Vec<Scalar> = args.iter().map(|(arg, _)| arg.clone()).collect();
     let (args, generic, types) = calls::arguments(binder, chosen, args, call.at)?;
+    if call.distinct
+        && let Some(place) = order
+            .iter()
+            .position(|(key, ..)| !written.contains(key) && !args.contains(key))
+    {
+        let message =
+            "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+        return Err(PgError::new(SqlState::INVALID_COLUMN_REFERENCE, message)
+            .near(call.order_by[place].expr.at()));
+    }
     if call.distinct
         && let Some(ty) = types.iter().find(|ty| !is_ordered(**ty))
     {

@@ -131,6 +131,26 @@ pub(crate) enum SubqueryKind {
         all: bool,
         negated: bool,
     },
+    /// Operands compared with the columns of its only row.
+    Row {
+        operands: Vec<Scalar>,
+        comparison: Comparison,
+    },
+    /// A column of its only row; of several that share its id, `fresh` is computed first.
+    Column {
+        place: usize,
+        fresh: bool,
+    },
+}
+
+impl SubqueryKind {
+    /// What its rows are compared with.
+    pub(crate) fn operands(&self) -> &[Scalar] {
+        match self {
+            SubqueryKind::In { operands, .. } | SubqueryKind::Row { operands, .. } => operands,
+            _ => &[],
+        }
+    }
 }
 
 /// Subqueries are never the same expression twice.
@@ -228,8 +248,8 @@ pub(crate) struct SelectPlan {
     pub(crate) having: Option<Scalar>,
     /// Over the joined row, or over the group's.
     pub(crate) targets: Vec<Scalar>,
-    /// The target that returns a set, if any.
-    pub(crate) set: Option<usize>,
+    /// The targets that return sets.
+    pub(crate) sets: Vec<usize>,
     pub(crate) distinct: Option<DistinctPlan>,
     /// Over the same row as the targets, or over the targets if `distinct`.
     pub(crate) tail: Tail,

@@ -139,6 +139,8 @@ pub enum Expr {
     Exists(Box<Query>, u32),
     /// A scalar subquery.
     Subquery(Box<Query>, u32),
+    /// In SET, a column of the query that gives so many: `(a, b) = (query)`.
+    QueryColumn(Arc<Query>, usize, usize, u32),
     /// ARRAY[…].
     Array(Vec<Expr>, u32),
     /// ARRAY(query).
@@ -167,6 +169,7 @@ impl Expr {
             | Expr::Column(..)
             | Expr::Exists(..)
             | Expr::Subquery(..)
+            | Expr::QueryColumn(..)
             | Expr::ArrayQuery(..)
             | Expr::Unsupported(_) => Vec::new(),
             Expr::Prefix(_, inner, _)
@@ -243,6 +246,7 @@ impl Expr {
             | Expr::Case { at, .. }
             | Expr::Exists(_, at)
             | Expr::Subquery(_, at)
+            | Expr::QueryColumn(_, _, _, at)
             | Expr::Array(_, at)
             | Expr::ArrayQuery(_, at)
             | Expr::Row(_, at) => *at,

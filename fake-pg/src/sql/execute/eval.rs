@@ -298,27 +298,12 @@ impl<'p> Run<'p, '_, '_> {
         pairs: &'p [(Scalar, Scalar)],
         frame: &Frame<'_>,
     ) -> Result<Datum, Halt> {
-        let equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
-        let mut unknown = false;
-        for (left, right) in pairs {
-            let left = self.eval(left, frame)?;
-            let right = self.eval(right, frame)?;
-            if left.is_null() || right.is_null() {
-                unknown = true;
-                if equality {
-                    continue;
-                }
-                return Ok(Datum::Null);
-            }
-            match left.cmp(&right) {
-                Ordering::Equal => {}
-                order => return Ok(Datum::Bool(comparison.holds(order))),
-            }
-        }
-        Ok(match unknown {
-            true => Datum::Null,
-            false => Datum::Bool(comparison.holds(Ordering::Equal)),
-        })
+        compared(
+            comparison,
+            pairs
+                .iter()
+                .map(|(left, right)| Ok((self.eval(left, frame)?, self.eval(right, frame)?))),
+        )
     }
 
     /// The rows of a subquery; of one that depends on no row, computed once.
@@ -345,24 +330,31 @@ impl<'p> Run<'p, '_, '_> {
         let most = match subquery.kind {
             SubqueryKind::Exists => Some(1),
             // Two are too many, and enough to see it.
-            SubqueryKind::Scalar => Some(2),
+            SubqueryKind::Scalar | SubqueryKind::Row { .. } | SubqueryKind::Column { .. } => {
+                Some(2)
+            }
             _ => None,
         };
-        let operands = match &subquery.kind {
-            SubqueryKind::In { operands, .. } => self.eval_all(operands, frame)?,
-            _ => Vec::new(),
-        };
+        let operands = self.eval_all(subquery.kind.operands(), frame)?;
+        if let SubqueryKind::Column { fresh: false, .. } = subquery.kind
+            && let Some(rows) = self.subqueries[subquery.id].clone()
+        {
+            return column_of(&rows, &subquery.kind);
+        }
         let rows = self.subquery_rows(subquery, frame, most)?;
         match &subquery.kind {
             SubqueryKind::Exists => Ok(Datum::Bool(!rows.is_empty())),
-            SubqueryKind::Scalar => match &rows[..] {
-                [] => Ok(Datum::Null),
-                [row] => Ok(row[0].clone()),
-                _ => Err(PgError::new(
-                    SqlState::CARDINALITY_VIOLATION,
-                    "more than one row returned by a subquery used as an expression",
-                )
-                .into()),
+            SubqueryKind::Scalar => column_of(&rows, &subquery.kind),
+            SubqueryKind::Column { .. } => {
+                self.subqueries[subquery.id] = Some(rows.clone());
+                column_of(&rows, &subquery.kind)
+            }
+            SubqueryKind::Row { comparison, .. } => match only(&rows)? {
+                None => Ok(Datum::Null),
+                Some(row) => {
+                    let pairs = operands.into_iter().zip(row.iter().cloned());
+                    compared(*comparison, pairs.map(Ok))
+                }
             },
             SubqueryKind::Array => {
                 self.context.spend(rows.len())?;
@@ -392,6 +384,54 @@ impl<'p> Run<'p, '_, '_> {
             }
         }
     }
+}
+
+/// Rows compared from left to right, as far as it takes.
+fn compared(
+    comparison: Comparison,
+    pairs: impl Iterator<Item = Result<(Datum, Datum), Halt>>,
+) -> Result<Datum, Halt> {
+    let equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
+    let mut unknown = false;
+    for pair in pairs {
+        let (left, right) = pair?;
+        if left.is_null() || right.is_null() {
+            unknown = true;
+            if equality {
+                continue;
+            }
+            return Ok(Datum::Null);
+        }
+        match left.cmp(&right) {
+            Ordering::Equal => {}
+            order => return Ok(Datum::Bool(comparison.holds(order))),
+        }
+    }
+    Ok(match unknown {
+        true => Datum::Null,
+        false => Datum::Bool(comparison.holds(Ordering::Equal)),
+    })
+}
+
+/// The only row of a subquery, if there is one.
+fn only(rows: &[super::Values]) -> Result<Option<&super::Values>, Halt> {
+    match rows {
+        [] => Ok(None),
+        [row] => Ok(Some(row)),
+        _ => Err(PgError::new(
+            SqlState::CARDINALITY_VIOLATION,
+            "more than one row returned by a subquery used as an expression",
+        )
+        .into()),
+    }
+}
+
+fn column_of(rows: &[super::Values], kind: &SubqueryKind) -> Result<Datum, Halt> {
+    let place = match kind {
+        SubqueryKind::Column { place, .. } => *place,
+        _ => 0,
+    };
+    Ok(only(rows)?.map_or(Datum::Null, |row| row[place].clone()))
 }
 
 /// ANY, or ALL, of results of which some may be unknown.

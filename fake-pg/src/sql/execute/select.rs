@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::query::{Sink, Window, distinct};
 use super::scan::Joined;
@@ -136,16 +137,22 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
     ) -> Result<ControlFlow<()>, Halt> {
         let mut row = self.eval_all(&plan.targets, frame)?;
         self.spend_on_row(&row)?;
-        let Some(set) = plan.set else {
+        if plan.sets.is_empty() {
             return window.hand(self, row, sink);
-        };
-        let Datum::Array(items) = row[set].clone() else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        self.context.spend((3 + row.len()) * items.len())?;
-        for item in items.iter() {
+        }
+        let items = plan.sets.iter().map(|&set| match &row[set] {
+            Datum::Array(items) => items.clone(),
+            _ => Arc::new([]),
+        });
+        let items: Vec<Arc<[Datum]>> = items.collect();
+        // The longest says how many rows there are; the others end with NULL.
+        let length = items.iter().map(|items| items.len()).max().unwrap_or(0);
+        self.context.spend((3 + row.len()) * length)?;
+        for place in 0..length {
             let mut next = row.clone();
-            next[set] = item.clone();
+            for (&set, items) in plan.sets.iter().zip(&items) {
+                next[set] = items.get(place).cloned().unwrap_or(Datum::Null);
+            }
             if window.hand(self, next, sink)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -153,7 +160,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 // All other targets are computed once more to find the set at its end
                 // (`ExecProjectSRF`).
                 for (place, target) in plan.targets.iter().enumerate() {
-                    if place != set {
+                    if !plan.sets.contains(&place) {
                         row[place] = self.eval(target, frame)?;
                     }
                 }
@@ -334,7 +341,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
 impl SelectPlan {
     /// ORDER BY speaks of the result rather than of the rows it is made from.
     fn sorts_result(&self) -> bool {
-        self.set.is_some() || matches!(self.distinct, Some(DistinctPlan::Rows))
+        !self.sets.is_empty() || matches!(self.distinct, Some(DistinctPlan::Rows))
     }
 }
 

@@ -272,7 +272,10 @@ pub(super) fn arguments(
                 // A parameter that nothing tells the type of stays without one, which is an error.
                 actual.push(Type::Unknown);
                 match scalar {
-                    Scalar::Param(_) => bound.push(scalar),
+                    Scalar::Param(number) => {
+                        binder.leave_untyped(number, from);
+                        bound.push(scalar);
+                    }
                     constant => bound.push(binder.settle_argument(constant, from)?.0),
                 }
                 continue;

@@ -5,7 +5,7 @@ use crate::engine::{Halt, Relation, TableId};
 use crate::error::PgError;
 use crate::sql::catalogs::{self, Facts, constraint_definition, index_definition};
 use crate::sql::face::Context;
-use crate::sql::plan::{find_class, named_class};
+use crate::sql::plan::{find_class, named_class, parse_name};
 use crate::sql::quote::quote_name;
 use crate::types::{Datum, Type};
 
@@ -334,6 +334,19 @@ fn regclass(context: &mut Context<'_>, args: &[Datum]) -> Answer {
         0 => Datum::Named(0, "-".into()),
         oid => named_class(catalog, path, oid),
     })
+}
+
+/// A cast of text looks the name up when it runs, be it a number (`text_regclass`).
+pub(crate) static CLASS_NAMED: Function =
+    strict("regclass", &[Is(Text)], Returns::Is(Regclass), class_named);
+
+fn class_named(context: &mut Context<'_>, args: &[Datum]) -> Answer {
+    let (catalog, path) = (context.exec.catalog(), context.exec.path());
+    let text = args[0].as_str().unwrap_or("");
+    match find_class(catalog, path, text)? {
+        Some(oid) => Ok(named_class(catalog, path, oid)),
+        None => Err(PgError::undefined_table(&parse_name(text)?.join(".")).into()),
+    }
 }
 
 fn to_regclass(context: &mut Context<'_>, args: &[Datum]) -> Answer {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
 use super::expr::{child_expr, child_exprs};
-use super::query::{filter, from, query, targets, with};
+use super::query::{filter, from, inner_query, query, targets, with};
 use super::tree::{Tree, child, child_name, child_of, children, has, name, path, relation};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
@@ -125,8 +125,18 @@ fn assignments(tree: &Tree<'_>, node: &SyntaxNode) -> Result<Vec<Assignment>, La
             continue;
         }
         let targets = child(&item, K::COLUMN_TARGET_LIST).ok_or("this SET")?;
-        let values = child(&item, K::SET_EXPR_LIST).ok_or("SET (…) = (SELECT …)")?;
         let columns = columns(tree, &targets)?;
+        if let Some(inner) = inner_query(&item) {
+            let query = Arc::new(query(tree, &inner)?);
+            let width = columns.len();
+            let start = tree.at(&inner);
+            for (place, (column, at)) in columns.into_iter().enumerate() {
+                let value = Expr::QueryColumn(query.clone(), place, width, start);
+                assignments.push(Assignment { column, at, value });
+            }
+            continue;
+        }
+        let values = child(&item, K::SET_EXPR_LIST).ok_or("SET (…) = (SELECT …)")?;
         let values: Vec<Expr> = children(&values, K::SET_EXPR)
             .map(|value| set_expr(tree, &value))
             .collect();

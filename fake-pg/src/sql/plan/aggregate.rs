@@ -114,11 +114,11 @@ impl Binder<'_> {
         at: u32,
     ) -> Result<((Scalar, Scalar), Typed), PgError> {
         let (left, right) = (self.expr(left)?, self.expr(right)?);
-        let typed = match left.1.ty {
-            Type::Unknown => Typed::from(Type::Text),
-            _ => left.1,
-        };
-        Ok((self.comparable("=", left, right, at)?, typed))
+        let own = left.1;
+        let (pair, ty) = self.comparable_as("=", left, right, at)?;
+        // Its type is what the comparison takes its first argument as.
+        let typmod = if ty == own.ty { own.typmod } else { -1 };
+        Ok((pair, Typed { ty, typmod }))
     }
 
     /// Rewrites expressions over rows to expressions over groups.

@@ -41,6 +41,10 @@ pub(crate) struct Binder<'a> {
     pub(super) subqueries: usize,
     /// The outermost level that the expression at hand refers to.
     pub(super) outermost: usize,
+    /// Uses of parameters that say nothing of their types, and where they stand.
+    pub(super) untyped: Vec<(usize, u32)>,
+    /// The slots of the recursive queries whose second term is bound.
+    pub(super) recursing: Vec<usize>,
     /// It is not the statement itself that is bound, but a query within it.
     pub(super) below_top: bool,
     /// Unknown constants of the next target list stay unknown.
@@ -75,6 +79,8 @@ impl<'a> Binder<'a> {
             views: 0,
             subqueries: 0,
             outermost: usize::MAX,
+            untyped: Vec::new(),
+            recursing: Vec::new(),
             below_top: false,
             keep_unknown: false,
             locks: Vec::new(),
@@ -93,9 +99,24 @@ impl<'a> Binder<'a> {
         self.catalog.embedded(schema).cloned()
     }
 
+    /// Leaves a parameter as it is where its type does not matter.
+    pub(crate) fn leave_untyped(&mut self, number: usize, typed: Typed) {
+        if typed.ty == Type::Unknown {
+            let at = u32::try_from(typed.typmod).unwrap_or(0);
+            self.untyped.push((number, at));
+        }
+    }
+
     /// The types of the parameters; one that nothing tells is text where it
     /// was used, and an error where it was not.
     pub(crate) fn params(&self) -> Result<Vec<Type>, PgError> {
+        // Source: `check_parameter_resolution_walker`.
+        let mut untyped = self.untyped.iter();
+        if let Some((number, at)) = untyped.find(|(number, _)| self.params[*number].is_some()) {
+            let number = number + 1;
+            let message = format!("could not determine data type of parameter ${number}");
+            return Err(PgError::new(SqlState::AMBIGUOUS_PARAMETER, message).near(*at));
+        }
         let mut types = Vec::with_capacity(self.params.len());
         for (number, ty) in self.params.iter().enumerate() {
             match ty {

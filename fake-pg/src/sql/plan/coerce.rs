@@ -84,9 +84,9 @@ impl Binder<'_> {
         };
         if from.ty == Type::Unknown {
             match &scalar {
-                Scalar::Param(number) if self.params[*number].is_none() => {
-                    self.params[*number] = Some(to.ty.base());
-                    return Ok(Some(self.fit(scalar, from, cast)?));
+                Scalar::Param(number) => {
+                    self.deduce(*number, to.ty.base(), from.typmod)?;
+                    return Ok(Some(self.fit(scalar, to.ty.into(), cast)?));
                 }
                 Scalar::Const(Datum::Null) => return Ok(Some(scalar)),
                 Scalar::Const(datum) if to.ty == Type::Regclass => {
@@ -146,12 +146,62 @@ impl Binder<'_> {
             }));
         }
         if to.ty == Type::Regclass && (is_text(from.ty) || from.ty == Type::Unknown) {
-            return Err(PgError::feature_not_supported("casts of text to regclass"));
+            return Ok(Some(Scalar::Call(&functions::CLASS_NAMED, vec![scalar])));
         }
         if to.ty.labels().is_some() {
             return Ok(Some(Scalar::Cast(Box::new(scalar), cast)));
         }
         Ok(Some(apply(scalar, cast)?))
+    }
+
+    /// Binds an expression whose type nothing else will tell: unknown is text.
+    pub(super) fn settled(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
+        let (scalar, typed) = self.expr(expr)?;
+        self.settle(scalar, typed)
+    }
+
+    /// Likewise, but a parameter is left to what else is said of it.
+    pub(super) fn settled_if_constant(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
+        match self.expr(expr)? {
+            (Scalar::Param(number), typed) => {
+                self.leave_untyped(number, typed);
+                Ok((Scalar::Param(number), typed))
+            }
+            (scalar, typed) => self.settle(scalar, typed),
+        }
+    }
+
+    /// Makes text of what is unknown.
+    pub(super) fn settle(
+        &mut self,
+        scalar: Scalar,
+        typed: Typed,
+    ) -> Result<(Scalar, Typed), PgError> {
+        if typed.ty != Type::Unknown {
+            return Ok((scalar, typed));
+        }
+        let text = Typed::from(Type::Text);
+        match self.coerce(scalar, typed, text, Context::Implicit)? {
+            Some(scalar) => Ok((scalar, text)),
+            None => Err(PgError::feature_not_supported("a value of unknown type")),
+        }
+    }
+
+    /// What a parameter of unknown type is used as is its type (`variable_coerce_param_hook`).
+    pub(super) fn deduce(&mut self, number: usize, to: Type, at: i32) -> Result<(), PgError> {
+        match self.params[number] {
+            Some(known) if known != to => {
+                let number = number + 1;
+                let message = format!("inconsistent types deduced for parameter ${number}");
+                Err(PgError::new(SqlState::AMBIGUOUS_PARAMETER, message)
+                    .with_detail(format!("{known} versus {to}"))
+                    .near(u32::try_from(at).unwrap_or(0)))
+            }
+            _ => {
+                self.params[number] = Some(to);
+                Ok(())
+            }
+        }
     }
 
     /// Applies a length to an expression of the right type.

@@ -71,7 +71,7 @@ impl QueryPlan {
         let Body::Select(select) = &self.body else {
             return None;
         };
-        if select.grouping.is_some() || select.distinct.is_some() || select.set.is_some() {
+        if select.grouping.is_some() || select.distinct.is_some() || !select.sets.is_empty() {
             return None;
         }
         if !select.locking.is_empty() {
@@ -191,7 +191,7 @@ impl SetPlan {
 impl SelectPlan {
     fn scrolls(&self) -> bool {
         // Row locks are taken on the way, and not given back.
-        if !self.locking.is_empty() || self.set.is_some() {
+        if !self.locking.is_empty() || !self.sets.is_empty() {
             return false;
         }
         let sorted = !self.tail.order.is_empty();

@@ -134,8 +134,15 @@ impl Binder<'_> {
                 if self.params.len() <= *number {
                     self.params.resize(number + 1, None);
                 }
-                let ty = self.params[*number].unwrap_or(Type::Unknown);
-                Ok((Scalar::Param(*number), ty.into()))
+                let typed = match self.params[*number] {
+                    Some(ty) => ty.into(),
+                    // As for strings: where it stands.
+                    None => Typed {
+                        ty: Type::Unknown,
+                        typmod: *at as i32,
+                    },
+                };
+                Ok((Scalar::Param(*number), typed))
             }
             Expr::Default(at) => Err(PgError::new(
                 SqlState::SYNTAX_ERROR,
@@ -148,7 +155,7 @@ impl Binder<'_> {
                     // Of a row all columns are, or none is.
                     let mut parts = Vec::with_capacity(items.len());
                     for item in items {
-                        let (scalar, typed) = self.settled(item)?;
+                        let (scalar, typed) = self.settled_if_constant(item)?;
                         parts.push(match typed.ty {
                             // A row in it is null only if it is none at all.
                             Type::Record => {
@@ -160,7 +167,7 @@ impl Binder<'_> {
                     }
                     return boolean(Scalar::And(parts));
                 }
-                let (scalar, _) = self.settled(inner)?;
+                let (scalar, _) = self.settled_if_constant(inner)?;
                 boolean(Scalar::IsNull(Box::new(scalar), *negated))
             }
             Expr::IsBool(inner, value, negated) => {
@@ -255,12 +262,13 @@ impl Binder<'_> {
             Expr::Row(items, _) => {
                 let mut parts = Vec::with_capacity(items.len());
                 for item in items {
-                    parts.push(self.settled(item)?.0);
+                    parts.push(self.settled_if_constant(item)?.0);
                 }
                 Ok((Scalar::Row(parts, Arc::new([])), Type::Record.into()))
             }
             Expr::Index(..) | Expr::Slice(..) => self.subscript(expr),
             Expr::Named(..) => Err(PgError::feature_not_supported("named arguments")),
+            Expr::QueryColumn(..) => Err(PgError::feature_not_supported("this SET")),
             Expr::Unsupported(what) => Err(PgError::feature_not_supported(what)),
             _ => self.parts(expr),
         }
@@ -352,28 +360,6 @@ impl Binder<'_> {
                 Type::Jsonb.into(),
             )),
             _ => Err(PgError::feature_not_supported("this subscript of jsonb")),
-        }
-    }
-
-    /// Binds an expression whose type nothing else will tell: unknown is text.
-    pub(super) fn settled(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
-        let (scalar, typed) = self.expr(expr)?;
-        self.settle(scalar, typed)
-    }
-
-    /// Makes text of what is unknown.
-    pub(super) fn settle(
-        &mut self,
-        scalar: Scalar,
-        typed: Typed,
-    ) -> Result<(Scalar, Typed), PgError> {
-        if typed.ty != Type::Unknown {
-            return Ok((scalar, typed));
-        }
-        let text = Typed::from(Type::Text);
-        match self.coerce(scalar, typed, text, Context::Implicit)? {
-            Some(scalar) => Ok((scalar, text)),
-            None => Err(PgError::feature_not_supported("a value of unknown type")),
         }
     }
 

@@ -12,7 +12,7 @@ use super::from::{Conditions, join};
 use super::query::uneven;
 use super::scope::{Scope, table_columns};
 use super::sets::set_at;
-use super::{Action, FromNode, InsertSource, ModifyPlan, Returning, Scalar, Typed};
+use super::{Action, FromNode, InsertSource, ModifyPlan, Returning, Scalar, SubqueryKind, Typed};
 use crate::engine::{Identity, LockMode, Table};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{
@@ -103,10 +103,14 @@ impl Binder<'_> {
                 if row.len() != rows[0].len() {
                     return Err(uneven(row));
                 }
+                let mut values = Vec::with_capacity(row.len());
+                for expr in row {
+                    values.push(self.value(expr)?);
+                }
                 let extra = row.get(targets.len()).map_or(0, Expr::at);
                 check_width(row.len(), targets.len(), &insert.columns, extra)?;
                 let mut full = vec![None; table.columns.len()];
-                for (expr, &column) in row.iter().zip(targets) {
+                for ((expr, value), &column) in row.iter().zip(values).zip(targets) {
                     let user_value = !matches!(expr, Expr::Default(_));
                     let identity = &table.columns[column].identity;
                     // The value is ignored, the sequence's taken.
@@ -116,7 +120,7 @@ impl Binder<'_> {
                     if user_value && !system && is_generated(table, column) {
                         return Err(cannot_insert(table, column));
                     }
-                    full[column] = Some(self.assigned(table, column, expr)?);
+                    full[column] = Some(self.assigned(table, column, value, expr.at())?);
                 }
                 bound.push(self.fill_defaults(table, full)?);
                 Ok(())
@@ -165,18 +169,73 @@ impl Binder<'_> {
         Ok(full)
     }
 
-    /// A value for a column, as written: an expression or DEFAULT.
+    /// A value for a column, as written: an expression, or `None` for DEFAULT. All of a row are bound
+    /// before the first is cast to its column, which is what a parameter that stands twice is told.
+    fn value(&mut self, expr: &Expr) -> Result<Option<(Scalar, Typed)>, PgError> {
+        match expr {
+            Expr::Default(_) => Ok(None),
+            expr => self.expr(expr).map(Some),
+        }
+    }
+
     fn assigned(
         &mut self,
         table: &Arc<Table>,
         column: usize,
-        expr: &Expr,
+        value: Option<(Scalar, Typed)>,
+        at: u32,
     ) -> Result<Scalar, PgError> {
-        if matches!(expr, Expr::Default(_)) {
-            return self.default_of(table, column);
+        match value {
+            None => self.default_of(table, column),
+            Some((scalar, from)) => self.assign(table, column, scalar, from, at),
         }
-        let (scalar, from) = self.expr(expr)?;
-        self.assign(table, column, scalar, from, expr.at())
+    }
+
+    /// The values of SET, in the order of the assignments.
+    fn set_values(
+        &mut self,
+        assignments: &[Assignment],
+        table: &Table,
+    ) -> Result<Vec<Option<(Scalar, Typed)>>, PgError> {
+        self.scope().clause = "UPDATE";
+        let mut values = Vec::with_capacity(assignments.len());
+        let mut shared = None;
+        for (number, assignment) in assignments.iter().enumerate() {
+            let Expr::QueryColumn(query, place, of, at) = &assignment.value else {
+                values.push(self.value(&assignment.value)?);
+                continue;
+            };
+            if *place == 0 {
+                let kind = SubqueryKind::Column {
+                    place: 0,
+                    fresh: false,
+                };
+                shared = Some(self.subquery(query, kind)?);
+            }
+            let Some(mut subquery) = shared.clone() else {
+                return Err(PgError::feature_not_supported("this SET"));
+            };
+            let columns = &subquery.plan.0.columns;
+            if columns.len() != *of {
+                let message = "number of columns does not match number of values";
+                return Err(PgError::new(SqlState::SYNTAX_ERROR, message).near(*at));
+            }
+            let typed = Typed {
+                ty: columns[*place].ty,
+                typmod: columns[*place].typmod,
+            };
+            // The columns of a row are computed in their order: the first one has the query run.
+            let first = number - place..number - place + of;
+            let columns = assignments[first].iter();
+            let columns = columns.filter_map(|assignment| table.column(&assignment.column));
+            let fresh = columns.min() == table.column(&assignment.column);
+            subquery.kind = SubqueryKind::Column {
+                place: *place,
+                fresh,
+            };
+            values.push(Some((Scalar::Subquery(Box::new(subquery)), typed)));
+        }
+        Ok(values)
     }
 
     pub(super) fn assign(
@@ -262,7 +321,8 @@ impl Binder<'_> {
     ) -> Result<Vec<Scalar>, PgError> {
         let mut row: Vec<Scalar> = (0..table.columns.len()).map(Scalar::Column).collect();
         let mut seen = Vec::with_capacity(assignments.len());
-        for assignment in assignments {
+        let values = self.set_values(assignments, table)?;
+        for (assignment, bound) in assignments.iter().zip(values) {
             let Assignment {
                 column: name,
                 at,
@@ -287,8 +347,7 @@ impl Binder<'_> {
                     "Column \"{name}\" is an identity column defined as GENERATED ALWAYS."
                 )));
             }
-            self.scope().clause = "UPDATE";
-            row[column] = self.assigned(table, column, value)?;
+            row[column] = self.assigned(table, column, bound, value.at())?;
         }
         Ok(row)
     }
@@ -319,12 +378,13 @@ impl Binder<'_> {
         let mut target = self.scan(table.clone(), alias.as_ref(), 0)?;
         target.only_current(&update.current_of);
         let (others, conditions) = self.others(&update.from)?;
-        let row = self.assignments(&update.set, &table)?;
+        // In the order of `transformUpdateStmt`: what a parameter is in WHERE it is in SET.
         let filter = match &update.filter {
             Some(filter) => Some(self.condition(filter, "WHERE")?),
             None => None,
         };
         let returning = self.returning_of_join(&update.returning)?;
+        let row = self.assignments(&update.set, &table)?;
         let root = self.target_and_others(target, others);
         let from = self.finish_from(root, conditions, filter);
         Ok(ModifyPlan {

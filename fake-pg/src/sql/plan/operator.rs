@@ -46,6 +46,9 @@ impl Binder<'_> {
         if let (Expr::Row(left, _), Expr::Row(right, _)) = (left, right) {
             return self.compare_rows(op, left, right, at);
         }
+        if let (Expr::Row(..), Expr::Subquery(query, _)) = (left, right) {
+            return self.row_and_query(left, op, query, at);
+        }
         let left = self.expr(left)?;
         let right = self.expr(right)?;
         self.operate(op, left, right, at)
@@ -59,6 +62,17 @@ impl Binder<'_> {
         right: Bound,
         at: u32,
     ) -> Result<Bound, PgError> {
+        Ok(self.operate_as(op, left, right, at)?.0)
+    }
+
+    /// The same, and what it takes its left operand as.
+    fn operate_as(
+        &mut self,
+        op: &str,
+        left: Bound,
+        right: Bound,
+        at: u32,
+    ) -> Result<(Bound, Type), PgError> {
         let op = if op == "!=" { "<>" } else { op };
         let types = (left.1.ty, right.1.ty);
         let signature = || format!("{} {op} {}", types.0, types.1);
@@ -82,10 +96,14 @@ impl Binder<'_> {
         let result = Typed::from(generic.actual(operator.result).unwrap_or(operator.result));
         if let Some(comparison) = operator.comparison {
             check_order(to_left, op, at)?;
-            return Ok((Scalar::Compare(comparison, Box::new((left, right))), result));
+            let compared = Scalar::Compare(comparison, Box::new((left, right)));
+            return Ok(((compared, result), to_left));
         }
         match operator.function {
-            Some(function) => Ok((Scalar::Call(function, vec![left, right]), result)),
+            Some(function) => {
+                let called = Scalar::Call(function, vec![left, right]);
+                Ok(((called, result), to_left))
+            }
             None => Err(lacking(operator)),
         }
     }
@@ -98,8 +116,18 @@ impl Binder<'_> {
         right: Bound,
         at: u32,
     ) -> Result<(Scalar, Scalar), PgError> {
-        match self.operate(op, left, right, at)? {
-            (Scalar::Compare(_, pair), _) => Ok(*pair),
+        Ok(self.comparable_as(op, left, right, at)?.0)
+    }
+
+    pub(super) fn comparable_as(
+        &mut self,
+        op: &str,
+        left: Bound,
+        right: Bound,
+        at: u32,
+    ) -> Result<((Scalar, Scalar), Type), PgError> {
+        match self.operate_as(op, left, right, at)? {
+            ((Scalar::Compare(_, pair), _), ty) => Ok((*pair, ty)),
             _ => Err(PgError::feature_not_supported(format_args!(
                 "the operator {op} of these types here"
             ))),

@@ -8,7 +8,7 @@ use super::cast::Cast;
 use super::coerce::Context;
 use super::locking::strength_name;
 use super::scope::{Scope, missing_from};
-use super::targets::{plain_column, position};
+use super::targets::{plain_column, position, refuse_constant};
 use super::{
     Body, FromNode, QueryPlan, Scalar, SelectPlan, SetPlan, SortKey, Tail, Typed, ValuesPlan,
 };
@@ -131,6 +131,7 @@ impl Binder<'_> {
     fn tail_over_result(&mut self, query: &Query, columns: &[Column]) -> Result<Tail, PgError> {
         let mut order = Vec::with_capacity(query.order_by.len());
         for key in &query.order_by {
+            refuse_constant(&key.expr, "ORDER BY")?;
             let place = match &key.expr {
                 Expr::Integer(place, at) => position(*place, columns.len(), "ORDER BY", *at)?,
                 Expr::Column(names, at) => match &names[..] {
@@ -245,18 +246,22 @@ impl Binder<'_> {
         let mut columns = left.columns.clone();
         let mut casts = (Vec::new(), Vec::new());
         let sides = left.types().into_iter().zip(right.types());
-        for ((column, (left, right)), place) in columns.iter_mut().zip(sides).zip(0..) {
+        for ((column, sides), place) in columns.iter_mut().zip(sides).zip(0..) {
             let places = [left_query, right_query].map(|query| query.column_at(place, width));
-            let ty = self.common_type(&[left, right], &places, name)?;
-            let cast = |from: Type| {
-                (from != ty).then_some(Cast {
+            let ty = self.common_type(&[sides.0, sides.1], &places, name)?;
+            let mut cast = |from: Type, plan: &QueryPlan, at: u32| -> Result<_, PgError> {
+                if let (Type::Unknown, Some(number)) = (from, parameter(plan, place)) {
+                    self.deduce(number, ty.base(), at as i32)?;
+                    return Ok(None);
+                }
+                Ok((from != ty).then_some(Cast {
                     to: ty,
                     typmod: -1,
                     explicit: false,
-                })
+                }))
             };
-            casts.0.push(cast(left));
-            casts.1.push(cast(right));
+            casts.0.push(cast(sides.0, &left, places[0])?);
+            casts.1.push(cast(sides.1, &right, places[1])?);
             *column = plain_column(column.name.clone(), ty.into());
         }
         let tail = self.tail_over_result(query, &columns)?;
@@ -321,13 +326,24 @@ impl Binder<'_> {
             grouping: None,
             having: None,
             targets: (0..width).map(Scalar::Column).collect(),
-            set: None,
+            sets: Vec::new(),
             distinct: None,
             tail,
             locking: Vec::new(),
             timing: super::Timing::default(),
         };
         Ok((Body::Select(Box::new(select)), columns))
+    }
+}
+
+/// The parameter that a column of a SELECT is, if it is nothing else.
+fn parameter(plan: &QueryPlan, place: usize) -> Option<usize> {
+    match &plan.body {
+        Body::Select(select) => match select.targets.get(place) {
+            Some(Scalar::Param(number)) => Some(*number),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -4,14 +4,16 @@
 //! groups if there are any. What is sorted after DISTINCT, or after a set is
 //! spread, is the result and not the row. WITH and LIMIT are `query`'s.
 
-use super::aggregate::Written;
+use super::aggregate::{Written, aggregate_at};
 use super::locking::refuse_with;
 use super::query::sort_key;
 use super::scope::Scope;
-use super::sets::{refuse_set, set_target};
-use super::{Binder, Body, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Timing, Typed};
+use super::sets::{refuse_set, set_targets};
+use super::{
+    Binder, Body, Derived, DistinctPlan, FromNode, Scalar, SelectPlan, Tail, Timing, Typed,
+};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{Distinct, Expr, Query, Select};
+use crate::sql::ast::{Distinct, Expr, Query, Select, Target};
 use crate::sql::face::Column;
 use crate::sql::functions::Aggregate;
 
@@ -64,7 +66,7 @@ impl Binder<'_> {
         self.scope().clause = "";
         let mut order = Vec::with_capacity(query.order_by.len());
         for key in &query.order_by {
-            let by = self.sort_expr(&key.expr, &targets, &columns)?;
+            let by = self.sort_expr(&key.expr, &targets, &columns, "ORDER BY")?;
             order.push(sort_key(by, key));
         }
         let mut distinct = match &select.distinct {
@@ -73,7 +75,7 @@ impl Binder<'_> {
             Some(Distinct::On(exprs)) => {
                 let mut on = Vec::with_capacity(exprs.len());
                 for expr in exprs {
-                    on.push(self.sort_expr(expr, &targets, &columns)?);
+                    on.push(self.sort_expr(expr, &targets, &columns, "DISTINCT ON")?);
                 }
                 Some(DistinctPlan::On(on))
             }
@@ -88,6 +90,19 @@ impl Binder<'_> {
             let key = self.group_key(expr, &targets, &columns, select)?;
             refuse_set(&key, "GROUP BY")?;
             keys.push(key);
+        }
+        if !aggregates.is_empty() && self.recurses(&from.root) {
+            let exprs = select.targets.iter().filter_map(|target| match target {
+                Target::Expr(expr, _) => Some(expr),
+                Target::Star(..) => None,
+            });
+            let mut places = exprs.chain(&select.having).map(aggregate_at);
+            let message =
+                "aggregate functions are not allowed in a recursive query's recursive term";
+            return Err(
+                PgError::new("42P19".parse().unwrap_or(SqlState::SYNTAX_ERROR), message)
+                    .near(places.find(|at| *at > 0).unwrap_or(0)),
+            );
         }
         let grouped = !select.group_by.is_empty() || having.is_some();
         let grouping = if aggregates.is_empty() && !grouped {
@@ -109,22 +124,22 @@ impl Binder<'_> {
             };
             Some(self.group(keys, aggregates, exprs, &written)?)
         };
-        let set = set_target(&targets)?;
+        let sets = set_targets(&targets)?;
         if let Some(clause) = query.locking.first() {
-            refuse_with(clause.strength, grouping.is_some(), set.is_some())?;
+            refuse_with(clause.strength, grouping.is_some(), !sets.is_empty())?;
         }
-        if set.is_none() {
+        if sets.is_empty() {
             order
                 .iter()
                 .try_for_each(|key| refuse_set(&key.by, "ORDER BY"))?;
         }
         // What is sorted after DISTINCT, or after sets are spread, is the result.
-        if set.is_some() || matches!(distinct, Some(DistinctPlan::Rows)) {
+        if !sets.is_empty() || matches!(distinct, Some(DistinctPlan::Rows)) {
             for (key, written) in order.iter_mut().zip(&query.order_by) {
                 let Some(place) = targets.iter().position(|target| *target == key.by) else {
-                    return Err(match set {
-                        Some(_) => PgError::feature_not_supported("this ORDER BY beside a set"),
-                        None => PgError::new(
+                    return Err(match sets.is_empty() {
+                        false => PgError::feature_not_supported("this ORDER BY beside a set"),
+                        true => PgError::new(
                             SqlState::INVALID_COLUMN_REFERENCE,
                             "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
                         )
@@ -135,7 +150,7 @@ impl Binder<'_> {
             }
         }
         if let Some(DistinctPlan::On(on)) = &distinct {
-            if set.is_some() {
+            if !sets.is_empty() {
                 return Err(PgError::feature_not_supported("DISTINCT ON beside a set"));
             }
             on.iter()
@@ -165,7 +180,7 @@ impl Binder<'_> {
             grouping,
             having,
             targets,
-            set,
+            sets,
             distinct,
             tail: Tail {
                 order,
@@ -176,6 +191,20 @@ impl Binder<'_> {
             timing: Timing::default(),
         };
         Ok((plan, columns))
+    }
+}
+
+impl Binder<'_> {
+    /// Whether FROM reads the recursive query that is being bound.
+    fn recurses(&self, node: &FromNode) -> bool {
+        match node {
+            FromNode::Derived {
+                source: Derived::Cte(slot, _),
+                ..
+            } => self.recursing.contains(slot),
+            FromNode::Join { left, right, .. } => self.recurses(left) || self.recurses(right),
+            _ => false,
+        }
     }
 }
 
@@ -205,7 +234,7 @@ fn want(plan: &mut SelectPlan) {
         }
         return;
     }
-    let plain = plan.distinct.is_none() && plan.set.is_none();
+    let plain = plan.distinct.is_none() && plan.sets.is_empty();
     let FromNode::Scan(scan) = &mut plan.from.root else {
         return;
     };

@@ -62,22 +62,19 @@ pub(super) fn refuse_set(scalar: &Scalar, clause: &str) -> Result<(), PgError> {
     }
 }
 
-/// The target that returns a set, of which there may be one.
-pub(super) fn set_target(targets: &[Scalar]) -> Result<Option<usize>, PgError> {
-    let mut found = None;
+/// The targets that return sets.
+pub(super) fn set_targets(targets: &[Scalar]) -> Result<Vec<usize>, PgError> {
+    let mut found = Vec::new();
     for (place, target) in targets.iter().enumerate() {
-        let is_set = matches!(target, Scalar::Call(function, _) if function.set);
-        let mut sets = 0;
-        target.walk(&mut |part| {
-            sets += usize::from(matches!(part, Scalar::Call(function, _) if function.set));
-        });
-        if sets > usize::from(is_set) {
+        let within = match target {
+            Scalar::Call(function, args) if function.set => {
+                found.push(place);
+                args.iter().any(holds_set)
+            }
+            other => holds_set(other),
+        };
+        if within {
             return Err(PgError::feature_not_supported("a set within an expression"));
-        }
-        if is_set && found.replace(place).is_some() {
-            return Err(PgError::feature_not_supported(
-                "several sets in one target list",
-            ));
         }
     }
     Ok(found)

@@ -40,7 +40,7 @@ pub(super) fn sink(node: &mut FromNode) {
 /// (`subquery_is_pushdown_safe`).
 fn is_open(select: &SelectPlan) -> bool {
     let cuts = select.tail.limit.is_some() || select.tail.offset.is_some();
-    let counts = select.grouping.is_some() || select.distinct.is_some() || select.set.is_some();
+    let counts = select.grouping.is_some() || select.distinct.is_some() || !select.sets.is_empty();
     !cuts && !counts && !select.timing.targets.is_empty()
 }
 

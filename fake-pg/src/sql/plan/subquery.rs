@@ -67,6 +67,30 @@ impl Binder<'_> {
         Ok((Scalar::Subquery(Box::new(subquery)), Type::Bool.into()))
     }
 
+    /// `(a, b) = (query)`, of which there may be one row.
+    pub(super) fn row_and_query(
+        &mut self,
+        row: &Expr,
+        op: &str,
+        query: &Query,
+        at: u32,
+    ) -> Result<(Scalar, Typed), PgError> {
+        let (mut scalar, typed) = self.in_query(row, op, query, false, false, at)?;
+        if let Scalar::Subquery(subquery) = &mut scalar
+            && let SubqueryKind::In {
+                operands,
+                comparison,
+                ..
+            } = &mut subquery.kind
+        {
+            subquery.kind = SubqueryKind::Row {
+                operands: std::mem::take(operands),
+                comparison: *comparison,
+            };
+        }
+        Ok((scalar, typed))
+    }
+
     /// EXISTS does not compute what it does not look at, be it constant.
     pub(super) fn exists(&mut self, query: &Query) -> Result<Subquery, PgError> {
         let before = self.constants.len();
@@ -123,7 +147,7 @@ fn take_values(plan: &mut QueryPlan) -> Vec<Scalar> {
     if counts
         || limited
         || select.having.is_some()
-        || select.set.is_some()
+        || !select.sets.is_empty()
         || select.tail.offset.is_some()
         || !select.locking.is_empty()
     {

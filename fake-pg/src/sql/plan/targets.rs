@@ -27,12 +27,23 @@ impl Binder<'_> {
         let keep_unknown = std::mem::take(&mut self.keep_unknown);
         let mut scalars = Vec::with_capacity(targets.len());
         let mut columns = Vec::with_capacity(targets.len());
+        // A parameter learns from its column once all are bound.
+        let mut waiting = Vec::new();
         for target in targets {
             match target {
                 Target::Star(names, at) => self.star(names, *at, &mut scalars, &mut columns)?,
                 Target::Expr(expr, alias) => {
                     let (mut scalar, mut typed) = self.expr(expr)?;
-                    if let (Type::Unknown, Some(to)) = (typed.ty, into.get(scalars.len())) {
+                    let mut waits = false;
+                    if let (Scalar::Param(number), Type::Unknown) = (&scalar, typed.ty)
+                        && scalars.len() < into.len()
+                    {
+                        waiting.push((scalars.len(), *number, typed.typmod));
+                        waits = true;
+                    }
+                    if let (Type::Unknown, Some(to), false) =
+                        (typed.ty, into.get(scalars.len()), waits)
+                    {
                         let to = Typed::from(to.ty);
                         if let Some(cast) =
                             self.coerce(scalar.clone(), typed, to, Context::Assignment)?
@@ -41,7 +52,9 @@ impl Binder<'_> {
                         }
                     }
                     let (scalar, typed) = match scalar {
-                        Scalar::Const(_) if keep_unknown && typed.ty == Type::Unknown => {
+                        Scalar::Const(_) | Scalar::Param(_)
+                            if typed.ty == Type::Unknown && (keep_unknown || waits) =>
+                        {
                             (scalar, typed)
                         }
                         scalar => self.settle(scalar, typed)?,
@@ -66,6 +79,11 @@ impl Binder<'_> {
                 SqlState::TOO_MANY_COLUMNS,
                 format!("target lists can have at most {COLUMNS_MAX} entries"),
             ));
+        }
+        for (place, number, at) in waiting {
+            let to = into[place].ty;
+            self.deduce(number, to.base(), at)?;
+            columns[place].ty = to;
         }
         Ok((scalars, columns))
     }
@@ -121,10 +139,12 @@ impl Binder<'_> {
         expr: &Expr,
         targets: &[Scalar],
         columns: &[Column],
+        clause: &str,
     ) -> Result<Scalar, PgError> {
+        refuse_constant(expr, clause)?;
         match expr {
             Expr::Integer(place, at) => {
-                let place = position(*place, targets.len(), "ORDER BY", *at)?;
+                let place = position(*place, targets.len(), clause, *at)?;
                 return Ok(targets[place].clone());
             }
             Expr::Column(names, at) if names.len() == 1 => {
@@ -135,7 +155,7 @@ impl Binder<'_> {
                     .map(|(_, target)| target);
                 if let Some(first) = named.next() {
                     if named.any(|other| other != first) {
-                        let message = format!("ORDER BY \"{}\" is ambiguous", names[0]);
+                        let message = format!("{clause} \"{}\" is ambiguous", names[0]);
                         return Err(
                             PgError::new(SqlState::AMBIGUOUS_COLUMN, message).at(*at as usize)
                         );
@@ -181,6 +201,7 @@ impl Binder<'_> {
             }
             Ok(targets[place].clone())
         };
+        refuse_constant(expr, "GROUP BY")?;
         if let Expr::Integer(place, at) = expr {
             return key_of(position(*place, targets.len(), "GROUP BY", *at)?);
         }
@@ -197,6 +218,17 @@ impl Binder<'_> {
             (Err(error), _) => Err(error),
         }
     }
+}
+
+/// 42601 for a constant that is no place (`findTargetlistEntrySQL92`).
+pub(super) fn refuse_constant(expr: &Expr, clause: &str) -> Result<(), PgError> {
+    let at = match expr {
+        Expr::String(_, at) | Expr::Numeric(_, at) | Expr::Null(at) | Expr::Bool(_, at) => *at,
+        Expr::Integer(place, at) if i32::try_from(*place).is_err() => *at,
+        _ => return Ok(()),
+    };
+    let message = format!("non-integer constant in {clause}");
+    Err(PgError::new(SqlState::SYNTAX_ERROR, message).near(at))
 }
 
 pub(super) fn position(place: i64, width: usize, clause: &str, at: u32) -> Result<usize, PgError> {

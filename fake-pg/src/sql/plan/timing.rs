@@ -37,10 +37,10 @@ impl Timing {
     /// Settles it for a plan that is complete but for this.
     pub(super) fn of(plan: &SelectPlan) -> Timing {
         let mut timing = Timing::default();
-        let beside = |(place, _): &(usize, &Scalar)| Some(*place) != plan.set;
+        let beside = |(place, _): &(usize, &Scalar)| !plan.sets.contains(place);
         let mut others = plan.targets.iter().enumerate().filter(beside);
         let shown = others.any(|(_, target)| can_be_seen(target));
-        timing.repeats = shown && plan.set.is_some();
+        timing.repeats = shown && !plan.sets.is_empty();
         if shown {
             for (place, target) in plan.targets.iter().enumerate() {
                 let mut order = plan.tail.order.iter();
@@ -59,7 +59,7 @@ impl Timing {
             let filters = scan.filter.iter().chain(&plan.from.filter);
             timing.walks = !plan.tail.order.is_empty()
                 && plan.distinct.is_none()
-                && plan.set.is_none()
+                && plan.sets.is_empty()
                 && plan.grouping.is_none()
                 && (!timing.early.is_empty() || filters.into_iter().any(can_be_seen));
         }

@@ -63,9 +63,7 @@ impl Scalar {
                 visit(otherwise);
             }
             Scalar::Subquery(subquery) => {
-                if let SubqueryKind::In { operands, .. } = &subquery.kind {
-                    operands.iter().for_each(visit);
-                }
+                subquery.kind.operands().iter().for_each(visit);
             }
         }
     }
@@ -122,7 +120,9 @@ impl Scalar {
                 visit(otherwise);
             }
             Scalar::Subquery(subquery) => {
-                if let SubqueryKind::In { operands, .. } = &mut subquery.kind {
+                if let SubqueryKind::In { operands, .. } | SubqueryKind::Row { operands, .. } =
+                    &mut subquery.kind
+                {
                     operands.iter_mut().for_each(visit);
                 }
             }

@@ -120,7 +120,9 @@ impl Binder<'_> {
             columns: columns.clone(),
             readable: true,
         });
-        let right = self.query(right);
+        self.recursing.push(slot);
+        let right = self.lower_query(right, &[]);
+        self.recursing.pop();
         self.ctes.pop();
         // What it reads of itself is the last round.
         self.cte_reads.retain(|read| *read != slot);
