@@ -95,6 +95,9 @@ pub struct Journal {
     pub(super) effects: Vec<Effect>,
     /// Its snapshot is its own, and not the transaction's.
     passing: bool,
+    /// Its snapshot was taken before it asked for a table, and is not taken anew when it had to wait
+    /// for that: COPY TO is no query that is analysed first.
+    pub keeps_snapshot: bool,
     /// Since when it has been waiting, and whether it has looked for a deadlock.
     pub(super) waiting: Option<Waiting>,
     /// It has the tables it needs, and runs.
@@ -178,6 +181,9 @@ impl<'a> Exec<'a> {
         journal: &'a mut Journal,
         now: Timestamp,
     ) -> Self {
+        if journal.keeps_snapshot {
+            tx.refresh_catalog(engine);
+        }
         if journal.snapshot.is_none() {
             tx.refresh_catalog(engine);
             let snapshot = tx.snapshot.clone();

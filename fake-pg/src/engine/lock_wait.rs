@@ -130,7 +130,7 @@ impl Exec<'_> {
             }
             return Ok(());
         }
-        if self.journal.effects.is_empty() {
+        if self.journal.effects.is_empty() && !self.journal.keeps_snapshot {
             self.journal.snapshot = None;
         }
         Err(self.wait_for(tag, mode))

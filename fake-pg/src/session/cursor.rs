@@ -132,6 +132,7 @@ impl Session {
             self.declaring = Some(journal);
         }
         locked?;
+        self.queried = true;
         if !declare.hold && !self.has_block(company) {
             return Err(PgError::only_in_transaction_block("DECLARE CURSOR").into());
         }
@@ -157,6 +158,9 @@ impl Session {
         let level = self.level();
         let prepared = Some(query.clone());
         let mut portal = Portal::new(Arc::new(statement), prepared, params, formats, level);
+        if let super::portal::PortalState::Bound(running) = &mut portal.state {
+            running.declared = true;
+        }
         portal.scrolls = declare.scroll.unwrap_or_else(|| query.scrolls());
         if declare.hold {
             portal.hold = Hold::With;

@@ -23,6 +23,8 @@ pub(super) struct Running {
     pub(super) most: Option<usize>,
     /// It may be asked for more rows, and where they are stored.
     pub(super) is_cursor: bool,
+    /// It was declared, and so is planned for its first rows; a portal that is read in parts is not.
+    pub(super) declared: bool,
     pub(super) places: Vec<Vec<Option<Tid>>>,
     /// The row that WHERE CURRENT OF names.
     pub(super) current: Option<Tid>,
@@ -32,16 +34,19 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(prepared: Arc<Prepared>, params: Vec<Datum>) -> Running {
-        let journal = match prepared.statement().command.needs_snapshot() {
+        let command = &prepared.statement().command;
+        let mut journal = match command.needs_snapshot() {
             true => Journal::default(),
             false => Journal::passing(),
         };
+        journal.keeps_snapshot = matches!(command, Command::Copy(copy) if !copy.incoming);
         Running {
             prepared,
             params,
             journal,
             most: None,
             is_cursor: false,
+            declared: false,
             places: Vec::new(),
             current: None,
             has_waited: false,
@@ -117,6 +122,7 @@ impl Session {
             fetch: Fetch {
                 most: running.most,
                 wants_places: running.is_cursor,
+                declared: running.declared,
                 places: Vec::new(),
                 current: running.current,
                 ..Fetch::default()

@@ -28,6 +28,8 @@ pub struct Fetch {
     pub most: Option<usize>,
     /// Whether to tell `places`.
     pub wants_places: bool,
+    /// Whether the query is a declared cursor's.
+    pub declared: bool,
     /// For each row of the result, where its parts are stored: what a cursor stands on.
     pub places: Vec<Vec<Option<Tid>>>,
     /// The row that WHERE CURRENT OF names.

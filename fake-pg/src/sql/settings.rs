@@ -9,7 +9,7 @@ mod acting;
 mod units;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -164,6 +164,8 @@ pub struct Settings {
     /// What the start-up packet asked for: RESET returns to it.
     initial: Values,
     state: State,
+    /// Names of no module's that were once set: they are there for good, whatever is rolled back.
+    custom: BTreeSet<String>,
     /// The state before the transaction block, then before each savepoint.
     saved: Vec<State>,
     /// Who has logged in.
@@ -243,7 +245,9 @@ impl Settings {
     /// The value, `None` for names nobody knows.
     pub fn show(&self, name: &str) -> Option<String> {
         let Some(known) = find(name) else {
-            return self.state.now.get(&name.to_lowercase()).cloned();
+            let key = name.to_lowercase();
+            let unset = || self.custom.contains(&key).then(String::new);
+            return self.state.now.get(&key).cloned().or_else(unset);
         };
         Some(self.shown(known).into_owned())
     }
@@ -293,17 +297,14 @@ impl Settings {
                 return Err(read_only(known.name));
             }
             (None, Some(value)) if key.contains('.') => Some(value.to_string()),
-            // Once it has been set, there is a setting of that name.
-            (None, None) if key.contains('.') => {
-                let initial = self.initial.get(&key).cloned();
-                let known = self.state.now.contains_key(&key);
-                initial.or_else(|| known.then(String::new))
-            }
+            (None, None) if key.contains('.') => self.initial.get(&key).cloned(),
             (Some(_), None) => self.initial.get(&key).cloned(),
             (None, None) if !exists(name) => return Err(unrecognized(name)),
             (None, None) => None,
             (None, Some(_)) => return Err(unknown(name)),
         };
+        self.custom
+            .extend(find(name).is_none().then(|| key.clone()));
         let change = |values: &mut Values| {
             let values = Arc::make_mut(values);
             match &value {

@@ -24,7 +24,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
     /// By which path a table is read.
     pub(super) fn access(&self, scan: &'p ScanPlan) -> &'p Access {
         let seqscan = self.context.settings.is_on("enable_seqscan");
-        scan.access(seqscan, self.context.fetch.wants_places)
+        scan.access(seqscan, self.context.fetch.declared)
     }
 
     /// Whether rows come in the order that is wanted, so that LIMIT ends the reading of them.
