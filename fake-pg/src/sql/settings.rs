@@ -1,9 +1,8 @@
 //! The settings of a session: SET, SET LOCAL, RESET, SHOW.
 //!
 //! A setting follows transactions as in guc.c: SET is undone by ROLLBACK and by
-//! ROLLBACK TO, SET LOCAL also by COMMIT. The session says when those happen;
-//! names and values are checked here. A setting that PostgreSQL has and fake-pg
-//! lacks is refused with `0A000` unless it changes nothing a client can see.
+//! ROLLBACK TO, SET LOCAL also by COMMIT. The session says when those happen; names and values are
+//! checked here. What PostgreSQL has and fake-pg lacks is refused with `0A000`, unless nobody sees it.
 
 mod acting;
 mod units;
@@ -164,7 +163,7 @@ pub struct Settings {
     /// What the start-up packet asked for: RESET returns to it.
     initial: Values,
     state: State,
-    /// Names of no module's that were once set: they are there for good, whatever is rolled back.
+    /// Names of no module's, once set: they are there for good, whatever is rolled back.
     custom: BTreeSet<String>,
     /// The state before the transaction block, then before each savepoint.
     saved: Vec<State>,
@@ -246,8 +245,8 @@ impl Settings {
     pub fn show(&self, name: &str) -> Option<String> {
         let Some(known) = find(name) else {
             let key = name.to_lowercase();
-            let unset = || self.custom.contains(&key).then(String::new);
-            return self.state.now.get(&key).cloned().or_else(unset);
+            let known = self.custom.contains(&key);
+            return known.then(|| self.state.now.get(&key).cloned().unwrap_or_default());
         };
         Some(self.shown(known).into_owned())
     }
@@ -299,12 +298,13 @@ impl Settings {
             (None, Some(value)) if key.contains('.') => Some(value.to_string()),
             (None, None) if key.contains('.') => self.initial.get(&key).cloned(),
             (Some(_), None) => self.initial.get(&key).cloned(),
-            (None, None) if !exists(name) => return Err(unrecognized(name)),
-            (None, None) => None,
+            (None, None) if exists(name) => None,
+            (None, None) => return Err(unrecognized(name)),
             (None, Some(_)) => return Err(unknown(name)),
         };
-        self.custom
-            .extend(find(name).is_none().then(|| key.clone()));
+        if find(name).is_none() {
+            self.custom.insert(key.clone());
+        }
         let change = |values: &mut Values| {
             let values = Arc::make_mut(values);
             match &value {
