@@ -370,19 +370,22 @@ fn aggregate(proc: &Proc) -> Option<Aggregate> {
     })
 }
 
-/// Whether all variables are those of enclosing queries: then the aggregate is theirs too
-/// (`check_agg_arguments`).
-fn is_of_outer_rows<'s>(parts: impl Iterator<Item = &'s Scalar>) -> bool {
-    let (mut outer, mut own) = (false, false);
+/// How far out the nearest variables stand: then the aggregate is of that query
+/// (`check_agg_arguments`). Without any it is of the query at hand.
+fn level<'s>(parts: impl Iterator<Item = &'s Scalar>) -> usize {
+    let mut nearest = usize::MAX;
     for part in parts {
         part.walk(&mut |part| match part {
-            Scalar::Outer(..) => outer = true,
-            Scalar::Column(_) => own = true,
-            Scalar::Subquery(subquery) => own |= subquery.correlated,
+            Scalar::Outer(level, _) => nearest = nearest.min(*level),
+            Scalar::Column(_) => nearest = 0,
+            Scalar::Subquery(subquery) if subquery.correlated => nearest = 0,
             _ => {}
         });
     }
-    outer && !own
+    match nearest {
+        usize::MAX => 0,
+        level => level,
+    }
 }
 
 fn bind_aggregate(
@@ -391,6 +394,7 @@ fn bind_aggregate(
     call: &Call,
 ) -> Result<(Scalar, Typed), PgError> {
     let mut args = Vec::with_capacity(call.args.len());
+    let referred = binder.referred();
     let outer = binder.enter_aggregate(call.at)?;
     for arg in &call.args {
         args.push(binder.apart(|binder| binder.expr(arg))?);
@@ -461,12 +465,6 @@ fn bind_aggregate(
             format!("could not identify an equality operator for type {ty}"),
         ));
     }
-    let keys = order.iter().map(|(key, ..)| key);
-    if is_of_outer_rows(args.iter().chain(&filter).chain(keys)) {
-        return Err(PgError::feature_not_supported(
-            "an aggregate over the rows of an enclosing query",
-        ));
-    }
     binder.leave_aggregate(outer);
     let result = calls::result(chosen.proc.result, &generic)?;
     let plan = AggregatePlan {
@@ -476,5 +474,11 @@ fn bind_aggregate(
         filter,
         order,
     };
-    Ok((binder.add_aggregate(plan), result.into()))
+    let keys = plan.order.iter().map(|(key, ..)| key);
+    let level = level(plan.args.iter().chain(&plan.filter).chain(keys));
+    let scalar = match level {
+        0 => binder.add_aggregate(plan),
+        level => binder.add_outer_aggregate(plan, level, call.at, &referred)?,
+    };
+    Ok((scalar, result.into()))
 }

@@ -115,6 +115,10 @@ pub(crate) struct Subquery {
     pub(crate) id: usize,
     /// It refers to rows of enclosing queries: then it is run for each of them.
     pub(crate) correlated: bool,
+    /// The columns of the next query out that it refers to, and where.
+    pub(crate) refers: Vec<(usize, u32)>,
+    /// If that query is grouped: which of these columns stands where in the row of a group.
+    pub(crate) regrouped: Option<Vec<(usize, usize)>>,
     pub(crate) plan: Unequal<QueryPlan>,
 }
 

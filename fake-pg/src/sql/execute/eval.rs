@@ -318,7 +318,20 @@ impl<'p> Run<'p, '_, '_> {
         {
             return Ok(rows.clone());
         }
-        let rows = self.query(&subquery.plan.0, Some(frame), most)?;
+        let rows = match &subquery.regrouped {
+            None => self.query(&subquery.plan.0, Some(frame), most)?,
+            Some(columns) => {
+                // It names columns of the rows that are grouped.
+                let width = columns.iter().map(|(column, _)| column + 1).max();
+                let mut row = vec![Datum::Null; width.unwrap_or(0)];
+                for &(column, place) in columns {
+                    row[column] = frame.row[place].clone();
+                }
+                let outer = frame.outer;
+                let frame = Frame { row: &row, outer };
+                self.query(&subquery.plan.0, Some(&frame), most)?
+            }
+        };
         let rows = std::sync::Arc::new(rows);
         if !subquery.correlated {
             self.subqueries[subquery.id] = Some(rows.clone());

@@ -56,6 +56,47 @@ impl Binder<'_> {
         }))
     }
 
+    /// How many references to each level there are.
+    pub(crate) fn referred(&self) -> Vec<usize> {
+        let scopes = self.scopes.iter();
+        scopes.map(|scope| scope.referred.len()).collect()
+    }
+
+    /// Notes an aggregate all variables of which are those of an enclosing query: it is that query's
+    /// (`check_agg_arguments`), and stands behind its columns.
+    pub(crate) fn add_outer_aggregate(
+        &mut self,
+        mut plan: AggregatePlan,
+        level: usize,
+        at: u32,
+        referred: &[usize],
+    ) -> Result<Scalar, PgError> {
+        let parts = plan.args.iter_mut().chain(&mut plan.filter);
+        for part in parts.chain(plan.order.iter_mut().map(|(key, ..)| key)) {
+            raise(part, level)?;
+        }
+        let depth = self.scopes.len() - 1 - level;
+        let scope = &mut self.scopes[depth];
+        // What is within the aggregate is the rows', not the group's.
+        scope.referred.truncate(referred[depth]);
+        let Some(aggregates) = &mut scope.aggregates else {
+            let place = match scope.clause {
+                "JOIN/ON" => "JOIN conditions",
+                "" | "functions in FROM" => "FROM clause of their own query level",
+                clause => clause,
+            };
+            let message = format!("aggregate functions are not allowed in {place}");
+            return Err(PgError::new(SqlState::GROUPING_ERROR, message).near(at));
+        };
+        let place = aggregates.iter().position(|other| *other == plan);
+        let place = place.unwrap_or_else(|| {
+            aggregates.push(plan);
+            aggregates.len() - 1
+        });
+        let column = scope.width + place;
+        Ok(self.reference(level, column, at))
+    }
+
     pub(crate) fn settled_argument(&mut self, expr: &Expr) -> Result<(Scalar, Typed), PgError> {
         self.settled(expr)
     }
@@ -170,10 +211,7 @@ impl Binder<'_> {
                 Ok(())
             }
             Scalar::Column(index) => {
-                let shown = match self.scope().column(*index) {
-                    Some((relation, column)) => format!("{}.{}", relation.name, column.name),
-                    None => "?column?".to_string(),
-                };
+                let shown = self.shown(*index);
                 Err(PgError::new(
                     SqlState::GROUPING_ERROR,
                     format!(
@@ -182,9 +220,25 @@ impl Binder<'_> {
                 )
                 .near(self.ungrouped_at(*index, keys, written)))
             }
-            Scalar::Subquery(subquery) if subquery.correlated => Err(
-                PgError::feature_not_supported("a correlated subquery beside aggregates"),
-            ),
+            Scalar::Subquery(subquery) if subquery.correlated && subquery.regrouped.is_none() => {
+                let width = self.scope().width;
+                let mut regrouped = Vec::with_capacity(subquery.refers.len());
+                for (column, at) in &subquery.refers {
+                    let place = match column.checked_sub(width) {
+                        Some(aggregate) => Some(keys.len() + aggregate),
+                        None => keys.iter().position(|key| *key == Scalar::Column(*column)),
+                    };
+                    let Some(place) = place else {
+                        let shown = self.shown(*column);
+                        let message =
+                            format!("subquery uses ungrouped column \"{shown}\" from outer query");
+                        return Err(PgError::new(SqlState::GROUPING_ERROR, message).near(*at));
+                    };
+                    regrouped.push((*column, place));
+                }
+                subquery.regrouped = Some(regrouped);
+                self.over_group(scalar, keys, written)
+            }
             other => {
                 let mut result = Ok(());
                 other.children_mut(&mut |child| {
@@ -194,6 +248,13 @@ impl Binder<'_> {
                 });
                 result
             }
+        }
+    }
+
+    fn shown(&mut self, column: usize) -> String {
+        match self.scope().column(column) {
+            Some((relation, column)) => format!("{}.{}", relation.name, column.name),
+            None => "?column?".to_string(),
         }
     }
 
@@ -223,6 +284,29 @@ impl Binder<'_> {
         };
         written.targets.iter().find_map(star).unwrap_or(0)
     }
+}
+
+/// An expression as it is so many levels further out.
+fn raise(scalar: &mut Scalar, level: usize) -> Result<(), PgError> {
+    match scalar {
+        Scalar::Outer(own, column) if *own == level => *scalar = Scalar::Column(*column),
+        Scalar::Outer(own, _) => *own -= level,
+        Scalar::Subquery(_) => {
+            return Err(PgError::feature_not_supported(
+                "a subquery in an aggregate over the rows of an enclosing query",
+            ));
+        }
+        other => {
+            let mut result = Ok(());
+            other.children_mut(&mut |child| {
+                if result.is_ok() {
+                    result = raise(child, level);
+                }
+            });
+            return result;
+        }
+    }
+    Ok(())
 }
 
 /// What is put aside while the arguments of an aggregate are bound.

@@ -46,6 +46,8 @@ pub(super) struct Scope {
     pub(super) tables: usize,
     /// Aggregates met, if they are allowed here.
     pub(super) aggregates: Option<Vec<super::AggregatePlan>>,
+    /// The columns that subqueries refer to, and where; behind its columns stand its aggregates.
+    pub(super) referred: Vec<(usize, u32)>,
     /// What is being bound, for messages about aggregates.
     pub(super) clause: &'static str,
 }
@@ -199,7 +201,7 @@ impl Binder<'_> {
                 }
             }
             if let Some((index, typed)) = found {
-                return Ok((self.reference(level, index), typed));
+                return Ok((self.reference(level, index, at as u32), typed));
             }
             if qualifier_seen {
                 break;
@@ -280,7 +282,7 @@ impl Binder<'_> {
             .find(|(_, relation)| &*relation.name == name)?;
         let relation = relation.clone();
         if relation.scalar {
-            let column = self.reference(level, relation.offset);
+            let column = self.reference(level, relation.offset, 0);
             return Some((column, relation.columns[0].typed));
         }
         let mut parts = Vec::new();
@@ -289,7 +291,7 @@ impl Binder<'_> {
             if column.dropped {
                 continue;
             }
-            parts.push(self.reference(level, relation.offset + place));
+            parts.push(self.reference(level, relation.offset + place, 0));
             names.push(column.name.clone());
         }
         Some((Scalar::Row(parts, names.into()), Type::Record.into()))
@@ -297,12 +299,13 @@ impl Binder<'_> {
 
     /// A column of the row at hand or of an enclosing query's; the latter makes
     /// every subquery in between correlated.
-    fn reference(&mut self, level: usize, index: usize) -> Scalar {
+    pub(super) fn reference(&mut self, level: usize, index: usize, at: u32) -> Scalar {
         if level == 0 {
             return Scalar::Column(index);
         }
         let depth = self.scopes.len() - 1 - level;
         self.outermost = self.outermost.min(depth);
+        self.scopes[depth].referred.push((index, at));
         Scalar::Outer(level, index)
     }
 }

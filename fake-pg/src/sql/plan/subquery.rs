@@ -116,6 +116,7 @@ impl Binder<'_> {
         kind: SubqueryKind,
     ) -> Result<Subquery, PgError> {
         let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
+        let referred = self.scope().referred.len();
         let plan = self.apart(|binder| binder.lower_query(query, &[]))?;
         // Its own level, and those inside of it, are no correlation.
         let correlated = self.outermost < self.scopes.len();
@@ -125,6 +126,8 @@ impl Binder<'_> {
             kind,
             id: self.subqueries - 1,
             correlated,
+            refers: self.scope().referred[referred..].to_vec(),
+            regrouped: None,
             plan: Unequal(Arc::new(plan)),
         })
     }
