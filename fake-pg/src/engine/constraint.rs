@@ -18,6 +18,8 @@ pub struct Check {
     pub name: Arc<str>,
     /// The SQL text between its parentheses.
     pub expression: Arc<str>,
+    /// The rows that there were have been looked at: it was not added as NOT VALID.
+    pub validated: bool,
 }
 
 /// When a constraint is checked.

@@ -223,6 +223,8 @@ pub enum Command {
         value: Option<String>,
         /// SET LOCAL.
         local: bool,
+        /// Several values were given.
+        listed: bool,
     },
     /// SHOW; `all` for SHOW ALL.
     Show(Name),

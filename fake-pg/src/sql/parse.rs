@@ -45,15 +45,22 @@ use tree::Tree;
 pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
     depth::check(text)?;
     let parsed = SourceFile::parse(text);
+    if !parsed.errors().is_empty()
+        && let Some(other) = as_assignment(text)
+        && let parsed = SourceFile::parse(&other)
+        && parsed.errors().is_empty()
+    {
+        return statements(&other, text, &parsed);
+    }
     if text.len() < LONG {
-        return statements(text, &parsed);
+        return statements(text, text, &parsed);
     }
     // Ten thousand terms of OR are ten thousand levels, and a tree is freed by recursion. So its
     // nodes are held one by one, and let go from the root on.
     let root = parsed.tree();
     let nodes = root.syntax().descendants();
     let held: Vec<_> = nodes.map(|node| node.green().into_owned()).collect();
-    let result = statements(text, &parsed);
+    let result = statements(text, text, &parsed);
     drop((root, parsed));
     held.into_iter().for_each(drop);
     result
@@ -62,7 +69,41 @@ pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
 /// The length of a text whose tree may be too deep to be freed at once.
 const LONG: usize = 4096;
 
-fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>, PgError> {
+/// What [`as_assignment`] writes for NAMES, which nobody can have meant.
+const NAMES: &str = "\u{1}\u{1}\u{1}";
+
+/// SET NAMES as an assignment of the same length, since the parser does not know it.
+fn as_assignment(text: &str) -> Option<String> {
+    let mut other = text.to_string();
+    let mut end = 0;
+    let tokens = tokenize(text).map(|token| {
+        end += token.len as usize;
+        (end - token.len as usize, token.kind)
+    });
+    let tokens: Vec<(usize, TokenKind)> = tokens.collect();
+    let word = |at: usize| {
+        let end = tokens.get(at + 1).map_or(text.len(), |next| next.0);
+        text[tokens[at].0..end].to_ascii_lowercase()
+    };
+    for at in 4..tokens.len() {
+        let is_value = matches!(tokens[at].1, TokenKind::Literal { .. });
+        if !is_value || tokens[at - 1].1 != TokenKind::Whitespace || word(at - 2) != "names" {
+            continue;
+        }
+        if ["set", "session", "local"].contains(&&*word(at - 4)) {
+            let start = tokens[at - 2].0;
+            other.replace_range(start..start + 6, &format!("\"{NAMES}\"="));
+        }
+    }
+    (other != text).then_some(other)
+}
+
+/// The statements of a text that was parsed, perhaps in other words of the same length.
+fn statements(
+    text: &str,
+    written: &str,
+    parsed: &Parse<SourceFile>,
+) -> Result<Arc<[Statement]>, PgError> {
     let tree = Tree::new(text);
     if let Some(error) = parsed.errors().first() {
         let mut offset = u32::from(error.range().start()) as usize;
@@ -82,7 +123,7 @@ fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>
             _ => tree.syntax_error(offset),
         });
     }
-    let source: Arc<str> = text.into();
+    let source: Arc<str> = written.into();
     let root = parsed.tree();
     let mut statements = Vec::new();
     for node in root.syntax().children() {
@@ -91,7 +132,7 @@ fn statements(text: &str, parsed: &Parse<SourceFile>) -> Result<Arc<[Statement]>
         }
         let range = node.text_range();
         let (start, end) = (usize::from(range.start()), usize::from(range.end()));
-        let own = text[start..end].trim_end().trim_end_matches(';').trim_end();
+        let own = written[start..end].trim_end().trim_end_matches(';').trim_end();
         let tree = Tree::new(text);
         let command = command(&tree, &node);
         if let Some(error) = tree.refusal() {

@@ -5,6 +5,7 @@
 //! checked here. What PostgreSQL has and fake-pg lacks is refused with `0A000`, unless nobody sees it.
 
 mod acting;
+mod refused;
 mod units;
 
 use std::borrow::Cow;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use crate::engine::refuse_set;
 use crate::error::{PgError, SqlState};
 use crate::types::text;
+pub use refused::refuse_list;
+use refused::{exists, read_only, unknown, unrecognized};
 
 /// What values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -437,41 +440,6 @@ pub fn is_known(name: &str) -> bool {
 /// The name as PostgreSQL spells it: `TimeZone` for `timezone`.
 pub fn spelled(name: &str) -> &str {
     find(name).map_or(name, |known| known.name)
-}
-
-fn unrecognized(name: &str) -> PgError {
-    PgError::new(
-        SqlState::UNDEFINED_OBJECT,
-        format!("unrecognized configuration parameter \"{name}\""),
-    )
-}
-
-/// Whether PostgreSQL 15 has such a setting.
-fn exists(name: &str) -> bool {
-    let name = name.to_lowercase();
-    include_str!("settings/names.txt")
-        .lines()
-        .any(|known| known == name)
-}
-
-/// A name fake-pg does not know may be one that PostgreSQL knows.
-fn unknown(name: &str) -> PgError {
-    if !exists(name) {
-        return unrecognized(name);
-    }
-    PgError::feature_not_supported(format_args!("the configuration parameter \"{name}\""))
-}
-
-fn read_only(name: &str) -> PgError {
-    PgError::new(
-        "55P02".parse().unwrap_or(SqlState::INVALID_PARAMETER_VALUE),
-        match name {
-            "max_connections" => {
-                format!("parameter \"{name}\" cannot be changed without restarting the server")
-            }
-            _ => format!("parameter \"{name}\" cannot be changed"),
-        },
-    )
 }
 
 fn invalid(known: &Known, value: &str) -> PgError {

@@ -158,6 +158,7 @@ pub(super) fn pg_constraint(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 Constraint {
                     key: Some(numbers(&columns)),
                     expression: Some(check.expression.clone()),
+                    not_validated: !check.validated,
                     ..row(
                         oid_of_check(table, place),
                         &check.name,

@@ -64,7 +64,8 @@ pub(crate) fn constraint_definition(facts: &Facts<'_>, id: i64) -> Option<String
         }
         for (place, check) in table.checks.iter().enumerate() {
             if oid_of_check(table, place) == id {
-                return Some(format!("CHECK (({}))", check.expression));
+                let not_valid = if check.validated { "" } else { " NOT VALID" };
+                return Some(format!("CHECK (({})){not_valid}", check.expression));
             }
         }
         let mut keys = table.foreign_keys.iter();

@@ -280,11 +280,14 @@ impl Work {
                 self.unchecked_keys.extend(key.cloned());
             }
             AlterAction::Validate(name) => {
-                let check = self.new.checks.iter().find(|check| check.name == *name);
-                let Some(check) = check.cloned() else {
+                let mut checks = self.new.checks.iter_mut();
+                let Some(check) = checks.find(|check| check.name == *name) else {
                     return Err(self.no_constraint(name));
                 };
-                self.check_rows(&check, names)?;
+                if !std::mem::replace(&mut check.validated, true) {
+                    let check = check.clone();
+                    self.check_rows(&check, names)?;
+                }
             }
             AlterAction::AlterConstraint(name, timing) => {
                 let mut keys = self.new.foreign_keys.iter();

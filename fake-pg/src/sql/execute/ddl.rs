@@ -341,6 +341,7 @@ pub(super) fn constraints(
                 table.checks.push(Check {
                     name,
                     expression: text.clone(),
+                    validated: true,
                 });
                 continue;
             }

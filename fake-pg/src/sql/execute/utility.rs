@@ -155,7 +155,15 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             constraint::set_constraints(names.as_deref(), *deferred, context)?;
             "SET CONSTRAINTS"
         }
-        Command::Set { name, value, local } => {
+        Command::Set {
+            name,
+            value,
+            local,
+            listed,
+        } => {
+            if *listed {
+                crate::sql::settings::refuse_list(name)?;
+            }
             context.settings.set(name, value.as_deref(), *local)?;
             "SET"
         }

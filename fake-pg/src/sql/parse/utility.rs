@@ -159,6 +159,7 @@ fn set(node: &SyntaxNode) -> Command {
             name: "timezone".into(),
             value,
             local,
+            listed: false,
         };
     }
     let Some(config) = child(node, K::SET_CONFIG) else {
@@ -166,11 +167,21 @@ fn set(node: &SyntaxNode) -> Command {
     };
     match assigned(&config) {
         Ok(value) => {
-            let name = dotted(&config);
+            let name = match dotted(&config) {
+                names if *names == *super::NAMES => "client_encoding".into(),
+                name => name,
+            };
+            let listed = child(&config, K::TO_CONFIG_VALUE)
+                .is_some_and(|values| values.children().count() > 1);
             let mode = value.as_deref().and_then(|value| mode(&name, value));
             match mode {
                 Some(modes) => Command::Transaction(TransactionCommand::SetMode { modes, local }),
-                None => Command::Set { name, value, local },
+                None => Command::Set {
+                    name,
+                    value,
+                    local,
+                    listed,
+                },
             }
         }
         Err(lacking) => lacking,

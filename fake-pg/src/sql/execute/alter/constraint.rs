@@ -74,6 +74,9 @@ impl Work {
             ));
         }
         self.new.indexes.append(&mut with.indexes);
+        for check in &mut with.checks {
+            check.validated = !not_valid;
+        }
         self.new.checks.append(&mut with.checks);
         self.new.checks.sort_by(|a, b| a.name.cmp(&b.name));
         self.new.columns = with.columns;
