@@ -458,12 +458,14 @@ fn bind_aggregate(
             .near(call.order_by[place].expr.at()));
     }
     if call.distinct
-        && let Some(ty) = types.iter().find(|ty| !is_ordered(**ty))
+        && let Some(place) = types.iter().position(|ty| !is_ordered(*ty))
     {
+        let (ty, at) = (types[place], call.args.get(place).map_or(0, |arg| arg.at()));
         return Err(PgError::new(
             SqlState::UNDEFINED_FUNCTION,
             format!("could not identify an equality operator for type {ty}"),
-        ));
+        )
+        .near(at));
     }
     binder.leave_aggregate(outer);
     let result = calls::result(chosen.proc.result, &generic)?;

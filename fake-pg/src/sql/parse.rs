@@ -132,7 +132,10 @@ fn statements(
         }
         let range = node.text_range();
         let (start, end) = (usize::from(range.start()), usize::from(range.end()));
-        let own = written[start..end].trim_end().trim_end_matches(';').trim_end();
+        let own = written[start..end]
+            .trim_end()
+            .trim_end_matches(';')
+            .trim_end();
         let tree = Tree::new(text);
         let command = command(&tree, &node);
         if let Some(error) = tree.refusal() {

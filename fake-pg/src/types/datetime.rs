@@ -31,7 +31,7 @@ pub const DAY: i64 = 86_400_000_000;
 const TIMESTAMP_MIN: i64 = -210_866_803_200_000_000;
 
 /// `DATETIME_MIN_JULIAN` and `DATE_END_JULIAN`, from 1970.
-const DATES: std::ops::Range<i64> = -2_440_588..2_145_042_541;
+const DATES: std::ops::Range<i64> = -2_440_588..2_145_042_906;
 
 /// Midnight of a day.
 pub fn midnight(days: i32) -> Timestamp {

@@ -36,6 +36,15 @@ pub struct ColumnDef {
     pub default: Option<(Expr, Arc<str>)>,
     /// GENERATED … AS IDENTITY.
     pub identity: Option<Identity>,
+    /// What is said twice of it, and where the second time.
+    pub contradiction: Option<(&'static str, u32)>,
+}
+
+impl ColumnDef {
+    /// Notes the first contradiction.
+    pub fn contradict(&mut self, what: &'static str, at: u32) {
+        self.contradiction.get_or_insert((what, at));
+    }
 }
 
 /// GENERATED … AS IDENTITY (options).

@@ -284,7 +284,7 @@ fn gathered(function: Aggregate, kept: &[(Values, Values)], env: Env) -> Result<
                 );
                 out.push_str(match (place, composite) {
                     (0, _) => "",
-                    (_, true) => ",\n ",
+                    (_, true) => ", \n ",
                     (_, false) => ", ",
                 });
                 write_json(&args[0], env, &mut out);

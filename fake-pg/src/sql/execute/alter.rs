@@ -286,6 +286,7 @@ impl Work {
                 };
                 if !std::mem::replace(&mut check.validated, true) {
                     let check = check.clone();
+                    self.redefined = true;
                     self.check_rows(&check, names)?;
                 }
             }

@@ -190,6 +190,17 @@ pub(super) fn skip_existing(exec: &mut Exec<'_>, name: &str) {
     ));
 }
 
+/// 42701 for a name that every table has a column of (`CheckAttributeNamesTypes`).
+pub(super) fn refuse_system_column(name: &str) -> Result<(), PgError> {
+    match name {
+        "tableoid" | "ctid" | "xmin" | "cmin" | "xmax" | "cmax" => {
+            let message = format!("column name \"{name}\" conflicts with a system column name");
+            Err(PgError::new(SqlState::DUPLICATE_COLUMN, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A column, and the sequence it draws from.
 pub(super) fn column(
     definition: &ast::ColumnDef,
@@ -211,6 +222,14 @@ pub(super) fn column(
         Some(ty) => ty.into(),
         None => Binder::new(catalog, path, Vec::new()).type_name(&definition.ty)?,
     };
+    if let Some((what, at)) = definition.contradiction {
+        let message = format!(
+            "{what} for column \"{}\" of table \"{table}\"",
+            definition.name
+        );
+        return Err(PgError::new(SqlState::SYNTAX_ERROR, message).near(at));
+    }
+    refuse_system_column(&definition.name)?;
     let mut column = Column {
         name: definition.name.clone(),
         ty,

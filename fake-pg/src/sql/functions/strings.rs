@@ -313,6 +313,8 @@ fn like(
                 continue;
             }
             Some('_') => t < text.len(),
+            // Only what is reached is looked at.
+            Some('\\') if t == text.len() => false,
             Some('\\') => {
                 p += 1;
                 if p == pattern.len() {
@@ -322,7 +324,7 @@ fn like(
                     )
                     .into());
                 }
-                t < text.len() && text[t] == pattern[p]
+                text[t] == pattern[p]
             }
             Some(c) => t < text.len() && text[t] == *c,
             None => false,

@@ -87,14 +87,33 @@ fn column(tree: &Tree<'_>, node: &SyntaxNode, create: &mut CreateTable) -> Resul
         not_null: false,
         default: None,
         identity: None,
+        contradiction: None,
     };
+    const NULLS: &str = "conflicting NULL/NOT NULL declarations";
+    let mut nullable = false;
     for clause in node.children() {
         match clause.kind() {
             K::COLUMN_NAME | K::IF_NOT_EXISTS => {}
             _ if is_type(&clause) => {}
-            K::NOT_NULL_CONSTRAINT => column.not_null = true,
-            K::NULL_CONSTRAINT => {}
-            K::DEFAULT_CONSTRAINT => column.default = expr_with_text(tree, &clause),
+            K::NOT_NULL_CONSTRAINT => {
+                if nullable {
+                    column.contradict(NULLS, tree.at(&clause));
+                }
+                column.not_null = true;
+            }
+            K::NULL_CONSTRAINT => {
+                if column.not_null {
+                    column.contradict(NULLS, tree.at(&clause));
+                }
+                nullable = true;
+            }
+            K::DEFAULT_CONSTRAINT => {
+                if column.default.is_some() {
+                    let what = "multiple default values specified";
+                    column.contradict(what, tree.at(&clause));
+                }
+                column.default = expr_with_text(tree, &clause);
+            }
             K::GENERATED_CONSTRAINT => {
                 let identity = child(&clause, K::GENERATED_IDENTITY).ok_or("generated columns")?;
                 column.not_null = true;

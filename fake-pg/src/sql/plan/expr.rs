@@ -69,6 +69,7 @@ impl Binder<'_> {
     }
 
     fn scalar_subquery(&mut self, query: &Query, at: u32) -> Result<(Scalar, Typed), PgError> {
+        self.refuse_subquery(at)?;
         let subquery = self.subquery(query, SubqueryKind::Scalar)?;
         let [column] = &subquery.plan.0.columns[..] else {
             return Err(one_column().near(at));
@@ -247,11 +248,13 @@ impl Binder<'_> {
                 };
                 self.binary(op, operand, &Expr::Call(Box::new(pattern)), *at)
             }
-            Expr::Exists(query, _) => {
+            Expr::Exists(query, at) => {
+                self.refuse_subquery(*at)?;
                 let subquery = self.exists(query)?;
                 boolean(Scalar::Subquery(Box::new(subquery)))
             }
             Expr::ArrayQuery(query, at) => {
+                self.refuse_subquery(*at)?;
                 let subquery = self.subquery(query, SubqueryKind::Array)?;
                 let [column] = &subquery.plan.0.columns[..] else {
                     return Err(one_column().near(*at));

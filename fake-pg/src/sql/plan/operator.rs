@@ -189,6 +189,15 @@ fn lacking(operator: &Operator) -> PgError {
     ))
 }
 
+/// 42883 for values that cannot be told apart.
+pub(super) fn refuse_unequal(ty: Type, at: u32) -> Result<(), PgError> {
+    if is_ordered(ty) || ty != Type::Json && ty.element() != Some(Type::Json) {
+        return Ok(());
+    }
+    let message = format!("could not identify an equality operator for type {ty}");
+    Err(PgError::new(SqlState::UNDEFINED_FUNCTION, message).near(at))
+}
+
 /// Arrays are ordered as far as their elements are (`array_cmp`).
 fn check_order(ty: Type, op: &str, at: u32) -> Result<(), PgError> {
     let Some(element) = ty.element() else {

@@ -7,6 +7,7 @@ use super::bind::Binder;
 use super::cast::Cast;
 use super::coerce::Context;
 use super::locking::strength_name;
+use super::operator::refuse_unequal;
 use super::scope::{Scope, missing_from};
 use super::targets::{plain_column, position, refuse_constant};
 use super::{
@@ -249,6 +250,9 @@ impl Binder<'_> {
         for ((column, sides), place) in columns.iter_mut().zip(sides).zip(0..) {
             let places = [left_query, right_query].map(|query| query.column_at(place, width));
             let ty = self.common_type(&[sides.0, sides.1], &places, name)?;
+            if !all {
+                refuse_unequal(ty, places[0])?;
+            }
             let mut cast = |from: Type, plan: &QueryPlan, at: u32| -> Result<_, PgError> {
                 if let (Type::Unknown, Some(number)) = (from, parameter(plan, place)) {
                     self.deduce(number, ty.base(), at as i32)?;

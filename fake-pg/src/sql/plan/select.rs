@@ -6,6 +6,7 @@
 
 use super::aggregate::{Written, aggregate_at};
 use super::locking::refuse_with;
+use super::operator::refuse_unequal;
 use super::query::sort_key;
 use super::scope::Scope;
 use super::sets::{refuse_set, set_targets};
@@ -71,11 +72,23 @@ impl Binder<'_> {
         }
         let mut distinct = match &select.distinct {
             None => None,
-            Some(Distinct::Rows) => Some(DistinctPlan::Rows),
+            Some(Distinct::Rows) => {
+                for (place, column) in columns.iter().enumerate() {
+                    let at = match select.target_of(place, columns.len()) {
+                        Some(Target::Expr(expr, _)) => expr.at(),
+                        Some(Target::Star(_, at)) => *at,
+                        _ => 0,
+                    };
+                    refuse_unequal(column.ty, at)?;
+                }
+                Some(DistinctPlan::Rows)
+            }
             Some(Distinct::On(exprs)) => {
                 let mut on = Vec::with_capacity(exprs.len());
                 for expr in exprs {
-                    on.push(self.sort_expr(expr, &targets, &columns, "DISTINCT ON")?);
+                    let (key, ty) = self.result_expr(expr, &targets, &columns, "DISTINCT ON")?;
+                    refuse_unequal(ty, expr.at())?;
+                    on.push(key);
                 }
                 Some(DistinctPlan::On(on))
             }

@@ -24,6 +24,7 @@ impl Binder<'_> {
         negated: bool,
         at: u32,
     ) -> Result<(Scalar, Typed), PgError> {
+        self.refuse_subquery(at)?;
         let Some(comparison) = comparison(op) else {
             return Err(PgError::feature_not_supported(format_args!(
                 "{op} ANY (query)"
@@ -107,6 +108,20 @@ impl Binder<'_> {
             }
         }
         Ok(subquery)
+    }
+
+    /// 0A000 where no subquery may stand (`transformSubLink`).
+    pub(super) fn refuse_subquery(&mut self, at: u32) -> Result<(), PgError> {
+        let place = match self.scope().clause {
+            "DEFAULT" => "DEFAULT expression",
+            "check constraints" => "check constraint",
+            "index expressions" => "index expression",
+            "index predicates" => "index predicate",
+            "EXECUTE" => "EXECUTE parameter",
+            _ => return Ok(()),
+        };
+        let message = format!("cannot use subquery in {place}");
+        Err(PgError::new(SqlState::FEATURE_NOT_SUPPORTED, message).near(at))
     }
 
     /// Binds a subquery in its own scope.

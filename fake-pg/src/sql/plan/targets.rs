@@ -8,6 +8,7 @@
 use super::aggregate::aggregate_at;
 use super::coerce::Context;
 use super::names::split_name;
+use super::operator::refuse_unequal;
 use super::{Binder, Scalar, Typed};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Expr, Name, QueryBody, Select, Target};
@@ -134,6 +135,42 @@ impl Binder<'_> {
     }
 
     /// ORDER BY: a number, the name of a result, or any expression.
+    pub(super) fn result_expr(
+        &mut self,
+        expr: &Expr,
+        targets: &[Scalar],
+        columns: &[Column],
+        clause: &str,
+    ) -> Result<(Scalar, Type), PgError> {
+        refuse_constant(expr, clause)?;
+        match expr {
+            Expr::Integer(place, at) => {
+                let place = position(*place, targets.len(), clause, *at)?;
+                return Ok((targets[place].clone(), columns[place].ty));
+            }
+            Expr::Column(names, at) if names.len() == 1 => {
+                let mut named = columns
+                    .iter()
+                    .zip(targets)
+                    .filter(|(column, _)| column.name == names[0])
+                    .map(|(column, target)| (target, column.ty));
+                if let Some((first, ty)) = named.next() {
+                    if named.any(|(other, _)| other != first) {
+                        let message = format!("{clause} \"{}\" is ambiguous", names[0]);
+                        return Err(
+                            PgError::new(SqlState::AMBIGUOUS_COLUMN, message).at(*at as usize)
+                        );
+                    }
+                    return Ok((first.clone(), ty));
+                }
+            }
+            _ => {}
+        }
+        let (scalar, typed) = self.settled(expr)?;
+        Ok((scalar, typed.ty))
+    }
+
+    /// The same, of values that can be sorted.
     pub(super) fn sort_expr(
         &mut self,
         expr: &Expr,
@@ -141,41 +178,13 @@ impl Binder<'_> {
         columns: &[Column],
         clause: &str,
     ) -> Result<Scalar, PgError> {
-        refuse_constant(expr, clause)?;
-        match expr {
-            Expr::Integer(place, at) => {
-                let place = position(*place, targets.len(), clause, *at)?;
-                return Ok(targets[place].clone());
-            }
-            Expr::Column(names, at) if names.len() == 1 => {
-                let mut named = columns
-                    .iter()
-                    .zip(targets)
-                    .filter(|(column, _)| column.name == names[0])
-                    .map(|(_, target)| target);
-                if let Some(first) = named.next() {
-                    if named.any(|other| other != first) {
-                        let message = format!("{clause} \"{}\" is ambiguous", names[0]);
-                        return Err(
-                            PgError::new(SqlState::AMBIGUOUS_COLUMN, message).at(*at as usize)
-                        );
-                    }
-                    return Ok(first.clone());
-                }
-            }
-            _ => {}
-        }
-        let (scalar, typed) = self.settled(expr)?;
-        if matches!(typed.ty, Type::Json | Type::Void) {
-            return Err(PgError::new(
-                SqlState::UNDEFINED_FUNCTION,
-                format!(
-                    "could not identify an ordering operator for type {}",
-                    typed.ty
-                ),
-            )
-            .with_hint("Use an explicit ordering operator or modify the query.")
-            .near(expr.at()));
+        let (scalar, ty) = self.result_expr(expr, targets, columns, clause)?;
+        let unsorted = [Type::Json, Type::JsonArray, Type::Void];
+        if unsorted.contains(&ty) {
+            let message = format!("could not identify an ordering operator for type {ty}");
+            return Err(PgError::new(SqlState::UNDEFINED_FUNCTION, message)
+                .with_hint("Use an explicit ordering operator or modify the query.")
+                .near(expr.at()));
         }
         Ok(scalar)
     }
@@ -203,15 +212,23 @@ impl Binder<'_> {
         };
         refuse_constant(expr, "GROUP BY")?;
         if let Expr::Integer(place, at) = expr {
-            return key_of(position(*place, targets.len(), "GROUP BY", *at)?);
+            let place = position(*place, targets.len(), "GROUP BY", *at)?;
+            refuse_unequal(columns[place].ty, *at)?;
+            return key_of(place);
         }
         let bound = self.settled(expr);
         match (bound, expr) {
-            (Ok((scalar, _)), _) => Ok(scalar),
+            (Ok((scalar, typed)), _) => {
+                refuse_unequal(typed.ty, expr.at())?;
+                Ok(scalar)
+            }
             (Err(error), Expr::Column(names, _)) if names.len() == 1 => {
                 let named = columns.iter().position(|column| column.name == names[0]);
                 match named {
-                    Some(place) => key_of(place),
+                    Some(place) => {
+                        refuse_unequal(columns[place].ty, expr.at())?;
+                        key_of(place)
+                    }
                     None => Err(error),
                 }
             }

@@ -38,9 +38,7 @@ pub(super) fn unrecognized(name: &str) -> PgError {
 /// Whether PostgreSQL 15 has such a setting.
 pub(super) fn exists(name: &str) -> bool {
     let name = name.to_lowercase();
-    include_str!("names.txt")
-        .lines()
-        .any(|known| known == name)
+    include_str!("names.txt").lines().any(|known| known == name)
 }
 
 /// A name fake-pg does not know may be one that PostgreSQL knows.

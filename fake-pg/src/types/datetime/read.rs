@@ -57,6 +57,9 @@ pub fn depends_on_session(text: &str) -> bool {
         .any(|word| lower.contains(word))
 }
 
+/// The day after 294276-12-31 (`END_TIMESTAMP`).
+const LAST_DAY: i64 = 106_762_940;
+
 /// Reads a date, a time or a time stamp.
 pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
     let failed = |failure| match failure {
@@ -119,7 +122,13 @@ pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
         Moment::Infinite(false) => Timestamp(i64::MIN),
         Moment::Local(days, micros) => {
             let at = days.checked_mul(DAY).and_then(|at| at.checked_add(micros));
-            super::checked(at).map_err(|_| too_far("timestamp"))?
+            super::checked(at).map_err(|_| match days {
+                // PostgreSQL counts from 2000, and so 30 years further.
+                1.. if days < LAST_DAY => {
+                    PgError::feature_not_supported("timestamps after the year 294246")
+                }
+                _ => too_far("timestamp"),
+            })?
         }
     };
     if ty == Type::Timestamp {

@@ -336,6 +336,7 @@ impl Work {
             },
             not_null: true,
             default: None,
+            contradiction: None,
             identity: Some(identity.clone()),
         };
         let (table, schema) = (table.clone(), self.new.schema.clone());
@@ -356,6 +357,7 @@ impl Work {
         let Some(place) = self.new.column(from) else {
             return Err(PgError::undefined_column(from));
         };
+        ddl::refuse_system_column(to)?;
         if self.new.column(to).is_some() {
             return Err(PgError::new(
                 SqlState::DUPLICATE_COLUMN,
