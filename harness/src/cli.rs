@@ -57,7 +57,13 @@ impl Shell<'_> {
         }
         let done = match &cli.command {
             None => self.catalogue(&cli, catalogue),
-            Some(Command::List) => self.list(&cli, catalogue),
+            Some(Command::List(args::List { name: None })) => self.list(&cli, catalogue),
+            Some(Command::List(args::List { name: Some(name) })) => {
+                match nearest::find(catalogue, name) {
+                    Ok(scenario) => self.list_one(&cli, scenario, catalogue),
+                    Err(complaint) => return self.complain(&complaint, Exit::Usage),
+                }
+            }
             Some(Command::Check(check)) => match nearest::find(catalogue, &check.name) {
                 Ok(scenario) => self.check(&cli, check, scenario),
                 Err(complaint) => return self.complain(&complaint, Exit::Usage),
@@ -152,6 +158,31 @@ impl Shell<'_> {
             Format::Json => self.json(&json::List { scenarios: listed })?,
         }
         Ok(exit)
+    }
+
+    /// One scenario, with what it guarantees.
+    fn list_one(
+        &mut self,
+        cli: &Cli,
+        scenario: &Scenario,
+        catalogue: &[Scenario],
+    ) -> io::Result<Exit> {
+        let schedules = match explore(scenario.clone()).planned() {
+            Ok(schedules) => schedules,
+            Err(error) => return Ok(self.complain(&error.to_string(), Exit::of_error(&error))),
+        };
+        let listed = json::Listed::of(scenario, schedules);
+        let twins = catalogue
+            .iter()
+            .filter(|twin| twin.original() == Some(scenario.name()));
+        match cli.format {
+            Format::Text => {
+                let twins: Vec<&str> = twins.map(Scenario::name).collect();
+                write!(self.out, "{}", render::list_one(&listed, &twins))?;
+            }
+            Format::Json => self.json(&listed)?,
+        }
+        Ok(Exit::Ok)
     }
 
     fn check(&mut self, cli: &Cli, args: &args::Check, scenario: &Scenario) -> io::Result<Exit> {
@@ -324,6 +355,7 @@ mod tests {
         for (args, complaint) in [
             (&["chekc"][..], "unrecognized subcommand 'chekc'"),
             (&["check"], "<NAME>"),
+            (&["list", "recipts"], "did you mean `receipts`?"),
             (&["check", "recipts"], "did you mean `receipts`?"),
             (
                 &["check", "receipts", "--faults", "kil"],

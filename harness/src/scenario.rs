@@ -42,6 +42,8 @@ use crate::sim::{
 pub struct Scenario {
     pub(crate) name: Arc<str>,
     pub(crate) source: String,
+    pub(crate) about: String,
+    pub(crate) twin_of: Option<Arc<str>>,
     /// What runs.
     pub(crate) system: System,
     pub(crate) owes_nothing: bool,
@@ -73,6 +75,8 @@ impl Scenario {
         Scenario {
             name: plain(name, "a scenario"),
             source: String::new(),
+            about: String::new(),
+            twin_of: None,
             system: System::default(),
             owes_nothing: false,
             classes: Class::ALL.into(),
@@ -86,6 +90,18 @@ impl Scenario {
     /// Where the system comes from: one line, shown by `list`.
     pub fn source(mut self, source: &str) -> Self {
         self.source = source.to_owned();
+        self
+    }
+
+    /// What the system guarantees, and what remains lost: a paragraph of Markdown, shown by `list NAME`.
+    pub fn about(mut self, about: &str) -> Self {
+        self.about = about.to_owned();
+        self
+    }
+
+    /// The system is that of scenario `name` but for one thing, which breaks it.
+    pub fn twin_of(mut self, name: &str) -> Self {
+        self.twin_of = Some(name.into());
         self
     }
 
@@ -325,6 +341,16 @@ impl Scenario {
     /// Where the system comes from.
     pub fn source_text(&self) -> &str {
         &self.source
+    }
+
+    /// What the system guarantees, and what remains lost.
+    pub fn about_text(&self) -> &str {
+        &self.about
+    }
+
+    /// The scenario that this one is the broken twin of.
+    pub fn original(&self) -> Option<&str> {
+        self.twin_of.as_deref()
     }
 
     /// The classes of fault it is tried with.

@@ -12,3 +12,9 @@ pub fn catalogue() -> Vec<Scenario> {
     all.extend(remedy::scenarios());
     all.into_iter().map(Scenario::strict).collect()
 }
+
+/// The remedies alone, each before its broken twins, in the order of the page.
+pub fn remedies() -> Vec<Scenario> {
+    let all = remedy::scenarios().into_iter();
+    all.map(Scenario::strict).collect()
+}

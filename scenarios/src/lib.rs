@@ -14,4 +14,4 @@ mod dj_atomic;
 mod blog;
 mod remedy;
 
-pub use catalogue::catalogue;
+pub use catalogue::{catalogue, remedies};

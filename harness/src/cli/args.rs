@@ -30,6 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   midcommit                                         the catalogue
   midcommit list                                    what there is to check
+  midcommit list outbox_inbox                       what it guarantees, and what remains lost
   midcommit check tokio_timeout                     every single fault, and a counterexample
   midcommit check outbox_inbox --faults kill,network
   midcommit check tokio_timeout --depth 2 --cases 1000 --seed 7
@@ -48,7 +49,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the scenarios, their sources, and how many single-fault schedules each has.
-    List,
+    List(List),
     /// Try every single fault on one scenario, and report what is.
     Check(Check),
     /// Run one plan, and show its history.
@@ -149,6 +150,12 @@ pub(super) enum Auth {
     /// A password, by SCRAM.
     #[value(name = "scram-sha-256")]
     Scram,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// The one scenario to tell of, at length.
+    pub(super) name: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -92,6 +92,46 @@ pub(super) fn list(listed: &[json::Listed]) -> String {
     listed.iter().map(line).collect()
 }
 
+/// How wide a paragraph may be.
+const WIDTH: usize = 100;
+
+/// One scenario at length: where it comes from, beside whom it stands, what it guarantees.
+pub(super) fn list_one(listed: &json::Listed, twins: &[&str]) -> String {
+    let mut text = format!("{}  {} schedules\n", listed.name, listed.schedules);
+    if !listed.source.is_empty() {
+        text.push_str(&filled(&format!("source: {}", listed.source)));
+    }
+    if let Some(original) = &listed.twin_of {
+        text.push_str(&filled(&format!("broken twin of: {original}")));
+    }
+    if !twins.is_empty() {
+        text.push_str(&filled(&format!("broken twins: {}", twins.join(", "))));
+    }
+    if !listed.about.is_empty() {
+        text.push('\n');
+        text.push_str(&filled(&listed.about));
+    }
+    text
+}
+
+/// A paragraph in lines.
+fn filled(paragraph: &str) -> String {
+    let mut text = String::new();
+    let mut width = 0;
+    for word in paragraph.split_whitespace() {
+        let long = word.chars().count();
+        if width > 0 {
+            let fits = width + 1 + long <= WIDTH;
+            text.push(if fits { ' ' } else { '\n' });
+            width = if fits { width + 1 } else { 0 };
+        }
+        text.push_str(word);
+        width += long;
+    }
+    text.push('\n');
+    text
+}
+
 /// The matrix and the certificate.
 pub(super) fn check(exploration: &Exploration, painted: bool) -> String {
     let mut text = matrix(&exploration.matrix(), painted);
@@ -224,11 +264,33 @@ mod tests {
                     name: name.to_owned(),
                     source: source.to_owned(),
                     schedules,
+                    about: String::new(),
+                    twin_of: None,
                 }
             });
         insta::assert_snapshot!(list(&listed), @r"
         receipts     412 schedules  a sample
         blog           7 schedules
+        ");
+    }
+
+    #[test]
+    fn one_scenario_is_told_at_length() {
+        let listed = json::Listed {
+            name: "outbox".to_owned(),
+            source: "a sample".to_owned(),
+            schedules: 412,
+            about: "What is owed is a row first, and a message later; ".repeat(3),
+            twin_of: Some("inbox".to_owned()),
+        };
+        insta::assert_snapshot!(list_one(&listed, &["mark_first", "no_key"]), @r"
+        outbox  412 schedules
+        source: a sample
+        broken twin of: inbox
+        broken twins: mark_first, no_key
+
+        What is owed is a row first, and a message later; What is owed is a row first, and a message later;
+        What is owed is a row first, and a message later;
         ");
     }
 

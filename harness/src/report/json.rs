@@ -157,6 +157,12 @@ pub struct Listed {
     pub source: String,
     /// How many single-fault schedules it has.
     pub schedules: usize,
+    /// What the system guarantees, and what remains lost; in Markdown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub about: String,
+    /// The scenario that it is the broken twin of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub twin_of: Option<String>,
 }
 
 impl Catalogue {
@@ -248,6 +254,8 @@ impl Listed {
             name: scenario.name().to_owned(),
             source: scenario.source_text().to_owned(),
             schedules,
+            about: scenario.about_text().to_owned(),
+            twin_of: scenario.original().map(str::to_owned),
         }
     }
 }

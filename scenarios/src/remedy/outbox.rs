@@ -37,7 +37,7 @@ enum Mark {
     BeforePublishing,
 }
 
-pub(super) fn scenarios() -> Vec<Scenario> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![outbox_inbox(), outbox_mark_first()]
 }
 
@@ -45,6 +45,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 fn outbox_inbox() -> Scenario {
     outbox("outbox_inbox", Mark::AfterPublishing)
         .source("remedies: outbox + relay + inbox (models 23 with a flag and 24)")
+        .about(
+            "What is owed is a row of the transaction that makes it owed; a relay publishes unsent rows and marks \
+             them after the broker has confirmed; a consumer notes each key in the transaction that applies it. \
+             **Holds** under every single fault but a fail-over: nothing is lost, nothing is applied twice. \
+             **Remains lost**: after a fail-over that loses the commit, what had been published has been applied.",
+        )
         .expect(
             Some(Class::Failover),
             [Fine, Phantom],
@@ -64,7 +70,8 @@ fn outbox_mark_first() -> Scenario {
         Class::Broker,
     ];
     let scenario = outbox("outbox_mark_first", Mark::BeforePublishing)
-        .source("the twin of outbox_inbox whose relay marks a row before it publishes it");
+        .source("the twin of outbox_inbox whose relay marks a row before it publishes it")
+        .twin_of("outbox_inbox");
     let scenario = lossy.into_iter().fold(scenario, |scenario, class| {
         scenario.expect(Some(class), [Fine, Lost], FORGOTTEN)
     });
