@@ -397,6 +397,17 @@ fn passwords_are_those_of_the_roles_in_the_schema() {
 }
 
 #[test]
+fn a_schema_may_say_that_it_is_one_transaction() {
+    let folder = Folder::new("frame");
+    let options =
+        folder.schema("begin; create table a (id int); insert into a values (1); commit;");
+    with_server(options, async |connect| {
+        let client = connect.by("worker").await;
+        assert_eq!(one::<i64>(&client, "select count(*) from a").await, 1);
+    });
+}
+
+#[test]
 fn a_schema_that_fails_is_shown_where_it_does() {
     let folder = Folder::new("schema");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -411,6 +422,18 @@ fn a_schema_that_fails_is_shown_where_it_does() {
         (
             "create table a (id int);\ncreate tabel b (id int);",
             ":2: `create tabel b (id int);`: syntax error",
+        ),
+        (
+            "create table a (id int);\ncopy a from stdin;\n1\n\\.\n",
+            "the rows of COPY FROM STDIN are not read from a file; pg_dump --inserts writes INSERTs",
+        ),
+        (
+            "prepare p as select 1;",
+            ":1: `prepare p as select 1`: fake-pg does not support a command of a session in a script",
+        ),
+        (
+            "begin;\nrollback;",
+            "fake-pg does not support transaction control in this script",
         ),
     ] {
         let error = runtime

@@ -1,6 +1,6 @@
 //! The engine's own use of SQL: loading a schema, asking what is committed.
 
-use super::ast::{Command, StatementKind};
+use super::ast::{Command, StatementKind, TransactionCommand, TransactionModes};
 use super::face::{self, Context};
 use super::settings::Settings;
 use crate::engine::{Engine, Exec, Halt, Journal, Pid, Timestamp, TxOptions};
@@ -12,7 +12,8 @@ const OWN: Pid = Pid(0);
 
 impl Engine {
     /// Runs a script as one transaction of the superuser, and makes what it leaves the state that
-    /// the server was installed with. ALTER SYSTEM SET in it counts at once.
+    /// the server was installed with. ALTER SYSTEM SET in it counts at once; BEGIN and COMMIT, with
+    /// which such scripts like to say that they are one transaction, say nothing new.
     pub fn load(&mut self, sql: &str) -> Result<(), PgError> {
         self.run_committed(sql, true)?;
         self.checkpoint_as_installed();
@@ -50,6 +51,7 @@ impl Engine {
         for statement in script.iter() {
             match statement.kind() {
                 StatementKind::Empty => continue,
+                StatementKind::Transaction if writes && is_frame(&statement.command) => continue,
                 StatementKind::Transaction => {
                     self.abort(tx);
                     return Err(PgError::feature_not_supported(
@@ -117,5 +119,16 @@ impl Engine {
             false => self.abort(tx),
         }
         Ok(rows)
+    }
+}
+
+/// Whether it is a BEGIN or a COMMIT that asks for nothing else.
+fn is_frame(command: &Command) -> bool {
+    match command {
+        Command::Transaction(TransactionCommand::Begin { modes, .. }) => {
+            *modes == TransactionModes::default()
+        }
+        Command::Transaction(TransactionCommand::Commit { chain }) => !chain,
+        _ => false,
     }
 }

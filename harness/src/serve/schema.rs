@@ -16,13 +16,24 @@ pub(super) fn load(engine: &mut Engine, file: &Path) -> Result<(), String> {
     engine.load(&sql).map_err(|error| {
         let place = culprit(&fresh, &sql).unwrap_or_default();
         let mut said = format!("--schema {shown}{place}: {}", error.message);
-        for (name, text) in [("detail", &error.detail), ("hint", &error.hint)] {
+        let copies = "the rows of COPY FROM STDIN are not read from a file; pg_dump --inserts writes INSERTs";
+        let hint = match has_copy_before(&sql, error.position) {
+            true => Some(copies.to_owned()),
+            false => error.hint.clone(),
+        };
+        for (name, text) in [("detail", &error.detail), ("hint", &hint)] {
             if let Some(text) = text {
                 said.push_str(&format!("\n{name}: {text}"));
             }
         }
         said
     })
+}
+
+/// Whether rows that belong to a COPY may be what was read as SQL.
+fn has_copy_before(sql: &str, position: Option<usize>) -> bool {
+    let before: String = sql.chars().take(position.unwrap_or(sql.len())).collect();
+    before.to_ascii_lowercase().contains("from stdin")
 }
 
 /// `:3: create tabel …`: the line and the text of the first statement that fails.

@@ -197,11 +197,9 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
         }
         Command::Unsupported(what) => return Err(PgError::feature_not_supported(what).into()),
         _ => {
-            return Err(PgError::new(
-                SqlState::INTERNAL_ERROR,
-                "a command of the session reached the executor",
-            )
-            .into());
+            // The server's own scripts have none: they know no client, prepared statements or cursors.
+            let what = "a command of a session in a script that the server itself runs";
+            return Err(PgError::feature_not_supported(what).into());
         }
     };
     Ok(Outcome {
