@@ -6,7 +6,7 @@ use squawk_syntax::ast::{AstNode, Literal};
 use squawk_syntax::{SyntaxKind as K, SyntaxNode};
 
 use super::expr::{child_expr, child_exprs, expr, is_expr};
-use super::tree::{Tree, child, child_of, children, has, name, path};
+use super::tree::{Tree, child, child_of, children, has, name, path, token};
 use super::{escape, query};
 use crate::sql::ast::{Call, Expr, Query, TypeName};
 
@@ -58,6 +58,13 @@ pub(super) fn operand(tree: &Tree<'_>, node: &SyntaxNode) -> Expr {
             Some(inner) => subquery(tree, &inner, at, Expr::ArrayQuery),
             None => Expr::Array(child_exprs(tree, node), at),
         },
+        K::INDEX_EXPR | K::SLICE_EXPR if child(node, K::ARRAY_EXPR).is_some() => {
+            // A constructor is subscripted in parentheses only.
+            if let Some(bracket) = token(node, K::L_BRACK) {
+                tree.refuse(tree.token_at(&bracket));
+            }
+            unsupported("this subscript")
+        }
         K::INDEX_EXPR => match <[Expr; 2]>::try_from(child_exprs(tree, node)) {
             Ok([base, index]) => Expr::Index(Box::new(base), Box::new(index)),
             Err(_) => unsupported("this subscript"),

@@ -149,6 +149,13 @@ impl Binder<'_> {
                 .find(|cte| cte.name == *name)
                 .cloned()
         {
+            if let Some(at) = cte.closed {
+                let message = format!(
+                    "recursive query \"{name}\" must not contain data-modifying statements"
+                );
+                let code = "42P19".parse().unwrap_or(SqlState::SYNTAX_ERROR);
+                return Err(PgError::new(code, message).near(at));
+            }
             if !cte.readable {
                 return Err(PgError::new(
                     SqlState::FEATURE_NOT_SUPPORTED,

@@ -19,6 +19,8 @@ pub(super) struct CteInReach {
     pub(super) columns: Vec<Column>,
     /// It has rows to offer: a modifying one needs RETURNING.
     pub(super) readable: bool,
+    /// It is bound just now and must not read itself; where it stands.
+    pub(super) closed: Option<u32>,
 }
 
 /// How many names may be in reach: each may read the one before, and is run within its reader.
@@ -54,7 +56,18 @@ impl Binder<'_> {
                     (CteSource::Query(plan), columns, true)
                 }
                 command => {
+                    let reach = self.ctes.len();
+                    if with.recursive {
+                        self.ctes.push(CteInReach {
+                            name: cte.name.clone(),
+                            slot,
+                            columns: Vec::new(),
+                            readable: false,
+                            closed: Some(cte.at),
+                        });
+                    }
                     let plan = self.modify(command)?;
+                    self.ctes.truncate(reach);
                     if below_top {
                         let message = "WITH clause containing a data-modifying statement must be at the top level";
                         let error = PgError::new(SqlState::FEATURE_NOT_SUPPORTED, message);
@@ -79,6 +92,7 @@ impl Binder<'_> {
                 slot,
                 columns,
                 readable,
+                closed: None,
             });
             plans.push(CtePlan { slot, source });
         }
@@ -119,6 +133,7 @@ impl Binder<'_> {
             slot,
             columns: columns.clone(),
             readable: true,
+            closed: None,
         });
         self.recursing.push(slot);
         let right = self.lower_query(right, &[]);
