@@ -164,7 +164,7 @@ pub(crate) fn read(sql: &[u8]) -> Kind {
     // The words of the statement at hand: its first two.
     let (mut first, mut second): (&[u8], &[u8]) = (b"", b"");
     let mut last: &[u8] = b"";
-    let mut modifies = false;
+    let (mut modifies, mut makes) = (false, false);
     let mut in_block = false;
     // How many parentheses are open, and which way a COPY goes.
     let mut depth = 0usize;
@@ -183,6 +183,9 @@ pub(crate) fn read(sql: &[u8]) -> Kind {
                     // The first of them tells where the rows go; later ones are names.
                     direction.get_or_insert(word);
                 }
+                // SELECT INTO makes a table.
+                makes |=
+                    depth == 0 && is_any(first, &["select", "with"]) && is_any(word, &["into"]);
                 last = word;
             }
             Some(Token::Quoted(name)) => {
@@ -202,6 +205,7 @@ pub(crate) fn read(sql: &[u8]) -> Kind {
                 if !first.is_empty() {
                     modifies |= direction.is_some_and(|word| is_any(word, &["from"]));
                     let mut own = of_statement(first, second, modifies);
+                    own.writes |= makes;
                     own.writes &= !in_block;
                     kind = kind.and(own);
                     if is_any(first, &["begin", "start"]) {
@@ -214,7 +218,8 @@ pub(crate) fn read(sql: &[u8]) -> Kind {
                         in_block = false;
                     }
                 }
-                (first, second, last, modifies) = (b"", b"", b"", false);
+                (first, second, last) = (b"", b"", b"");
+                (modifies, makes) = (false, false);
                 (depth, direction) = (0, None);
                 if token.is_none() {
                     return kind;
@@ -443,6 +448,8 @@ mod tests {
             ("begin; insert into t values (1); rollback", ""),
             ("insert into t values (1); rollback to s", "writes"),
             ("copy t (id, note) from stdin", "writes"),
+            ("select 1 as x into t", "writes"),
+            ("select 1 from t for update", ""),
             ("copy t to stdout; copy only \"from\" to stdout", ""),
             ("copy (select id from t) to stdout", ""),
             ("copy (delete from t returning id) to stdout", "writes"),

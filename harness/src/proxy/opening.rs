@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::Shared;
 use super::relay::Relay;
-use super::replies::fatal;
+use super::replies::{fatal, unencrypted};
 use crate::live::listen::plain;
 
 /// No opening is longer.
@@ -56,8 +56,7 @@ async fn refuse_encryption(client: &mut TcpStream, what: &str, more: &[u8]) -> O
     if more.is_empty() {
         return Some(());
     }
-    let said = format!("received unencrypted data after {what}");
-    client.write_all(&fatal("08P01", &said)).await.ok()?;
+    client.write_all(&unencrypted(what)).await.ok()?;
     client.shutdown().await.ok()?;
     None
 }

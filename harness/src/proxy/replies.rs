@@ -86,15 +86,23 @@ pub(super) fn told(tag: u8, body: &[u8]) -> Option<Told> {
 
 /// An error that ends the connection.
 pub(super) fn fatal(code: &str, message: &str) -> BytesMut {
-    report("FATAL", code, message)
+    report("FATAL", code, message, None)
 }
 
 /// An error.
 pub(super) fn error(code: &str, message: &str) -> BytesMut {
-    report("ERROR", code, message)
+    report("ERROR", code, message, None)
 }
 
-fn report(severity: &str, code: &str, message: &str) -> BytesMut {
+/// What the server says to whoever does not wait for its answer to such a request.
+pub(super) fn unencrypted(request: &str) -> BytesMut {
+    let said = format!("received unencrypted data after {request}");
+    let detail = "This could be either a client-software bug or evidence of an attempted \
+                  man-in-the-middle attack.";
+    report("FATAL", "08P01", &said, Some(detail))
+}
+
+fn report(severity: &str, code: &str, message: &str, detail: Option<&str>) -> BytesMut {
     let mut out = BytesMut::new();
     let fields = [
         (b'S', severity),
@@ -102,7 +110,8 @@ fn report(severity: &str, code: &str, message: &str) -> BytesMut {
         (b'C', code),
         (b'M', message),
     ];
-    backend::report(&mut out, true, fields);
+    let detail = detail.map(|detail| (b'D', detail));
+    backend::report(&mut out, true, fields.into_iter().chain(detail));
     out
 }
 
