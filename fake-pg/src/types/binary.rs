@@ -31,6 +31,7 @@ pub fn write(ty: Type, datum: &Datum, out: &mut BytesMut) -> Result<(), PgError>
         Datum::Int8(value) => out.put_i64(*value),
         Datum::Float4(value) => out.put_f32(*value),
         Datum::Float8(value) => out.put_f64(*value),
+        Datum::Text(text) if ty == Type::Char && text.is_empty() => out.put_u8(0),
         // A position in the WAL is kept as it is shown: two halves in hexadecimal.
         Datum::Text(text) if ty == Type::PgLsn => {
             let half =

@@ -63,6 +63,25 @@ pub fn checked_date(days: i64) -> Result<i32, PgError> {
     }
 }
 
+/// A time of a day that was written like this; 0A000 in the last thirty years that there are, since
+/// PostgreSQL counts from 2000.
+fn at(days: i64, micros: i64, text: &str) -> Result<Timestamp, PgError> {
+    /// The day after 294276-12-31 (`END_TIMESTAMP`).
+    const END: i64 = 106_762_940;
+    let at = days.checked_mul(DAY).and_then(|at| at.checked_add(micros));
+    checked(at).map_err(|_| match days {
+        1..END => PgError::feature_not_supported("timestamps after the year 294246"),
+        _ => too_far("timestamp", text),
+    })
+}
+
+fn too_far(what: &str, text: &str) -> PgError {
+    PgError::new(
+        SqlState::DATETIME_FIELD_OVERFLOW,
+        format!("{what} out of range: \"{text}\""),
+    )
+}
+
 /// 22008.
 pub fn out_of_range(what: &str) -> PgError {
     PgError::new(

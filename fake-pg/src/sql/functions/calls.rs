@@ -261,6 +261,17 @@ pub(super) fn arguments(
         };
         wanted.resize(args.len(), last);
     }
+    if proc.name.contains("json") {
+        // An OID is no number to json (`json_categorize_type`).
+        for (scalar, typed) in args.iter_mut().filter(|arg| arg.1.ty == Type::Oid) {
+            let oid = std::mem::replace(scalar, Scalar::Const(Datum::Null));
+            if let Some(text) = binder.cast_explicitly(oid.clone(), *typed, Type::Text)? {
+                (*scalar, *typed) = (text, Type::Text.into());
+            } else {
+                *scalar = oid;
+            }
+        }
+    }
     let types: Vec<Type> = args.iter().map(|arg| arg.1.ty).collect();
     let generic = Generic::of(&types, &wanted).unwrap_or_default();
     let mut bound = Vec::with_capacity(args.len());

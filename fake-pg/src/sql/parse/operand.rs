@@ -244,6 +244,11 @@ fn call_expr(tree: &Tree<'_>, node: &SyntaxNode, at: u32) -> Expr {
     let Some(list) = child(node, K::ARG_LIST) else {
         return unsupported("this call");
     };
+    if let K::CURRENT_TIMESTAMP_KW | K::LOCALTIMESTAMP_KW =
+        callee.first_token().map_or(K::ERROR, |token| token.kind())
+    {
+        return rounded(&name, &list, at);
+    }
     let mut args = Vec::new();
     let mut order_by = Vec::new();
     for arg in children(&list, K::ARG) {
@@ -267,6 +272,23 @@ fn call_expr(tree: &Tree<'_>, node: &SyntaxNode, at: u32) -> Expr {
         filter: child(node, K::FILTER_CLAUSE).and_then(|clause| child_expr(tree, &clause)),
         at,
     }))
+}
+
+/// `current_timestamp(3)`: rounded as a cast rounds.
+fn rounded(name: &[Arc<str>], list: &SyntaxNode, at: u32) -> Expr {
+    let (is_local, text) = (&*name[0] == "localtimestamp", list.text().to_string());
+    let digits = text.trim_matches(|c: char| "()".contains(c) || c.is_whitespace());
+    match digits.parse() {
+        Ok(precision @ 0..=6) => {
+            let to = if is_local { "timestamp" } else { "timestamptz" };
+            let to = TypeName {
+                modifiers: vec![precision],
+                ..simple_type(to, at)
+            };
+            Expr::Cast(Box::new(call(&name[0], Vec::new(), at)), to)
+        }
+        _ => unsupported("this precision"),
+    }
 }
 
 /// `name => value`, or `name := value`.

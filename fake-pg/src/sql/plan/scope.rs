@@ -208,7 +208,12 @@ impl Binder<'_> {
             }
         }
         const SYSTEM: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
-        if SYSTEM.contains(&&**name) && self.scopes.iter().any(|scope| scope.tables > 0) {
+        if SYSTEM.contains(&&**name)
+            && self
+                .scopes
+                .iter()
+                .any(|scope| scope.tables > 0 || scope.clause == "RETURNING")
+        {
             return Err(PgError::feature_not_supported(format_args!(
                 "the system column {name}"
             )));

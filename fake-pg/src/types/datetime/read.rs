@@ -57,9 +57,6 @@ pub fn depends_on_session(text: &str) -> bool {
         .any(|word| lower.contains(word))
 }
 
-/// The day after 294276-12-31 (`END_TIMESTAMP`).
-const LAST_DAY: i64 = 106_762_940;
-
 /// Reads a date, a time or a time stamp.
 pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
     let failed = |failure| match failure {
@@ -93,8 +90,14 @@ pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
         ),
         Lacking(what) => PgError::feature_not_supported(what),
     };
-    let fields = parse(text).map_err(failed)?;
+    let mut fields = parse(text).map_err(failed)?;
     if ty == Type::Time {
+        // Six digits alone are a time where one is wanted.
+        let digits = text.trim_matches(is_space);
+        if digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            fields.date = None;
+            take_clock(digits, &mut fields).map_err(failed)?;
+        }
         return match (fields.special, fields.time) {
             (Some(Special::Now), None) => {
                 Ok(Datum::Time(env.zone.local(env.now).0.rem_euclid(DAY)))
@@ -104,32 +107,19 @@ pub fn read(ty: Type, text: &str, env: Env) -> Result<Datum, PgError> {
         };
     }
     let local = moment(&fields, env).map_err(failed)?;
-    let too_far = |what: &str| {
-        PgError::new(
-            SqlState::DATETIME_FIELD_OVERFLOW,
-            format!("{what} out of range: \"{text}\""),
-        )
-    };
     if ty == Type::Date {
         return Ok(Datum::Date(match local {
             Moment::Infinite(true) => i32::MAX,
             Moment::Infinite(false) => i32::MIN,
-            Moment::Local(days, _) => checked_date(days).map_err(|_| too_far("date"))?,
+            Moment::Local(days, _) => {
+                checked_date(days).map_err(|_| super::too_far("date", text))?
+            }
         }));
     }
     let local = match local {
         Moment::Infinite(true) => Timestamp(i64::MAX),
         Moment::Infinite(false) => Timestamp(i64::MIN),
-        Moment::Local(days, micros) => {
-            let at = days.checked_mul(DAY).and_then(|at| at.checked_add(micros));
-            super::checked(at).map_err(|_| match days {
-                // PostgreSQL counts from 2000, and so 30 years further.
-                1.. if days < LAST_DAY => {
-                    PgError::feature_not_supported("timestamps after the year 294246")
-                }
-                _ => too_far("timestamp"),
-            })?
-        }
+        Moment::Local(days, micros) => super::at(days, micros, text)?,
     };
     if ty == Type::Timestamp {
         return Ok(Datum::Timestamp(local));

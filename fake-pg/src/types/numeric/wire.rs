@@ -25,8 +25,8 @@ impl Numeric {
                 (groups(value, (*scale).into()), sign, *scale)
             }
             NaN => (no_groups(), 0xC000, 0),
-            Infinity => (no_groups(), 0xD000, 0),
-            NegativeInfinity => (no_groups(), 0xF000, 0),
+            Infinity => (no_groups(), 0xD000, 32),
+            NegativeInfinity => (no_groups(), 0xF000, 32),
         };
         let mut bytes = Vec::with_capacity(8 + groups.digits.len() * 2);
         bytes.extend((groups.digits.len() as u16).to_be_bytes());
