@@ -27,7 +27,7 @@ pub enum AlterAction {
     /// ADD COLUMN.
     AddColumn {
         /// The column,
-        column: ColumnDef,
+        column: Box<ColumnDef>,
         /// and the constraints written with it.
         constraints: Vec<TableConstraint>,
         /// IF NOT EXISTS.

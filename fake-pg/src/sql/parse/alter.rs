@@ -63,7 +63,7 @@ fn action(tree: &Tree<'_>, node: &SyntaxNode) -> Result<AlterAction, Lacking> {
         K::ADD_COLUMN => {
             let (column, constraints) = column_with_constraints(tree, node)?;
             AlterAction::AddColumn {
-                column,
+                column: Box::new(column),
                 constraints,
                 if_not_exists: child(node, K::IF_NOT_EXISTS).is_some(),
             }
