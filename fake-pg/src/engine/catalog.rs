@@ -268,6 +268,9 @@ pub enum CatalogChange {
     DropTable(Arc<Table>),
     /// CREATE INDEX: two of them may be under way at once on one table.
     AddIndex(TableId, Arc<Index>, Option<(u32, u32)>),
+    /// ALTER INDEX … RENAME, which locks the index alone: whatever else is under way with its table,
+    /// the name stays this one.
+    RenameIndex(TableId, TableId, Arc<str>),
     /// A foreign key, noted in both tables.
     AddForeignKey(Arc<ForeignKey>),
     /// VALIDATE CONSTRAINT, or a change of its deferral: the one of the same table and name, changed.
@@ -438,8 +441,9 @@ impl Catalog {
         match change {
             CatalogChange::CreateTable(table) => self.put_table(table),
             CatalogChange::ReplaceTable(table) => {
-                self.remove_table(table);
-                self.put_table(table);
+                let table = self.with_names_of_indexes(table);
+                self.remove_table(&table);
+                self.put_table(&table);
             }
             CatalogChange::DropTable(table) => self.remove_table(table),
             CatalogChange::AddIndex(id, index, measured) => {
@@ -447,6 +451,9 @@ impl Catalog {
                     table.indexes.push(index.clone());
                     table.measured = measured.or(table.measured);
                 });
+            }
+            CatalogChange::RenameIndex(table, index, name) => {
+                self.rename_index(*table, *index, name);
             }
             CatalogChange::AddForeignKey(key) => self.add_foreign_key(key),
             CatalogChange::ReplaceForeignKey(key) => self.replace_foreign_key(key),

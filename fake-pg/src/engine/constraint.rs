@@ -175,6 +175,48 @@ impl Catalog {
         }
     }
 
+    /// Gives an index another name. Foreign keys know theirs by name.
+    pub(super) fn rename_index(&mut self, id: TableId, index: TableId, name: &Arc<str>) {
+        let Some(table) = self.table_by_id(id).cloned() else {
+            return;
+        };
+        let Some(old) = table.indexes.iter().find(|old| old.id == index) else {
+            return;
+        };
+        self.change_table(id, |table| {
+            for other in table.indexes.iter_mut().filter(|other| other.id == index) {
+                Arc::make_mut(other).name = name.clone();
+            }
+        });
+        for key in table.referenced_by.iter().filter(|key| key.index == old.name) {
+            let mut key = ForeignKey::clone(key);
+            key.index = name.clone();
+            self.replace_foreign_key(&Arc::new(key));
+        }
+    }
+
+    /// A table's new definition, with its indexes named as they are: only their own changes rename them.
+    pub(super) fn with_names_of_indexes(&self, new: &Arc<Table>) -> Arc<Table> {
+        let Some(old) = self.table_by_id(new.id) else {
+            return new.clone();
+        };
+        let name = |index: &Index| {
+            let mut named = old.indexes.iter();
+            let named = named.find(|old| old.id == index.id && old.name != index.name);
+            named.map(|old| old.name.clone())
+        };
+        if new.indexes.iter().all(|index| name(index).is_none()) {
+            return new.clone();
+        }
+        let mut table = Table::clone(new);
+        for index in &mut table.indexes {
+            if let Some(name) = name(index) {
+                Arc::make_mut(index).name = name;
+            }
+        }
+        Arc::new(table)
+    }
+
     pub(super) fn add_foreign_key(&mut self, key: &Arc<ForeignKey>) {
         self.change_table(key.table, |table| table.foreign_keys.push(key.clone()));
         self.change_table(key.referenced, |table| {

@@ -204,10 +204,15 @@ impl Exec<'_> {
         })
     }
 
-    /// REINDEX: the indexes are built anew, and the old ones removed. They come out as they were. False
-    /// if there are none, not even that of long values.
-    pub fn reindex(&mut self, table: &Table) -> Result<bool, Halt> {
+    /// REINDEX: the indexes, or one of them, are built anew, and the old ones removed. They come out as
+    /// they were. False if there are none, not even that of long values.
+    pub fn reindex(&mut self, table: &Table, one: Option<TableId>) -> Result<bool, Halt> {
         self.lock_table(table, LockMode::Share, false)?;
+        for index in &table.indexes {
+            if one.is_none_or(|one| one == index.id) {
+                self.lock_relation(index.id, LockMode::AccessExclusive)?;
+            }
+        }
         if table.indexes.is_empty() && !table.has_toast() {
             return Ok(false);
         }
@@ -290,7 +295,9 @@ impl Engine {
             CatalogChange::CreateSequence(sequence) => drop(self.sequences.remove(&sequence.node)),
             CatalogChange::ReplaceTable(table) => self.undo_replacement(table, tx),
             CatalogChange::AddIndex(id, index, _) => self.undo_index(*id, index, tx),
-            CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) => {}
+            CatalogChange::DropTable(_)
+            | CatalogChange::DropSequence(_)
+            | CatalogChange::RenameIndex(..) => {}
             CatalogChange::AddForeignKey(_)
             | CatalogChange::ReplaceForeignKey(_)
             | CatalogChange::DropForeignKey(_)
@@ -362,6 +369,7 @@ impl Engine {
             }
             CatalogChange::CreateTable(_)
             | CatalogChange::AddIndex(..)
+            | CatalogChange::RenameIndex(..)
             | CatalogChange::AddForeignKey(_)
             | CatalogChange::ReplaceForeignKey(_)
             | CatalogChange::DropForeignKey(_)

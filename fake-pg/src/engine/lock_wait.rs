@@ -57,9 +57,14 @@ impl Journal {
 }
 
 impl Engine {
-    /// Locks a table for a transaction, if nobody is in the way.
-    pub fn try_lock_table(&mut self, tx: &mut Transaction, table: &Table, mode: LockMode) -> bool {
-        let tag = LockTag::Relation(table.id);
+    /// Locks a relation for a transaction, if nobody is in the way.
+    pub fn try_lock_relation(
+        &mut self,
+        tx: &mut Transaction,
+        relation: TableId,
+        mode: LockMode,
+    ) -> bool {
+        let tag = LockTag::Relation(relation);
         self.locks.holds(tag, tx.pid, mode)
             || self.try_lock(tx, tag, mode, AdvisoryScope::Transaction)
     }
@@ -102,7 +107,7 @@ impl Exec<'_> {
         self.lock_tag(LockTag::Relation(table.id), mode)
     }
 
-    /// The same for a relation that is no table: a sequence.
+    /// The same for any relation: a sequence, a view, an index.
     pub fn lock_relation(&mut self, id: TableId, mode: LockMode) -> Result<(), Halt> {
         self.lock_tag(LockTag::Relation(id), mode)
     }

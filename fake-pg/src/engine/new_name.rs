@@ -173,10 +173,15 @@ impl NewNames {
                 CatalogChange::PutRole(role) => {
                     enter(NameIndex::Role, DatabaseId(0), "", &role.name);
                 }
-                CatalogChange::AddIndex(id, index, _) => {
+                CatalogChange::AddIndex(id, ..) | CatalogChange::RenameIndex(id, ..) => {
+                    let name = match change {
+                        CatalogChange::AddIndex(_, index, _) => &index.name,
+                        CatalogChange::RenameIndex(.., name) => name,
+                        _ => continue,
+                    };
                     if let Some(table) = catalog.table_by_id(*id) {
                         let (database, schema) = (table.database, &*table.schema);
-                        enter(NameIndex::Relation, database, schema, &index.name);
+                        enter(NameIndex::Relation, database, schema, name);
                     }
                 }
                 _ => {}

@@ -87,6 +87,7 @@ impl Exec<'_> {
                     (&*fresh.0, fresh.1)
                 }
             };
+            exec.refuse_read_only("nextval()")?;
             let value = if state.is_called {
                 sequence.after(state.last_value)?
             } else {
@@ -120,6 +121,14 @@ impl Exec<'_> {
         })
     }
 
+    /// 25006 for what writes, in a transaction that may not (`PreventCommandIfReadOnly`).
+    fn refuse_read_only(&self, what: &str) -> Result<(), PgError> {
+        match self.tx.options.read_only {
+            true => Err(PgError::read_only_transaction(what)),
+            false => Ok(()),
+        }
+    }
+
     /// `setval`.
     pub fn setval(
         &mut self,
@@ -137,6 +146,7 @@ impl Exec<'_> {
                     &*fresh.0
                 }
             };
+            exec.refuse_read_only("setval()")?;
             if !(sequence.min..=sequence.max).contains(&value) {
                 let Sequence { name, min, max, .. } = sequence;
                 return Err(Halt::Error(PgError::new(

@@ -14,10 +14,10 @@ pub use super::execute::fire_deferred;
 
 use super::ast::{Command, Expr, Statement, TypeName};
 use super::copy::Copying;
-use super::plan::{Binder, Plan, Scalar};
+use super::plan::{Binder, Locked, Plan, Scalar};
 use super::{Incoming, cache, execute as executor, parse};
 use crate::engine::{
-    Catalog, Engine, Exec, Halt, LockMode, Pid, SearchPath, Table, TableId, Transaction,
+    Catalog, Engine, Exec, Halt, Pid, Relation, SearchPath, Table, TableId, Transaction,
 };
 use crate::error::{PgError, SqlState};
 use crate::types::{Datum, Type};
@@ -246,8 +246,8 @@ pub struct Prepared {
     /// Where names were looked up.
     pub(super) path: SearchPath,
     params: Vec<Type>,
-    /// The tables it uses, how it locks them, and where they are named.
-    locks: Vec<(Arc<Table>, LockMode, u32)>,
+    /// The relations it uses, how it locks them, and where they are named.
+    locks: Vec<Locked>,
     /// How many subqueries and common table expressions there are.
     slots: (usize, usize),
     columns: Option<Vec<Column>>,
@@ -259,10 +259,10 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Locks its tables.
+    /// Locks what it uses.
     pub fn lock(&self, exec: &mut Exec<'_>) -> Result<(), Halt> {
-        for (table, mode, at) in &self.locks {
-            let locked = exec.lock_table(table, *mode, false);
+        for (relation, mode, at) in &self.locks {
+            let locked = exec.lock_relation(relation.id(), *mode);
             if let Err(Halt::Wait(_)) = locked {
                 exec.journal.waits_at(*at);
             }
@@ -278,13 +278,20 @@ impl Prepared {
 
     /// The tables that it reads or changes.
     pub fn tables(&self) -> impl Iterator<Item = TableId> + use<'_> {
-        self.locks.iter().map(|(table, ..)| table.id)
+        let tables = self.locks.iter();
+        tables.filter_map(|(relation, ..)| match relation {
+            Relation::Table(table) => Some(table.id),
+            _ => None,
+        })
     }
 
-    /// The same if all are free.
+    /// Locks what it names, if all of that is free. Indexes come when it is planned.
     pub fn try_lock(&self, engine: &mut Engine, tx: &mut Transaction) -> bool {
         let mut locks = self.locks.iter();
-        locks.all(|(table, mode, _)| engine.try_lock_table(tx, table, *mode))
+        locks.all(|(relation, mode, _)| match relation {
+            Relation::Index(..) => true,
+            named => engine.try_lock_relation(tx, named.id(), *mode),
+        })
     }
 
     fn run(&self, params: &[Datum], context: &mut Context<'_>) -> Result<Outcome, Halt> {
@@ -451,7 +458,10 @@ impl Prepared {
     /// Whether the tables it was planned for are still what they were.
     pub fn still_holds(&self, catalog: &Catalog) -> bool {
         self.version == catalog.version()
-            || self.locks.iter().all(|(table, ..)| {
+            || self.locks.iter().all(|(relation, ..)| {
+                let Relation::Table(table) = relation else {
+                    return true;
+                };
                 let now = catalog.table_by_id(table.id);
                 now.is_some_and(|now| {
                     now.node == table.node && now.columns.len() == table.columns.len()

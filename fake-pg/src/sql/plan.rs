@@ -38,7 +38,7 @@ mod cursor;
 use std::sync::Arc;
 
 pub(crate) use access::{Access, Wanted};
-pub(crate) use bind::Binder;
+pub(crate) use bind::{Binder, Locked};
 pub(crate) use cast::Cast;
 pub(crate) use names::{find_class, named_class, parse_name, split_name};
 pub(crate) use operator::is_ordered;

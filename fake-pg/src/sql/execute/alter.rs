@@ -386,11 +386,14 @@ impl Work {
 
     /// Changes the definition, and the rows as it demands.
     fn redefine(mut self, context: &mut Context<'_>, path: &SearchPath) -> Result<(), Halt> {
-        let mut names = self.new.indexes.iter().map(|index| &index.name);
-        let old = |name: &&Arc<str>| self.old.indexes.iter().any(|old| old.name == **name);
-        for name in names.by_ref().filter(|name| !old(name)) {
+        let old = |name: &Arc<str>| self.old.indexes.iter().any(|old| old.name == *name);
+        for index in self.new.indexes.iter().filter(|index| !old(&index.name)) {
             let exec = &mut context.exec;
-            exec.reserve_name(self.new.database, &self.new.schema, name)?;
+            exec.reserve_name(self.new.database, &self.new.schema, &index.name)?;
+            if self.old.indexes.iter().any(|old| old.id == index.id) {
+                let (table, name) = (self.new.id, index.name.clone());
+                exec.change_catalog(CatalogChange::RenameIndex(table, index.id, name))?;
+            }
         }
         for (_, sequence) in &mut self.sequences {
             (sequence.database, sequence.schema) = (self.new.database, self.new.schema.clone());

@@ -196,6 +196,15 @@ impl Dropping<'_> {
     }
 }
 
+/// Who reads a view or an index has locked it.
+fn lock_itself(object: &Object, exec: &mut Exec<'_>) -> Result<(), Halt> {
+    match object {
+        Object::View(view) => exec.lock_relation(view.id, LockMode::AccessExclusive),
+        Object::Index(_, index) => exec.lock_relation(index.id, LockMode::AccessExclusive),
+        _ => Ok(()),
+    }
+}
+
 /// Drops objects, and with CASCADE what depends on them.
 ///
 /// Everything is locked before anything happens: who has to wait begins again, with the catalog of
@@ -211,6 +220,7 @@ fn drop_objects(
         if let Object::Table(table) | Object::Index(table, _) = object {
             exec.lock_table(table, LockMode::AccessExclusive, false)?;
         }
+        lock_itself(object, exec)?;
     }
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
     for object in &objects {
@@ -268,6 +278,7 @@ fn drop_objects(
         {
             exec.lock_table(table, LockMode::AccessExclusive, false)?;
         }
+        lock_itself(object, exec)?;
         let sequences = catalog.sequences().filter(|sequence| match object {
             Object::Sequence(gone) => gone.id == sequence.id,
             Object::Table(table) => sequence.owner.is_some_and(|owner| owner.0 == table.id),

@@ -57,10 +57,12 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
         }
         Command::Reindex(relation) => {
             let found = ddl::find(&context.exec, relation)?;
-            let Some(Relation::Table(table) | Relation::Index(table, _)) = found else {
-                return Err(PgError::undefined_table(&relation.name.join(".")).into());
+            let (table, one) = match found {
+                Some(Relation::Table(table)) => (table, None),
+                Some(Relation::Index(table, index)) => (table, Some(index.id)),
+                _ => return Err(PgError::undefined_table(&relation.name.join(".")).into()),
             };
-            if !context.exec.reindex(&table)? {
+            if !context.exec.reindex(&table, one)? {
                 let message = format!("table \"{}\" has no indexes to reindex", table.name);
                 let notice = PgError::notice(SqlState::SUCCESSFUL_COMPLETION, message);
                 context.exec.notice(notice);

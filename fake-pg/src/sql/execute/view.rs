@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Run;
 use super::ddl::{creation, is_taken, lock_schema, skip_existing};
-use crate::engine::{CatalogChange, Column, Halt, Relation, Table, TableId, View};
+use crate::engine::{CatalogChange, Column, Halt, LockMode, Relation, Table, TableId, View};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{CreateTableAs, CreateView, Name};
 use crate::sql::face::{Column as Shown, Context};
@@ -49,6 +49,9 @@ pub(super) fn create_view(create: &CreateView, context: &mut Context<'_>) -> Res
     let mut binder = Binder::new(&catalog, &path, Vec::new());
     let plan = binder.query(&create.query)?;
     let reads = binder.relations_read();
+    for (relation, mode, _) in binder.named_locks() {
+        exec.lock_relation(relation.id(), mode)?;
+    }
     let columns = columns(&plan.columns, &create.columns, "view")?;
     let mut view = View {
         id: TableId(0),
@@ -63,6 +66,7 @@ pub(super) fn create_view(create: &CreateView, context: &mut Context<'_>) -> Res
     let existing = catalog.relation(&path, Some(&*schema), name);
     match existing {
         Some(Relation::View(old)) if create.or_replace => {
+            exec.lock_relation(old.id, LockMode::AccessExclusive)?;
             for (place, column) in old.columns.iter().enumerate() {
                 let same = |new: &Column| (&new.name, new.ty) == (&column.name, column.ty);
                 if !view.columns.get(place).is_some_and(same) {
@@ -100,8 +104,8 @@ pub(super) fn create_table_as(
     let mut binder = Binder::new(&catalog, &path, Vec::new());
     let plan = binder.query(&create.query)?;
     let columns = columns(&plan.columns, &create.columns, "table")?;
-    for (table, mode, _) in binder.locks() {
-        exec.lock_table(&table, mode, false)?;
+    for (relation, mode, _) in binder.locks() {
+        exec.lock_relation(relation.id(), mode)?;
     }
     exec.reserve_row_name(path.database, &schema, name)?;
     let rows = match create.with_data {

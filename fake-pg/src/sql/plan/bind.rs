@@ -9,10 +9,13 @@ use std::sync::Arc;
 use super::coerce::Context;
 use super::scope::Scope;
 use super::{Scalar, Typed};
-use crate::engine::{Catalog, Embedded, LockMode, SearchPath, Table, TableId};
+use crate::engine::{Catalog, Embedded, LockMode, Relation, SearchPath, Table, TableId, View};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Expr;
 use crate::types::Type;
+
+/// A relation that a statement locks before it runs, how, and where it is named.
+pub(crate) type Locked = (Relation, LockMode, u32);
 
 /// Binds one statement.
 pub(crate) struct Binder<'a> {
@@ -49,8 +52,10 @@ pub(crate) struct Binder<'a> {
     pub(super) below_top: bool,
     /// Unknown constants of the next target list stay unknown.
     pub(super) keep_unknown: bool,
-    /// The tables met, and how the statement must lock them.
-    pub(super) locks: Vec<(Arc<Table>, LockMode, u32)>,
+    /// The tables and views met, and how the statement must lock them.
+    pub(super) locks: Vec<Locked>,
+    /// The tables whose indexes it could use.
+    pub(super) planned: Vec<TableId>,
     /// Expressions that depend on no row and no state.
     pub(crate) constants: Vec<Scalar>,
     /// How deep within an expression the one at hand stands.
@@ -84,6 +89,7 @@ impl<'a> Binder<'a> {
             below_top: false,
             keep_unknown: false,
             locks: Vec::new(),
+            planned: Vec::new(),
             constants: Vec::new(),
             within: 0,
         }
@@ -132,9 +138,26 @@ impl<'a> Binder<'a> {
         Ok(types)
     }
 
-    /// The tables the statement uses, and how it must lock them as a whole.
-    pub(crate) fn locks(&mut self) -> Vec<(Arc<Table>, LockMode, u32)> {
+    /// The tables and views the statement names, and how it must lock them as a whole.
+    pub(crate) fn named_locks(&mut self) -> Vec<Locked> {
         std::mem::take(&mut self.locks)
+    }
+
+    /// The same, and the indexes of the tables it reads: planning it locks all of them, as it locks
+    /// their table (`get_relation_info`).
+    pub(crate) fn locks(&mut self) -> Vec<Locked> {
+        let mut locks = std::mem::take(&mut self.locks);
+        for place in 0..locks.len() {
+            let (Relation::Table(table), mode, at) = locks[place].clone() else {
+                continue;
+            };
+            if self.planned.contains(&table.id) {
+                let indexes = table.indexes.iter();
+                let indexes = indexes.map(|one| Relation::Index(table.clone(), one.clone()));
+                locks.extend(indexes.map(|index| (index, mode, at)));
+            }
+        }
+        locks
     }
 
     /// The relations the query itself reads; what its views read is theirs.
@@ -144,13 +167,27 @@ impl<'a> Binder<'a> {
 
     /// Notes that a table is used; of several ways the strongest counts.
     pub(super) fn note_lock(&mut self, table: &Arc<Table>, mode: LockMode, at: u32) {
-        match self
-            .locks
-            .iter_mut()
-            .find(|(other, ..)| other.id == table.id)
-        {
+        self.note((Relation::Table(table.clone()), mode, at));
+    }
+
+    /// Notes that a view is read.
+    pub(super) fn note_view(&mut self, view: &Arc<View>, at: u32) {
+        self.note((Relation::View(view.clone()), LockMode::AccessShare, at));
+    }
+
+    /// Notes what a view reads.
+    pub(super) fn note_locks_within(&mut self, view: &mut Binder<'_>) {
+        for (relation, mode, _) in view.named_locks() {
+            self.note((relation, mode, 0));
+        }
+        self.planned.append(&mut view.planned);
+    }
+
+    fn note(&mut self, (relation, mode, at): Locked) {
+        let id = relation.id();
+        match self.locks.iter_mut().find(|(other, ..)| other.id() == id) {
             Some((_, other, _)) => *other = mode.max(*other),
-            None => self.locks.push((table.clone(), mode, at)),
+            None => self.locks.push((relation, mode, at)),
         }
     }
 

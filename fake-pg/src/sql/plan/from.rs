@@ -181,14 +181,20 @@ impl Binder<'_> {
             return self.system_rows(system, alias);
         }
         if let Some(crate::engine::Relation::View(view)) = self.find_relation(relation)? {
-            return self.view(&view, alias);
+            return self.view(&view, alias, relation.at);
         }
         let table = self.table(relation)?;
         self.scan(table, alias, relation.at)
     }
 
     /// A view is its query, bound where it was made.
-    fn view(&mut self, view: &Arc<View>, alias: Option<&Alias>) -> Result<FromNode, PgError> {
+    fn view(
+        &mut self,
+        view: &Arc<View>,
+        alias: Option<&Alias>,
+        at: u32,
+    ) -> Result<FromNode, PgError> {
+        self.note_view(view, at);
         if !self.in_view {
             self.reads.push(view.id);
         }
@@ -208,9 +214,7 @@ impl Binder<'_> {
         self.views = binder.views;
         (self.subqueries, self.cte_slots) = binder.slots();
         self.cte_reads.append(&mut binder.cte_reads);
-        for (table, mode, _) in binder.locks() {
-            self.note_lock(&table, mode, 0);
-        }
+        self.note_locks_within(&mut binder);
         self.constants.append(&mut binder.constants);
         let mut columns = result_columns(&plan.columns);
         for (place, (column, own)) in columns.iter_mut().zip(&view.columns).enumerate() {
@@ -295,6 +299,7 @@ impl Binder<'_> {
         at: u32,
     ) -> Result<FromNode, PgError> {
         self.note_lock(&table, LockMode::AccessShare, at);
+        self.planned.push(table.id);
         if !self.in_view && !self.reads.contains(&table.id) {
             self.reads.push(table.id);
         }

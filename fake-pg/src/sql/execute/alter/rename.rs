@@ -44,15 +44,14 @@ pub(super) fn rename(
             exec.replace_table(table)
         }
         Relation::Index(table, index) => {
-            exec.lock_table(table, LockMode::ShareUpdateExclusive, false)?;
+            // Only ALTER INDEX is content with less (`RenameRelation`).
+            let mode = match object {
+                DropObject::Index => LockMode::ShareUpdateExclusive,
+                _ => LockMode::AccessExclusive,
+            };
+            exec.lock_relation(index.id, mode)?;
             exec.reserve_name(table.database, &table.schema, to)?;
-            let mut table = Table::clone(table);
-            for other in &mut table.indexes {
-                if other.id == index.id {
-                    Arc::make_mut(other).name = to.clone();
-                }
-            }
-            exec.replace_table(table)
+            exec.change_catalog(CatalogChange::RenameIndex(table.id, index.id, to.clone()))
         }
         Relation::Sequence(sequence) => {
             exec.lock_relation(sequence.id, LockMode::AccessExclusive)?;
@@ -64,6 +63,7 @@ pub(super) fn rename(
             change_sequence(sequence, renamed, exec)
         }
         Relation::View(view) => {
+            exec.lock_relation(view.id, LockMode::AccessExclusive)?;
             exec.reserve_name(view.database, &view.schema, to)?;
             exec.reserve(NameIndex::Type, view.database, &view.schema, to)?;
             let view = View {
@@ -171,6 +171,7 @@ pub(super) fn set_schema(
             change_sequence(sequence, moved, exec)
         }
         Relation::View(view) => {
+            exec.lock_relation(view.id, LockMode::AccessExclusive)?;
             let view = View {
                 schema: to.clone(),
                 ..View::clone(view)
