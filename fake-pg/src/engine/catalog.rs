@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::constraint::{Check, ForeignKey, Index};
+use super::constraint::{Check, ForeignKey, Index, IndexState};
 use super::embedded::Embedded;
 use super::namespace::{Database, DatabaseId, Namespace, SearchPath};
 use super::roles::Role;
@@ -230,10 +230,17 @@ impl Table {
         !self.foreign_keys.is_empty() || !self.referenced_by.is_empty()
     }
 
-    /// The unique indexes with their slots in the heap.
+    /// The unique indexes that writers enter their rows in, with their slots in the heap.
     pub fn unique_indexes(&self) -> impl Iterator<Item = (usize, &Arc<Index>)> {
         let unique = self.indexes.iter().filter(|index| index.unique);
-        unique.map(|index| (index.slot, index))
+        let ready = unique.filter(|index| index.state != IndexState::Building);
+        ready.map(|index| (index.slot, index))
+    }
+
+    /// Those that can be relied on.
+    pub fn valid_unique_indexes(&self) -> impl Iterator<Item = (usize, &Arc<Index>)> {
+        let unique = self.unique_indexes();
+        unique.filter(|(_, index)| index.state == IndexState::Valid)
     }
 
     /// Whether an update from one row to the other needs new entries in the indexes, which it then
@@ -266,8 +273,10 @@ pub enum CatalogChange {
     ReplaceTable(Arc<Table>),
     /// DROP TABLE.
     DropTable(Arc<Table>),
-    /// CREATE INDEX: two of them may be under way at once on one table.
+    /// CREATE INDEX: two of them may be under way at once on one table. Also over one of the same id.
     AddIndex(TableId, Arc<Index>, Option<(u32, u32)>),
+    /// DROP INDEX CONCURRENTLY.
+    DropIndex(TableId, TableId),
     /// ALTER INDEX … RENAME, which locks the index alone: whatever else is under way with its table,
     /// the name stays this one.
     RenameIndex(TableId, TableId, Arc<str>),
@@ -448,8 +457,16 @@ impl Catalog {
             CatalogChange::DropTable(table) => self.remove_table(table),
             CatalogChange::AddIndex(id, index, measured) => {
                 self.change_table(*id, |table| {
-                    table.indexes.push(index.clone());
+                    match table.indexes.iter_mut().find(|old| old.id == index.id) {
+                        Some(old) => *old = index.clone(),
+                        None => table.indexes.push(index.clone()),
+                    }
                     table.measured = measured.or(table.measured);
+                });
+            }
+            CatalogChange::DropIndex(table, index) => {
+                self.change_table(*table, |table| {
+                    table.indexes.retain(|other| other.id != *index);
                 });
             }
             CatalogChange::RenameIndex(table, index, name) => {

@@ -447,6 +447,9 @@ impl CommitMachine {
             engine.leave_prepared(state, self.pid);
             engine.ssi.disown(self.tx.as_ref().and_then(|tx| tx.sxact));
             engine.vacuum.release_transaction(self.pid);
+            engine
+                .locks
+                .session_transaction_ended(self.pid, &mut engine.wakeups);
             self.tx = None;
         }
     }
@@ -501,6 +504,9 @@ impl CommitMachine {
             }
             engine.locks.transaction_ended(xid, &mut engine.wakeups);
         }
+        engine
+            .locks
+            .session_transaction_ended(pid, &mut engine.wakeups);
         engine.commit_serializable(self.tx());
         engine.tidy_up();
     }

@@ -61,6 +61,20 @@ pub struct Index {
     pub constraint: bool,
     /// When that constraint is checked.
     pub deferral: Deferral,
+    /// How far it has been made, or unmade, CONCURRENTLY.
+    pub state: IndexState,
+}
+
+/// Who looks at an index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IndexState {
+    /// Everybody.
+    #[default]
+    Valid,
+    /// Who writes (`indisready`).
+    Ready,
+    /// Nobody.
+    Building,
 }
 
 /// What an index over expressions, or over some rows only, keeps.
@@ -125,6 +139,9 @@ pub struct ForeignKey {
 }
 
 impl Index {
+    /// The slot of an index that has not been built.
+    pub(super) const NO_SLOT: usize = usize::MAX;
+
     /// The key and its value as a unique violation tells them: `(a, b)=(1, x)`.
     pub fn describe(&self, table: &Table, row: &[Datum]) -> String {
         let list = |items: Vec<String>| items.join(", ");

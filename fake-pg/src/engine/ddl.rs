@@ -219,7 +219,11 @@ impl Exec<'_> {
         self.once(|exec| {
             exec.note();
             exec.tx.flushes = true;
-            Ok(())
+            let mut ids = table.indexes.iter().map(|index| index.id);
+            ids.try_for_each(|id| match one.is_none_or(|one| one == id) {
+                true => exec.make_valid(table.id, id),
+                false => Ok(()),
+            })
         })?;
         Ok(true)
     }
@@ -263,6 +267,21 @@ pub(super) fn refuse_duplicate_keys<'r>(
     table: &Table,
     index: &Index,
 ) -> Result<(), PgError> {
+    match duplicate_key(rows, table, index)? {
+        Some(key) => {
+            let error = PgError::could_not_create_unique_index(&table.name, &index.name, &key);
+            Err(error.in_schema(&table.schema))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A key that stands in two of these rows, as errors tell it.
+pub(super) fn duplicate_key<'r>(
+    rows: impl Iterator<Item = &'r Row>,
+    table: &Table,
+    index: &Index,
+) -> Result<Option<String>, PgError> {
     let mut keyed = Vec::new();
     for row in rows {
         if let Some(key) = Key::computed(index, row)? {
@@ -271,14 +290,9 @@ pub(super) fn refuse_duplicate_keys<'r>(
     }
     let mut rows = keyed;
     rows.sort_by(|a, b| a.0.cmp(&b.0));
-    match rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        Some(pair) => {
-            let key = index.describe(table, pair[0].1);
-            let error = PgError::could_not_create_unique_index(&table.name, &index.name, &key);
-            Err(error.in_schema(&table.schema))
-        }
-        None => Ok(()),
-    }
+    let mut pairs = rows.windows(2);
+    let pair = pairs.find(|pair| pair[0].0 == pair[1].0);
+    Ok(pair.map(|pair| index.describe(table, pair[0].1)))
 }
 
 impl Engine {
@@ -297,6 +311,7 @@ impl Engine {
             CatalogChange::AddIndex(id, index, _) => self.undo_index(*id, index, tx),
             CatalogChange::DropTable(_)
             | CatalogChange::DropSequence(_)
+            | CatalogChange::DropIndex(..)
             | CatalogChange::RenameIndex(..) => {}
             CatalogChange::AddForeignKey(_)
             | CatalogChange::ReplaceForeignKey(_)
@@ -323,7 +338,15 @@ impl Engine {
 
     /// The index goes from the heap that its table had, and has again.
     fn undo_index(&mut self, id: TableId, index: &Index, tx: &Transaction) {
-        let node = self.before(id, tx).map(|table| table.node);
+        let before = self.before(id, tx);
+        let was_there = |table: &Arc<Table>| {
+            let mut indexes = table.indexes.iter();
+            indexes.any(|old| (old.id, old.slot) == (index.id, index.slot))
+        };
+        if before.as_ref().is_some_and(was_there) {
+            return;
+        }
+        let node = before.map(|table| table.node);
         if let Some(heap) = node.and_then(|node| self.heaps.get_mut(&node)) {
             Arc::make_mut(heap).remove_index(index.slot);
         }
@@ -358,6 +381,19 @@ impl Engine {
                 let old = self.catalog.table_by_id(table.id).map(|old| old.node);
                 if let Some(old) = old.filter(|&old| old != table.node) {
                     self.heaps.remove(&old);
+                }
+            }
+            CatalogChange::DropIndex(id, index) => {
+                let table = self.catalog.table_by_id(*id);
+                let found = table.and_then(|table| {
+                    let unique = table.indexes.iter().filter(|index| index.unique);
+                    let slot = unique.filter(|other| other.id == *index).next()?.slot;
+                    Some((table.node, slot))
+                });
+                if let Some((node, slot)) = found
+                    && let Some(heap) = self.heaps.get_mut(&node)
+                {
+                    Arc::make_mut(heap).remove_index(slot);
                 }
             }
             CatalogChange::DropDatabase(id) => {

@@ -493,6 +493,11 @@ impl Exec<'_> {
         self.used < self.journal.effects.len()
     }
 
+    /// Whether it has had effects: it is executed again.
+    pub fn has_begun(&self) -> bool {
+        !self.journal.effects.is_empty()
+    }
+
     /// An effect: answered from the journal if it has happened, else done and written there.
     pub(super) fn effect(
         &mut self,

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::catalog::Table;
-use super::constraint::Index;
+use super::constraint::{Index, IndexState};
 use super::lock::LockStrength;
 use super::{CommandId, Tid, Xid};
 use crate::error::PgError;
@@ -348,7 +348,7 @@ impl Heap {
 
     /// Adds an index over the versions there are, if it is a unique one.
     pub(super) fn add_index(&mut self, index: &Arc<Index>) {
-        if !index.unique {
+        if !index.unique || index.state == IndexState::Building {
             return;
         }
         let slot = index.slot;
@@ -361,6 +361,15 @@ impl Heap {
         });
         for tid in 0..self.len() {
             self.index_one(slot, Tid(tid));
+        }
+    }
+
+    /// Leaves out of an index what it has of some versions.
+    pub(super) fn forget_entries(&mut self, slot: usize, of: impl Fn(&Tuple) -> bool) {
+        let tuples = &self.tuples;
+        if let Some(Some(unique)) = self.unique.get_mut(slot) {
+            let entries = &mut unique.entries;
+            entries.retain(|(_, tid)| !of(&tuples[tid.0 as usize]));
         }
     }
 

@@ -225,8 +225,8 @@ impl Exec<'_> {
         self.reserve(NameIndex::Relation, database, schema, name)
     }
 
-    fn refuse_relation(
-        &mut self,
+    pub(super) fn refuse_relation(
+        &self,
         database: DatabaseId,
         schema: &str,
         name: &str,

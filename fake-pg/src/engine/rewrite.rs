@@ -100,7 +100,7 @@ impl Exec<'_> {
                     exec.log(Record::Insert { xid, node, row });
                 }
             }
-            for index in new.indexes.iter().filter(|index| index.unique) {
+            for (_, index) in new.unique_indexes() {
                 let tuples = exec.engine.heap(node).tuples();
                 refuse_duplicate_keys(tuples.map(|(_, tuple)| &tuple.row), &new, index)?;
             }

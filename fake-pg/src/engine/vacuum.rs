@@ -89,6 +89,12 @@ impl Vacuum {
         all.map(|(_, xmin)| *xmin)
     }
 
+    /// Whose sessions keep snapshots.
+    pub(super) fn keepers(&self) -> impl Iterator<Item = Pid> {
+        let all = self.statements.iter().chain(&self.transactions);
+        all.map(|(pid, _)| *pid)
+    }
+
     /// All sessions are gone.
     pub(super) fn forget_sessions(&mut self) {
         self.statements.clear();

@@ -490,6 +490,8 @@ impl Engine {
             self.locks.transaction_ended(xid, &mut self.wakeups);
         }
         if place == 0 {
+            self.locks
+                .session_transaction_ended(tx.pid, &mut self.wakeups);
             self.forget_serializable(tx);
         }
     }

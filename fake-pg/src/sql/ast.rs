@@ -257,6 +257,17 @@ pub enum Command {
         /// The tables; none is all.
         tables: Vec<Relation>,
     },
+    /// DROP INDEX CONCURRENTLY.
+    DropIndexConcurrently {
+        /// IF EXISTS.
+        if_exists: bool,
+        /// CASCADE.
+        cascade: bool,
+        /// What to drop.
+        names: Vec<Relation>,
+    },
+    /// REINDEX CONCURRENTLY.
+    ReindexConcurrently(Relation),
     /// CHECKPOINT.
     Checkpoint,
     /// DISCARD ALL and its parts.
@@ -289,6 +300,8 @@ impl Command {
             Command::CreateIndex(create) if create.concurrently => {
                 Some("CREATE INDEX CONCURRENTLY")
             }
+            Command::DropIndexConcurrently { .. } => Some("DROP INDEX CONCURRENTLY"),
+            Command::ReindexConcurrently(_) => Some("REINDEX CONCURRENTLY"),
             _ => None,
         }
     }

@@ -129,6 +129,9 @@ impl LockTable {
             let blocker = running.get(&xid).copied();
             return blocker.map(|pid| edge(pid, false)).into_iter().collect();
         }
+        if let LockTag::VirtualTransaction(pid) = tag {
+            return vec![edge(pid, false)];
+        }
         let Some(lock) = self.locks.get(&tag) else {
             return Vec::new();
         };
@@ -185,6 +188,7 @@ impl Edge {
                 format!("{mode} on tuple (0,{place}) of relation {id} of database {database}")
             }
             LockTag::Transaction(xid) => format!("{mode} on transaction {xid}"),
+            LockTag::VirtualTransaction(pid) => format!("{mode} on virtual transaction {pid}"),
             LockTag::Advisory(database, key) => {
                 use super::AdvisoryKey::*;
                 // The last number tells the spaces of keys apart: 1 for one bigint, 2 for two

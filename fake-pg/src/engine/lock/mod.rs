@@ -13,6 +13,7 @@
 mod advisory;
 mod deadlock;
 mod fast_path;
+mod lockers;
 mod mode;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub enum LockTag {
     Tuple(TableId, Tid),
     /// The end of a transaction. Its owner holds it by running.
     Transaction(Xid),
+    /// The end of a session's transaction, which need not have an xid.
+    VirtualTransaction(Pid),
     /// A key of `pg_advisory_lock`, which means something in one database.
     Advisory(DatabaseId, AdvisoryKey),
     /// A table.
@@ -86,6 +89,8 @@ pub(super) struct LockTable {
     locks: BTreeMap<LockTag, Lock>,
     /// What each waiting session waits for.
     waiting: BTreeMap<Pid, (LockTag, LockMode)>,
+    /// Whose transactions a session awaits, without a lock.
+    awaited: Vec<(Pid, Vec<Pid>)>,
 }
 
 /// Who asks for a lock, and for how long.
@@ -302,7 +307,7 @@ impl LockTable {
             return;
         }
         // That ends for all of its waiters at once.
-        if let LockTag::Transaction(_) = tag {
+        if let LockTag::Transaction(_) | LockTag::VirtualTransaction(_) = tag {
             return;
         }
         for place in 0..lock.queue.len() {

@@ -92,6 +92,7 @@ fn lock_type(tag: LockTag) -> &'static str {
     match tag {
         LockTag::Tuple(..) => "tuple",
         LockTag::Transaction(_) => "transactionid",
+        LockTag::VirtualTransaction(_) => "virtualxid",
         LockTag::Advisory(..) => "advisory",
         LockTag::Relation(_) => "relation",
         LockTag::Object(..) => "object",
@@ -172,6 +173,7 @@ pub(super) fn pg_locks(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 (row[1], row[2]) = (database, oid(table.0));
                 (row[3], row[4]) = (Datum::Int4(0), Datum::Int2(tid.0 as i16 + 1));
             }
+            LockTag::VirtualTransaction(other) => row[5] = transaction(other),
             LockTag::Transaction(xid) => row[6] = Datum::Int8(xid.0 as i64),
             LockTag::Advisory(database, key) => {
                 let (class, object, sub) = match key {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::classes::tables_of;
 use super::definition::{columns_of, index_definition};
 use super::{Facts, Rows, name, oid};
-use crate::engine::{Deferral, Index, Reaction, Table};
+use crate::engine::{Deferral, Index, IndexState, Reaction, Table};
 use crate::types::{Datum, Type};
 
 /// The OID of an index's constraint.
@@ -75,7 +75,6 @@ pub(super) fn pg_index(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 let text = matches!(ty.name(), "text" | "varchar" | "bpchar");
                 oid(if text { 100 } else { 0 })
             });
-            let yes = || Datum::Bool(true);
             rows.push([
                 oid(index.id.0),
                 oid(table.id.0),
@@ -83,10 +82,10 @@ pub(super) fn pg_index(facts: &Facts<'_>, rows: &mut Rows<'_>) {
                 Datum::Int2(columns.len() as i16),
                 Datum::Bool(index.unique),
                 Datum::Bool(index.primary),
-                yes(),
-                yes(),
-                yes(),
-                yes(),
+                Datum::Bool(true),
+                Datum::Bool(index.state == IndexState::Valid),
+                Datum::Bool(index.state != IndexState::Building),
+                Datum::Bool(true),
                 numbers(columns),
                 Datum::Array(collations.collect()),
                 Datum::Array(types.map(|ty| oid(operator_class(ty))).collect()),

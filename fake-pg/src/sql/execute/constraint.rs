@@ -182,7 +182,7 @@ fn referenced<'t>(
         return Err(invalid(message));
     }
     let mut only_deferrable = None;
-    for (_, index) in parent.unique_indexes() {
+    for (_, index) in parent.valid_unique_indexes() {
         let mut columns = index.columns.clone();
         columns.sort_unstable();
         if columns == wanted && index.computed.is_none() {

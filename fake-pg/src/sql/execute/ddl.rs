@@ -444,6 +444,7 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
     let namespace = catalog.namespace(table.database, &table.schema).cloned();
     if let Some(name) = &create.name
         && create.if_not_exists
+        && !exec.has_begun()
         && is_taken(&namespace, name)
     {
         skip_existing(exec, name);
@@ -481,7 +482,10 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
         nulls_not_distinct: create.nulls_not_distinct,
         ..Index::default()
     };
-    exec.create_index(table, index)
+    match create.concurrently {
+        true => exec.create_index_concurrently(table, index),
+        false => exec.create_index(table, index),
+    }
 }
 
 pub(super) fn create_sequence(

@@ -405,6 +405,36 @@ pub(super) fn drop(
     drop_objects(objects, notices, cascade, exec)
 }
 
+/// DROP INDEX CONCURRENTLY.
+pub(super) fn drop_concurrently(
+    if_exists: bool,
+    cascade: bool,
+    names: &[ast::Relation],
+    context: &mut Context<'_>,
+) -> Result<(), Halt> {
+    let refuse = |what: &str| {
+        let message = format!("DROP INDEX CONCURRENTLY does not support {what}");
+        Err(PgError::new(SqlState::FEATURE_NOT_SUPPORTED, message).into())
+    };
+    let [relation] = names else {
+        return refuse("dropping multiple objects");
+    };
+    if cascade {
+        return refuse("CASCADE");
+    }
+    let exec = &mut context.exec;
+    if let Ok(Relation::Index(table, index)) = find(exec, relation)?
+        && !index.constraint
+    {
+        let object = Object::Index(table.clone(), index.clone());
+        if dependents(exec.catalog(), exec.path(), &object).is_empty() {
+            return exec.drop_index_concurrently(&table, index.id);
+        }
+    }
+    // What cannot be dropped is refused as ever.
+    drop(DropObject::Index, if_exists, cascade, names, context)
+}
+
 /// What a name stands for. If nothing, whether that is because its schema is missing.
 fn find(
     exec: &Exec<'_>,

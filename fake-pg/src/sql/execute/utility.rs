@@ -55,15 +55,34 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             context.exec.change_unread()?;
             "COMMENT"
         }
-        Command::Reindex(relation) => {
+        Command::DropIndexConcurrently {
+            if_exists,
+            cascade,
+            names,
+        } => {
+            drop::drop_concurrently(*if_exists, *cascade, names, context)?;
+            "DROP INDEX"
+        }
+        Command::Reindex(relation) | Command::ReindexConcurrently(relation) => {
+            let concurrently = matches!(command, Command::ReindexConcurrently(_));
             let found = ddl::find(&context.exec, relation)?;
             let (table, one) = match found {
                 Some(Relation::Table(table)) => (table, None),
                 Some(Relation::Index(table, index)) => (table, Some(index.id)),
                 _ => return Err(PgError::undefined_table(&relation.name.join(".")).into()),
             };
-            if !context.exec.reindex(&table, one)? {
-                let message = format!("table \"{}\" has no indexes to reindex", table.name);
+            let (done, what) = match concurrently {
+                true => {
+                    let done = context.exec.reindex_concurrently(&table, one)?;
+                    (done, "has no indexes that can be reindexed concurrently")
+                }
+                false => {
+                    let done = context.exec.reindex(&table, one)?;
+                    (done, "has no indexes to reindex")
+                }
+            };
+            if !done {
+                let message = format!("table \"{}\" {what}", table.name);
                 let notice = PgError::notice(SqlState::SUCCESSFUL_COMPLETION, message);
                 context.exec.notice(notice);
             }

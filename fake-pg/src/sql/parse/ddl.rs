@@ -410,19 +410,28 @@ pub(super) fn drop(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
         K::DROP_SCHEMA => (DropObject::Schema, K::SCHEMA_REF),
         _ => (DropObject::Table, K::TABLE_NAME_REF),
     };
-    Command::Drop {
-        object,
-        if_exists: child(node, K::IF_EXISTS).is_some(),
-        cascade: child(node, K::CASCADE).is_some(),
-        names: children(node, reference)
-            .map(|node| match node.kind() {
-                K::SCHEMA_REF => Relation {
-                    name: vec![name(&node)],
-                    at: tree.at(&node),
-                },
-                _ => relation(tree, &node),
-            })
-            .collect(),
+    let if_exists = child(node, K::IF_EXISTS).is_some();
+    let cascade = child(node, K::CASCADE).is_some();
+    let names = children(node, reference).map(|node| match node.kind() {
+        K::SCHEMA_REF => Relation {
+            name: vec![name(&node)],
+            at: tree.at(&node),
+        },
+        _ => relation(tree, &node),
+    });
+    let names = names.collect();
+    match has(node, K::CONCURRENTLY_KW) {
+        true => Command::DropIndexConcurrently {
+            if_exists,
+            cascade,
+            names,
+        },
+        false => Command::Drop {
+            object,
+            if_exists,
+            cascade,
+            names,
+        },
     }
 }
 

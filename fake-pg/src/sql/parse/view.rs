@@ -104,7 +104,10 @@ pub(super) fn comment(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
 /// Lowers REINDEX TABLE and REINDEX INDEX.
 pub(super) fn reindex(tree: &Tree<'_>, node: &SyntaxNode) -> Command {
     match child_of(node, &[K::REINDEX_TARGET_TABLE, K::REINDEX_TARGET_INDEX]) {
-        Some(target) if !has(node, K::CONCURRENTLY_KW) => Command::Reindex(relation(tree, &target)),
+        Some(target) => match has(node, K::CONCURRENTLY_KW) || has(&target, K::CONCURRENTLY_KW) {
+            true => Command::ReindexConcurrently(relation(tree, &target)),
+            false => Command::Reindex(relation(tree, &target)),
+        },
         _ => Command::Unsupported("this REINDEX".into()),
     }
 }

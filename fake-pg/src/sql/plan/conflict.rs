@@ -117,7 +117,7 @@ impl Binder<'_> {
             None => Vec::new(),
         };
         let mut found = Vec::new();
-        for (slot, index) in table.unique_indexes() {
+        for (slot, index) in table.valid_unique_indexes() {
             if self.is_over(index, table, &wanted)? && self.is_implied(index, table, &given)? {
                 found.push(slot);
             }

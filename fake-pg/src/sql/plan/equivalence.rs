@@ -95,7 +95,7 @@ impl Known {
         let FromNode::Scan(scan) = table else {
             return false;
         };
-        scan.table.unique_indexes().any(|(_, index)| {
+        scan.table.valid_unique_indexes().any(|(_, index)| {
             index
                 .columns
                 .iter()

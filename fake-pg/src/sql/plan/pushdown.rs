@@ -256,7 +256,7 @@ fn choose_indexes(node: &mut FromNode) {
                     }
                 })
             };
-            let lookup = scan.table.unique_indexes().find_map(|(place, index)| {
+            let lookup = scan.table.valid_unique_indexes().find_map(|(place, index)| {
                 if index.computed.is_some() || index.deferral != Deferral::Never {
                     return None;
                 }
