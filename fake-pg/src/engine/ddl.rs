@@ -386,9 +386,9 @@ impl Engine {
             CatalogChange::DropIndex(id, index) => {
                 let table = self.catalog.table_by_id(*id);
                 let found = table.and_then(|table| {
-                    let unique = table.indexes.iter().filter(|index| index.unique);
-                    let slot = unique.filter(|other| other.id == *index).next()?.slot;
-                    Some((table.node, slot))
+                    let mut indexes = table.indexes.iter();
+                    let found = indexes.find(|other| other.unique && other.id == *index)?;
+                    Some((table.node, found.slot))
                 });
                 if let Some((node, slot)) = found
                     && let Some(heap) = self.heaps.get_mut(&node)

@@ -125,6 +125,14 @@ impl Exec<'_> {
 
     /// The same for anything else that DDL must have to itself.
     pub(super) fn lock_tag(&mut self, tag: LockTag, mode: LockMode) -> Result<(), Halt> {
+        match self.engine.locks.take_fast(tag, self.tx.pid, mode) {
+            Some(true) => {
+                self.tx.locks.push((tag, mode));
+                return Ok(());
+            }
+            Some(false) => return Ok(()),
+            None => {}
+        }
         if self.engine.locks.holds(tag, self.tx.pid, mode) {
             return Ok(());
         }
