@@ -95,9 +95,8 @@ impl Exec<'_> {
         }
         for name in skipped {
             let schema = &table.schema;
-            let message = format!(
-                "cannot reindex invalid index \"{schema}.{name}\" concurrently, skipping"
-            );
+            let message =
+                format!("cannot reindex invalid index \"{schema}.{name}\" concurrently, skipping");
             self.notice(PgError::warning(SqlState::FEATURE_NOT_SUPPORTED, message));
         }
         if !has_valid {
@@ -136,11 +135,10 @@ impl Exec<'_> {
     }
 
     /// Does something in a transaction of its own, which is committed at once. It may not wait.
-    fn aside(
-        &mut self,
-        deed: impl FnOnce(&mut Exec<'_>) -> Result<(), Halt>,
-    ) -> Result<(), Halt> {
-        let mut tx = self.engine.begin(self.tx.pid, TxOptions::default(), self.now);
+    fn aside(&mut self, deed: impl FnOnce(&mut Exec<'_>) -> Result<(), Halt>) -> Result<(), Halt> {
+        let mut tx = self
+            .engine
+            .begin(self.tx.pid, TxOptions::default(), self.now);
         let mut journal = Journal::passing();
         let done = deed(&mut Exec::new(self.engine, &mut tx, &mut journal, self.now));
         match done {

@@ -205,7 +205,11 @@ impl Catalog {
                 Arc::make_mut(other).name = name.clone();
             }
         });
-        for key in table.referenced_by.iter().filter(|key| key.index == old.name) {
+        for key in table
+            .referenced_by
+            .iter()
+            .filter(|key| key.index == old.name)
+        {
             let mut key = ForeignKey::clone(key);
             key.index = name.clone();
             self.replace_foreign_key(&Arc::new(key));

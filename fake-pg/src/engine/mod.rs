@@ -79,7 +79,9 @@ pub use commit::{CommitKind, CommitMachine, Committed, Durability};
 pub use commit_point::CommitPoint;
 pub use config::ServerConfig;
 pub(crate) use config::refuse_set;
-pub use constraint::{Check, Computed, Deferral, ForeignKey, Index, IndexState, KeyProgram, Reaction};
+pub use constraint::{
+    Check, Computed, Deferral, ForeignKey, Index, IndexState, KeyProgram, Reaction,
+};
 pub use embedded::{Caller, Embedded, EmbeddedArg, EmbeddedFunction, EmbeddedRelation};
 pub use exec::{Exec, Halt, Journal, Wait, WaitOn};
 pub use heap::{Heap, Key, Row, Tuple};

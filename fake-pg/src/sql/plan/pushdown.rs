@@ -256,20 +256,23 @@ fn choose_indexes(node: &mut FromNode) {
                     }
                 })
             };
-            let lookup = scan.table.valid_unique_indexes().find_map(|(place, index)| {
-                if index.computed.is_some() || index.deferral != Deferral::Never {
-                    return None;
-                }
-                let key: Option<Vec<Scalar>> = index
-                    .columns
-                    .iter()
-                    .map(|column| key_for(scan.offset + column))
-                    .collect();
-                Some(Lookup {
-                    index: place,
-                    key: key?,
-                })
-            });
+            let lookup = scan
+                .table
+                .valid_unique_indexes()
+                .find_map(|(place, index)| {
+                    if index.computed.is_some() || index.deferral != Deferral::Never {
+                        return None;
+                    }
+                    let key: Option<Vec<Scalar>> = index
+                        .columns
+                        .iter()
+                        .map(|column| key_for(scan.offset + column))
+                        .collect();
+                    Some(Lookup {
+                        index: place,
+                        key: key?,
+                    })
+                });
             scan.lookup = lookup;
         }
     }
