@@ -195,6 +195,12 @@ impl Shell<'_> {
         if let Some(depth) = args.depth {
             exploring = exploring.depth(depth);
         }
+        if let Some(jobs) = args.pair_jobs {
+            exploring = exploring.pair_jobs(jobs);
+        }
+        if let Some(pairs) = args.pairs {
+            exploring = exploring.pairs_max(pairs);
+        }
         if let Some(cases) = args.cases {
             exploring = exploring.cases(cases);
         }

@@ -1,6 +1,6 @@
 //! Prints the hash of a history for each scenario and each of so many seeds: `hashes SEEDS THREADS`.
 //!
-//! From each seed a plan is drawn, with a workload, a schedule and up to three faults. The lines
+//! From each seed a plan is drawn, with a workload, a schedule and up to four faults. The lines
 //! must be the same on every machine, in every profile, on any number of threads.
 
 use std::process::ExitCode;

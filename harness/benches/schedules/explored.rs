@@ -42,6 +42,21 @@ pub(crate) fn run(repeat: usize, threads: usize) -> Explored {
     }
 }
 
+/// Explores every pair of kills of the transaction, and says how many were run. What the single ones
+/// cost, and the runs that say where second kills may strike, goes into their cost.
+pub(crate) fn pairs() -> usize {
+    let exploration = explore(commit_only())
+        .faults([Class::Kill])
+        .cases(0)
+        .depth(2)
+        .threads(1)
+        .run()
+        .expect("the scenario can be explored");
+    assert_eq!(exploration.worst(), Verdict::Ok);
+    let pairs = exploration.certificate.pairs;
+    pairs.expect("pairs were asked for").run
+}
+
 fn commit_only() -> Scenario {
     Scenario::new("commit_only")
         .schema(work::SCHEMA)

@@ -9,6 +9,8 @@
 //!   its WAL and locks, the broker, canonical bytes, history, prefix check and oracles.
 //! - `canned`: turmoil and nothing else. A server that answers with fixed bytes.
 //! - `floor`: no network at all. The same futures over `tokio::io::duplex`.
+//! - `pairs`: `explore` at depth 2. Two kills, one after the other, at all pairs of points but those that
+//!   the certificate says are skipped; counted in pairs.
 //!
 //! Read it from below: `canned` over `floor` is what turmoil costs, `midcommit` over
 //! `canned` is what we add. Time is CPU time, so that a busy machine distorts little;
@@ -39,6 +41,7 @@ fn main() {
         Row::new("midcommit", || explored::run(effort.repeat, 1).schedules),
         Row::new("canned", canned::kill_everywhere),
         Row::new("floor", floor::kill_everywhere),
+        Row::new("pairs", explored::pairs),
     ];
     let mut two_over_one = Vec::new();
     for row in &mut rows {
@@ -103,27 +106,38 @@ impl<'a> Row<'a> {
     }
 }
 
-fn print(rows: &[Row<'_>; 3], two_over_one: &[f64]) {
-    let [midcommit, canned, floor] = rows;
+fn print(rows: &[Row<'_>; 4], two_over_one: &[f64]) {
+    let [midcommit, canned, floor, pairs] = rows;
     println!(
         "killed at each of {} await points (canned {}, floor {}), restarted, run again until ok",
         explored::run(1, 1).schedules,
         canned::kill_everywhere(),
         floor::kill_everywhere(),
     );
-    println!(
-        "{:<12}{:>14}{:>28}",
-        "", "µs/schedule", "schedules per CPU-second"
-    );
-    for row in [midcommit, canned, floor] {
+    let heading = |of: &str| {
         println!(
-            "{:<12}{:>14.1}{:>28.0}",
-            row.name,
-            row.rounds.median_micros(),
-            1e6 / row.rounds.median_micros(),
-        );
+            "{:<12}{:>14}{:>28}",
+            "",
+            format!("µs/{of}"),
+            format!("{of}s per CPU-second")
+        )
+    };
+    heading("schedule");
+    for row in [midcommit, canned, floor] {
+        line(row);
     }
+    heading("pair");
+    line(pairs);
     let ratios = midcommit.rounds.speed_over(&canned.rounds);
     println!("midcommit/canned    {}", measure::median_of(&ratios));
     println!("two threads/one     {}", measure::median_of(two_over_one));
+}
+
+fn line(row: &Row<'_>) {
+    println!(
+        "{:<12}{:>14.1}{:>28.0}",
+        row.name,
+        row.rounds.median_micros(),
+        1e6 / row.rounds.median_micros(),
+    );
 }

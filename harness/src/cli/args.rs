@@ -165,9 +165,15 @@ pub(super) struct Check {
     /// Only these classes: interrupt, kill, deploy, network, server, failover, broker.
     #[arg(long, value_name = "CLASS,…", value_delimiter = ',')]
     pub(super) faults: Vec<Class>,
-    /// With 2: every pair of faults as well.
+    /// With 2: every pair of faults as well, on the smallest workload.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) depth: Option<usize>,
+    /// How many jobs pairs are tried with [default: 1].
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(super) pair_jobs: Option<usize>,
+    /// Run at most about so many pairs, spread evenly; the certificate says how many were not.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(super) pairs: Option<usize>,
     /// How many plans of several faults to draw.
     #[arg(long, value_name = "N")]
     pub(super) cases: Option<usize>,

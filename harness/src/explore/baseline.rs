@@ -72,7 +72,7 @@ pub(crate) fn all_ok_jobs_commit(history: &History) -> bool {
     !ok.is_empty() && ok.iter().all(|job| committed.contains(job))
 }
 
-fn guard(scenario: &Scenario, history: &History) -> Result<(), ExploreError> {
+pub(super) fn guard(scenario: &Scenario, history: &History) -> Result<(), ExploreError> {
     let any = |is: fn(&What) -> bool| history.events.iter().any(|event| is(&event.what));
     if !any(|what| matches!(what, What::Committed { .. })) {
         return Err(ExploreError::NoCommit);

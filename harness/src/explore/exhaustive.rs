@@ -219,6 +219,31 @@ fn exchanges(points: &[Recorded]) -> BTreeMap<(u32, Exchange), Span> {
     spans
 }
 
+/// How long each side of each exchange was, to find the bytes at its ends.
+pub(crate) struct Ends(BTreeMap<(u32, Exchange), Span>);
+
+impl Ends {
+    /// Those of a run.
+    pub(crate) fn of(points: &[Recorded]) -> Ends {
+        Ends(exchanges(points))
+    }
+
+    /// Whether a byte is one of the two at each end of its side: 0, 1, len−1 and len.
+    pub(crate) fn is_near_an_end(&self, at: &Point) -> bool {
+        let Point::Wire {
+            connection,
+            exchange,
+            side,
+            byte,
+        } = at
+        else {
+            return true;
+        };
+        let span = self.0.get(&(*connection, exchange.clone()));
+        span.is_none_or(|span| *byte <= 1 || *byte + 1 >= span.length(*side))
+    }
+}
+
 /// The cuts of every exchange that commits, for the certificate.
 pub(crate) fn cut_counts(points: &[Recorded], schedules: &[Schedule]) -> Vec<CutCount> {
     let exchanges = exchanges(points);

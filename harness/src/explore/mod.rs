@@ -16,7 +16,7 @@ mod shrink;
 mod tests;
 
 pub(crate) use baseline::all_ok_jobs_commit;
-pub use outcome::{Cell, Certificate, Counterexample, CutCount, Exploration};
+pub use outcome::{Cell, Certificate, Counterexample, CutCount, Exploration, PairsCovered};
 pub use random::{Drawn, plans};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +55,8 @@ pub struct Explore<'a> {
     seed: Seed,
     threads: usize,
     repeat: usize,
+    pair_jobs: Option<usize>,
+    pairs_max: Option<usize>,
     progress: Box<dyn Fn(Progress) + Sync + 'a>,
 }
 
@@ -80,6 +82,8 @@ pub fn explore<'a>(scenario: Scenario) -> Explore<'a> {
         seed: Seed(variable("MIDCOMMIT_SEED").unwrap_or(1)),
         threads: parallel::cores(),
         repeat: 1,
+        pair_jobs: None,
+        pairs_max: None,
         progress: Box::new(|_| {}),
         scenario,
     }
@@ -121,9 +125,21 @@ impl<'a> Explore<'a> {
         self
     }
 
-    /// 2: all pairs of faults as well.
+    /// 2: all pairs of faults as well, on the smallest workload: one job.
     pub fn depth(mut self, depth: usize) -> Self {
         self.depth = depth;
+        self
+    }
+
+    /// Pairs are tried with so many jobs, instead of one.
+    pub fn pair_jobs(mut self, jobs: usize) -> Self {
+        self.pair_jobs = Some(jobs);
+        self
+    }
+
+    /// At most about so many pairs are run, spread evenly over all. The certificate says how many were not.
+    pub fn pairs_max(mut self, pairs: usize) -> Self {
+        self.pairs_max = Some(pairs);
         self
     }
 
@@ -179,7 +195,7 @@ impl<'a> Explore<'a> {
         self.run_singles(&baseline, &singles, &mut found, &mut certificate)?;
         self.run_seeds(&baseline.setup, &mut found)?;
         if self.depth >= 2 {
-            pairs::run(&self, &baseline.setup, &singles, &mut found)?;
+            certificate.pairs = Some(pairs::run(&self, &baseline.setup, &mut found)?);
         }
         certificate.drawn = self.cases;
         random::run(&self, &baseline, &singles, &mut found)?;
@@ -227,7 +243,18 @@ impl<'a> Explore<'a> {
             });
         };
         let equip = || Arc::new(setup.unshared());
-        parallel::map(self.threads, n, equip, work, &tell)
+        parallel::map(self.threads, n, parallel::BATCH, equip, work, &tell)
+    }
+
+    /// The same, for work of a second or so that tells how far it is by itself.
+    fn map_quietly<T: Send>(
+        &self,
+        setup: &Setup,
+        n: usize,
+        work: impl Fn(&Arc<Setup>, usize) -> T + Sync,
+    ) -> Vec<T> {
+        let equip = || Arc::new(setup.unshared());
+        parallel::map(self.threads, n, 1, equip, work, &|_| {})
     }
 
     fn run_singles(
@@ -372,14 +399,6 @@ impl Findings {
         cell.count(judgement.verdict);
         if judgement.verdict != Verdict::Ok && !drawn {
             self.keep(class, drawn, plan, judgement, hash);
-        }
-    }
-
-    /// Counts a pair in the column of its first fault's class among the drawn plans: a cell stands for single faults.
-    fn add_pair(&mut self, class: Class, plan: &Plan, judgement: &Judgement, hash: HistoryHash) {
-        self.drawn.count(judgement.verdict);
-        if judgement.verdict != Verdict::Ok && !self.is_known(judgement.verdict) {
-            self.keep(Some(class), true, plan, judgement, hash);
         }
     }
 

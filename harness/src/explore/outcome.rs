@@ -82,6 +82,37 @@ pub struct Certificate {
     pub run_twice: usize,
     /// Drawn plans that were run.
     pub drawn: usize,
+    /// Pairs of faults, if they were asked for.
+    pub pairs: Option<PairsCovered>,
+}
+
+/// What the pairs of faults cover. Each that is planned is run, skipped or left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PairsCovered {
+    /// The jobs of the smallest workload, if those are fewer than the scenario's.
+    pub jobs: Option<usize>,
+    /// The scenario's jobs.
+    pub jobs_known: usize,
+    /// First faults, from the fault-free run of that workload.
+    pub firsts: usize,
+    /// First faults that were not tried, since another leads to the same run.
+    pub firsts_skipped: usize,
+    /// Pairs enumerated from the runs with those first faults.
+    pub planned: usize,
+    /// Pairs that were run.
+    pub run: usize,
+    /// Pairs skipped since their second fault kills a process that the kill before finds just the same.
+    pub skipped_kills: usize,
+    /// Pairs skipped since their second fault panics a driver's task that a cancel drops just the same.
+    pub skipped_panics: usize,
+    /// Pairs that were not run since fewer were asked for.
+    pub left_out: usize,
+    /// Byte offsets at which the fault-free run can be cut.
+    pub bytes: usize,
+    /// Those of them that pairs do not try: they are tried alone.
+    pub bytes_left_out: usize,
+    /// The verdicts by the classes of the first and the second fault.
+    pub cells: BTreeMap<(Class, Class), Cell>,
 }
 
 /// The cuts of one exchange that commits: 3 × (request + reply + 2).
@@ -102,6 +133,14 @@ impl Cell {
     pub fn count(&mut self, verdict: Verdict) {
         self.schedules += 1;
         *self.verdicts.entry(verdict).or_default() += 1;
+    }
+
+    /// Counts what another has counted.
+    pub fn add(&mut self, other: &Cell) {
+        self.schedules += other.schedules;
+        for (verdict, n) in &other.verdicts {
+            *self.verdicts.entry(*verdict).or_default() += n;
+        }
     }
 
     /// The greatest verdict that occurred; `Ok` if none did.

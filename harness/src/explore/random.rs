@@ -26,7 +26,7 @@ use crate::seed::Seed;
 use crate::sim::{self, Order, Setup, Step};
 
 /// The most faults in one drawn plan.
-const FAULTS_MAX: usize = 3;
+const FAULTS_MAX: usize = 4;
 /// How many eligible points a drawn fault passes at most.
 const DELTA_MAX: u32 = 48;
 /// How many simpler cases are tried for each failing one.
@@ -70,7 +70,7 @@ impl fmt::Debug for Drawn {
     }
 }
 
-/// All plans of a scenario with up to three faults of its classes, for `proptest!`.
+/// All plans of a scenario with up to four faults of its classes, for `proptest!`.
 ///
 /// # Panics
 ///

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::explore::{Certificate, CutCount};
+use crate::explore::{Certificate, CutCount, PairsCovered};
+use crate::plan::Class;
 
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,6 +21,7 @@ impl fmt::Display for Certificate {
             control_caught,
             run_twice,
             drawn,
+            pairs,
         } = self;
         writeln!(
             f,
@@ -62,6 +64,9 @@ impl fmt::Display for Certificate {
                 "{n} tasks were spawned outside Env: none of their await points was tested"
             )?,
         }
+        if let Some(pairs) = pairs {
+            write!(f, "{pairs}")?;
+        }
         if *drawn > 0 {
             writeln!(
                 f,
@@ -82,6 +87,77 @@ impl fmt::Display for Certificate {
         writeln!(
             f,
             "control: an effect dropped and an effect doubled {control}"
+        )
+    }
+}
+
+impl fmt::Display for PairsCovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PairsCovered {
+            jobs,
+            jobs_known,
+            firsts,
+            firsts_skipped,
+            planned,
+            run,
+            skipped_kills,
+            skipped_panics,
+            left_out,
+            bytes,
+            bytes_left_out,
+            cells,
+        } = self;
+        match jobs {
+            Some(jobs) => writeln!(
+                f,
+                "pairs, on the smallest workload, {} of {jobs_known}: {run} of {planned} run, after {}",
+                counted(*jobs, "job"),
+                counted(*firsts, "first fault")
+            )?,
+            None => writeln!(
+                f,
+                "pairs: {run} of {planned} run, after {}",
+                counted(*firsts, "first fault")
+            )?,
+        }
+        if *skipped_kills > 0 {
+            writeln!(
+                f,
+                "    {skipped_kills} skipped: a kill at the same instant as another, with no code run in between"
+            )?;
+        }
+        if *skipped_panics > 0 {
+            writeln!(
+                f,
+                "    {skipped_panics} skipped: a panic in a stock driver's task that a cancel at the same point drops alike"
+            )?;
+        }
+        if *firsts_skipped > 0 {
+            writeln!(
+                f,
+                "    {} more not tried, for the same reasons",
+                counted(*firsts_skipped, "first fault")
+            )?;
+        }
+        if *left_out > 0 {
+            writeln!(
+                f,
+                "    {left_out} NOT run, since fewer were asked for; those that were are spread evenly"
+            )?;
+        }
+        let mut classes: Vec<Class> = cells.keys().flat_map(|(a, b)| [*a, *b]).collect();
+        classes.sort();
+        classes.dedup();
+        let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
+        writeln!(f, "    classes of fault in them: {}", names.join(", "))?;
+        let fewer = match jobs {
+            Some(_) => "more jobs, ",
+            None => "",
+        };
+        writeln!(
+            f,
+            "    pairs do not cover: {fewer}other latencies and orders of hosts, rollbacks; {bytes_left_out} of {bytes} bytes (cuts are \
+             at 0, 1, len-1 and len of each side)"
         )
     }
 }
@@ -114,7 +190,9 @@ pub(crate) fn counted(n: usize, noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::explore::Certificate;
+    use crate::explore::{Cell, Certificate, PairsCovered};
+    use crate::oracle::Verdict;
+    use crate::plan::Class;
     use crate::report::sample::receipts;
 
     #[test]
@@ -128,6 +206,37 @@ mod tests {
         10 plans drawn, with several faults each
         5 schedules run twice, with equal histories
         control: an effect dropped and an effect doubled were caught
+        ");
+    }
+
+    #[test]
+    fn pairs_say_what_was_run_skipped_and_left_out() {
+        let cell = Cell {
+            schedules: 60,
+            verdicts: [(Verdict::Ok, 60)].into(),
+        };
+        let pairs = PairsCovered {
+            jobs: Some(1),
+            jobs_known: 2,
+            firsts: 12,
+            firsts_skipped: 3,
+            planned: 100,
+            run: 60,
+            skipped_kills: 20,
+            skipped_panics: 10,
+            left_out: 10,
+            bytes: 57,
+            bytes_left_out: 49,
+            cells: [((Class::Kill, Class::Network), cell)].into(),
+        };
+        insta::assert_snapshot!(pairs, @r"
+        pairs, on the smallest workload, 1 job of 2: 60 of 100 run, after 12 first faults
+            20 skipped: a kill at the same instant as another, with no code run in between
+            10 skipped: a panic in a stock driver's task that a cancel at the same point drops alike
+            3 first faults more not tried, for the same reasons
+            10 NOT run, since fewer were asked for; those that were are spread evenly
+            classes of fault in them: kill, network
+            pairs do not cover: more jobs, other latencies and orders of hosts, rollbacks; 49 of 57 bytes (cuts are at 0, 1, len-1 and len of each side)
         ");
     }
 

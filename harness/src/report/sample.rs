@@ -82,6 +82,7 @@ pub(crate) fn receipts() -> Exploration {
             control_caught: true,
             run_twice: 5,
             drawn: 10,
+            pairs: None,
         },
         ..explored("receipts", &columns, |scenario| scenario)
     }

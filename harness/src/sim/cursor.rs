@@ -10,6 +10,7 @@
 //! the run goes, so it never names a missing point; the concrete plan is kept.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::history::HistoryHash;
 use crate::plan::{
@@ -54,6 +55,19 @@ pub(crate) struct Recorded {
     pub(crate) prefix: HistoryHash,
     /// What is worth knowing when faults are enumerated.
     pub(crate) detail: Detail,
+    /// When it was reached.
+    pub(crate) moment: Moment,
+}
+
+/// An instant of one host: of two points of a process with the same one, no worker's code ran in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Simulated time.
+    pub(crate) at: Duration,
+    /// The step of the simulation, by when it began: all hosts take their turn in each.
+    pub(crate) step: Duration,
+    /// How often futures of workers had been polled.
+    pub(crate) polls: u64,
 }
 
 /// What a point's name does not say.
@@ -147,12 +161,14 @@ impl Cursor {
         &mut self,
         here: Here<'_>,
         prefix: impl Fn() -> HistoryHash,
+        moment: impl Fn() -> Moment,
     ) -> Option<Fault> {
         if let Some(recorder) = &mut self.recorder {
             recorder.push(Recorded {
                 point: here.point(),
                 prefix: prefix(),
                 detail: here.detail(),
+                moment: moment(),
             });
         }
         let fault = match self.script.front_mut()? {

@@ -67,16 +67,16 @@ impl Env {
     pub async fn connect_to(&self, server: &str) -> Result<Client, ConnectError> {
         let mut config = Config::new();
         config.user("postgres").dbname("postgres");
-        let (client, connection) = self.connect_with(server, &config).await?;
-        drop(connection);
+        let (client, _detached) = self.connect_with(server, &config, true).await?;
         Ok(client)
     }
 
-    /// Connects and spawns the connection's task.
+    /// Connects and spawns the connection's task; `detached` if nobody will hold its handle.
     async fn connect_with(
         &self,
         server: &str,
         config: &Config,
+        detached: bool,
     ) -> Result<(Client, JoinHandle<()>), ConnectError> {
         let stream = self.stream(server).await.map_err(ConnectError::Refused)?;
         let name = format!("conn{}", stream.number());
@@ -84,10 +84,11 @@ impl Env {
             .connect_raw(stream, NoTls)
             .await
             .map_err(ConnectError::Startup)?;
-        let task = self.spawn_local(&name, async move {
+        let task = async move {
             // The client learns of a broken connection by itself.
             let _ended = connection.await;
-        });
+        };
+        let task = spawn_gated(self.process, &name, detached, task);
         Ok((client, task))
     }
 
@@ -216,7 +217,7 @@ impl Env {
         F: Future + 'static,
         F::Output: 'static,
     {
-        spawn_gated(self.process, name, task)
+        spawn_gated(self.process, name, false, task)
     }
 
     /// A named place where a modelled runtime may raise an exception: the one that is pending or
@@ -293,14 +294,15 @@ where
     F::Output: Send + 'static,
 {
     match World::current().and_then(|world| world.polling.get()) {
-        Some(process) => spawn_gated(process, "", task),
+        Some(process) => spawn_gated(process, "", false, task),
         #[allow(clippy::disallowed_methods)] // Outside a simulation there is no gate.
         None => tokio::spawn(task),
     }
 }
 
-/// A name that is taken, or empty, gets a number.
-fn spawn_gated<F>(process: ProcessId, name: &str, task: F) -> JoinHandle<F::Output>
+/// A name that is taken, or empty, gets a number. A `driver` is the task of a stock driver's connection
+/// whose handle nobody holds.
+fn spawn_gated<F>(process: ProcessId, name: &str, driver: bool, task: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -319,6 +321,11 @@ where
                 child: Some(child),
             }
         })
+    });
+    World::with(|world| {
+        if driver && world.cursor.borrow().recorder.is_some() {
+            world.drivers.borrow_mut().insert(name.clone());
+        }
     });
     let (child, abort) = Child::new(Gate::new(process, name, task));
     let handle = tokio::task::spawn_local(child);
@@ -445,7 +452,7 @@ impl deadpool_postgres::Connect for Connector {
     ) -> ConnectFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let config = config.clone();
         Box::pin(async move {
-            match self.0.connect_with(PRIMARY, &config).await {
+            match self.0.connect_with(PRIMARY, &config, false).await {
                 Ok(connected) => Ok(connected),
                 Err(ConnectError::Startup(error)) => Err(error),
                 // tokio-postgres makes no errors for others; a closed stream is how it would see a refusal.

@@ -145,6 +145,7 @@ impl<F: Future> Gate<F> {
         };
         let outer = world.polling.replace(Some(self.process));
         let before = world.tasks_alive();
+        world.polls.set(world.polls.get() + 1);
         let polled = match world.locating {
             false => catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))),
             true => catch_unwind(AssertUnwindSafe(|| locate::poll(future.as_mut(), cx))),

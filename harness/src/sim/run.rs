@@ -6,6 +6,7 @@
 //! more, when nothing has happened for `quiet`, or at `limit`; before that, once,
 //! everything broken is healed and given its chance.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -21,7 +22,7 @@ use super::system::BROKER;
 use super::world::{Action, Slot, Timer, World};
 use super::{broker, worker};
 use crate::history::{History, HistoryHash, What};
-use crate::plan::{Fault, Plan, Workload};
+use crate::plan::{Fault, Plan, TaskName, Workload};
 use crate::seed::Seed;
 
 /// How long a crashed server stays down.
@@ -64,6 +65,8 @@ pub(crate) struct Run {
     /// How many of the points had been reached when the last fault fired, that one included.
     pub(crate) reached: usize,
     pub(crate) ungated: usize,
+    /// Tasks of stock drivers' connections, where points are recorded.
+    pub(crate) drivers: BTreeSet<TaskName>,
     pub(crate) located: Option<String>,
     /// Why the run is worthless, if it is.
     pub(crate) failure: Option<String>,
@@ -100,6 +103,7 @@ pub(crate) fn run(setup: &Arc<Setup>, order: &Order) -> Run {
         reached: cursor.reached,
         points: cursor.recorder.take().unwrap_or_default(),
         ungated: world.ungated.get(),
+        drivers: world.drivers.take(),
         located: world.located.take(),
         failure: world.failure.take(),
     }

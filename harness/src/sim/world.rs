@@ -7,7 +7,7 @@
 //! Frozen means frozen: once a process or a server is, nothing it does counts.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::broker::Broker;
-use super::cursor::{Cursor, Here};
+use super::cursor::{Cursor, Here, Moment};
 use super::links::Links;
 use super::server::Server;
 use super::setup::Setup;
 use super::system::{Redeliver, Sabotage};
 use crate::history::{History, HistoryHash, ProcessId, What};
-use crate::plan::{Anchor, Exchange, Fault, ProcessName, Workload};
+use crate::plan::{Anchor, Exchange, Fault, ProcessName, TaskName, Workload};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };
@@ -55,6 +55,10 @@ pub(crate) struct World {
     pub(crate) tasks: Cell<usize>,
     /// How many tasks are stalled.
     pub(crate) stalled: Cell<usize>,
+    /// How often a gated future has been polled.
+    pub(crate) polls: Cell<u64>,
+    /// Tasks of stock drivers' connections whose handles nobody holds, where points are recorded.
+    pub(crate) drivers: RefCell<BTreeSet<TaskName>>,
     /// The process whose task is being polled.
     pub(crate) polling: Cell<Option<ProcessId>>,
     /// Whether [`super::locate`] is to say where tasks wait.
@@ -176,6 +180,8 @@ impl World {
             ungated: Cell::new(0),
             tasks: Cell::new(0),
             stalled: Cell::new(0),
+            polls: Cell::new(0),
+            drivers: RefCell::default(),
             polling: Cell::new(None),
             locating,
             located: RefCell::new(None),
@@ -266,9 +272,19 @@ impl World {
 
     /// Shows a reached point to the plan, and logs the fault that strikes there.
     pub(crate) fn visit(&self, here: Here<'_>) -> Option<Fault> {
-        let fault = self.cursor.borrow_mut().visit(here, || self.hash())?;
+        let mut cursor = self.cursor.borrow_mut();
+        let fault = cursor.visit(here, || self.hash(), || self.moment())?;
+        drop(cursor);
         self.log(What::Fired(Arc::new(fault.clone())));
         Some(fault)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            at: self.now(),
+            step: self.clock.get(),
+            polls: self.polls.get(),
+        }
     }
 
     /// Asks for something to be done between two steps.
