@@ -132,7 +132,6 @@ impl Session {
             self.declaring = Some(journal);
         }
         locked?;
-        self.queried = true;
         if !declare.hold && !self.has_block(company) {
             return Err(PgError::only_in_transaction_block("DECLARE CURSOR").into());
         }
@@ -161,7 +160,9 @@ impl Session {
         if let super::portal::PortalState::Bound(running) = &mut portal.state {
             running.declared = true;
         }
-        portal.scrolls = declare.scroll.unwrap_or_else(|| query.scrolls());
+        portal.declared = true;
+        let seqscan = self.settings.is_on("enable_seqscan");
+        portal.scrolls = declare.scroll.unwrap_or_else(|| query.scrolls(seqscan));
         if declare.hold {
             portal.hold = Hold::With;
         }
@@ -266,8 +267,6 @@ impl Session {
         let transaction = self.begin_implicit(engine, now)?;
         let hints = sql::resolve_types(engine, transaction, &prepare.types)?;
         let prepared = sql::prepare(engine, transaction, &prepare.statement, &hints)?;
-        engine.fix_snapshot(transaction);
-        self.queried = true;
         let name = &*prepare.name;
         if self.statements.contains_key(name) {
             return Err(PgError::duplicate_prepared_statement(name));
@@ -289,6 +288,7 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<Running, Halt> {
+        self.look(&statement.command, engine, now)?;
         let name = &*execute.name;
         let Some(named) = self.statements.get(name).cloned() else {
             return Err(PgError::no_such_prepared_statement(name).into());

@@ -80,7 +80,6 @@ impl Session {
                 matches!(command, Command::Set { local: true, .. }),
                 self.company(),
             );
-            self.find_current_of(name)?;
         }
         self.run_later(name, rows_max)
     }
@@ -102,18 +101,6 @@ impl Session {
         Ok(())
     }
 
-    fn find_current_of(&mut self, name: &str) -> Result<(), PgError> {
-        let Some(mut portal) = self.take_portal(name) else {
-            return Ok(());
-        };
-        let found = match &mut portal.state {
-            PortalState::Bound(running) => self.find_current(running),
-            _ => Ok(()),
-        };
-        self.put_portal(name, portal);
-        found
-    }
-
     /// Executes a command of the session's own.
     fn execute_own(
         &mut self,
@@ -130,7 +117,6 @@ impl Session {
             let portal = self.known_portal(name)?;
             portal.prepared = Some(running.prepared.clone());
             portal.state = PortalState::Bound(Box::new(running));
-            self.find_current_of(name)?;
             return Ok(self.run_later(name, rows_max)?);
         }
         let params = match self.portal(name).map(|portal| &mut portal.state) {

@@ -116,6 +116,7 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<Own, Halt> {
+        self.look(&statement.command, engine, now)?;
         let tag = match &statement.command {
             Command::Declare(declare) => {
                 return self.declare(declare, params, hints, company, engine, now);
@@ -159,6 +160,21 @@ impl Session {
             _ => "",
         };
         Ok(Own::done(tag))
+    }
+
+    /// A command that needs none still takes the snapshot of a transaction that keeps one.
+    pub(super) fn look(
+        &mut self,
+        command: &Command,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<(), PgError> {
+        if command.needs_snapshot() {
+            let transaction = self.begin_implicit(engine, now)?;
+            engine.fix_snapshot(transaction);
+            self.queried = true;
+        }
+        Ok(())
     }
 
     /// Whether `own` runs it.

@@ -16,7 +16,6 @@ use super::reply::Format;
 use super::run::Running;
 use crate::engine::{Engine, Exec, Halt, Isolation, TableId, Tid, Timestamp, Transaction};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::Command;
 use crate::sql::{CommandTag, Outcome, Prepared};
 use crate::types::Datum;
 
@@ -29,6 +28,8 @@ pub(super) struct Portal {
     pub(super) state: PortalState,
     /// How many savepoints were open when it was made.
     pub(super) level: usize,
+    /// Whether DECLARE made it: it is planned for its first rows.
+    pub(super) declared: bool,
     /// Whether it can be fetched backward.
     pub(super) scrolls: bool,
     pub(super) hold: Hold,
@@ -163,6 +164,7 @@ impl Portal {
             formats,
             state,
             level,
+            declared: false,
             scrolls: false,
             hold: Hold::Without,
         }
@@ -328,6 +330,7 @@ impl Session {
         table: TableId,
         table_name: &str,
     ) -> Result<Option<Tid>, PgError> {
+        let seqscan = self.settings.is_on("enable_seqscan");
         let Some(portal) = self.portal(cursor) else {
             return Err(PgError::no_such_cursor(cursor));
         };
@@ -342,7 +345,7 @@ impl Session {
                 "cursor \"{cursor}\" is held from a previous transaction"
             )));
         }
-        let Some(place) = prepared.place_of(table) else {
+        let Some(place) = prepared.place_of(table, seqscan, portal.declared) else {
             return Err(invalid(match prepared.locks_rows() {
                 true => format!(
                     "cursor \"{cursor}\" does not have a FOR UPDATE/SHARE reference to table \"{table_name}\""
@@ -361,19 +364,14 @@ impl Session {
         }
     }
 
-    /// The row that WHERE CURRENT OF names, for a statement that is about to run.
+    /// The row that WHERE CURRENT OF names, for a statement that is about to run: it has its locks.
     pub(super) fn find_current(&mut self, running: &mut Running) -> Result<(), PgError> {
         // A read-only transaction is refused before anybody looks for the cursor.
         if self.block.live().is_some_and(|tx| tx.options.read_only) {
             return Ok(());
         }
         let prepared = Arc::clone(&running.prepared);
-        let cursor = match &prepared.statement().command {
-            Command::Update(update) => update.current_of.as_ref(),
-            Command::Delete(delete) => delete.current_of.as_ref(),
-            _ => None,
-        };
-        if let (Some(cursor), Some(table)) = (cursor, prepared.target()) {
+        if let (Some(cursor), Some(table)) = (running.cursor(), prepared.target()) {
             running.current = self.current_of(cursor, table.id, &table.name)?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Session, Work};
 use crate::engine::{Engine, Exec, Halt, Journal, Signal, Tid, Timestamp, Wait};
 use crate::error::{PgError, Severity};
-use crate::sql::ast::{Command, Statement};
+use crate::sql::ast::{Command, Name, Statement};
 use crate::sql::{self, Context, Fetch, Outcome, Prepared};
 use crate::types::Datum;
 
@@ -53,6 +53,15 @@ impl Running {
         }
     }
 
+    /// The cursor of WHERE CURRENT OF.
+    pub(super) fn cursor(&self) -> Option<&Name> {
+        match &self.prepared.statement().command {
+            Command::Update(update) => update.current_of.as_ref(),
+            Command::Delete(delete) => delete.current_of.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether it has got as far as to run.
     pub(super) fn began(&self) -> bool {
         self.journal.began
@@ -73,6 +82,12 @@ impl Session {
         now: Timestamp,
     ) -> Result<Outcome, Halt> {
         self.interrupt_running(running, now)?;
+        if running.current.is_none() && running.cursor().is_some() {
+            self.attempt_by(running, engine, now, |prepared, _, context| {
+                prepared.lock(&mut context.exec)
+            })?;
+            self.find_current(running)?;
+        }
         self.attempt_by(running, engine, now, sql::execute)
     }
 

@@ -198,9 +198,7 @@ impl Session {
                         let copy = Box::new(CopyIn::new(Running::new(prepared, Vec::new())));
                         return self.step_copy(script, copy, engine, now);
                     }
-                    let mut running = Running::new(prepared, Vec::new());
-                    self.find_current(&mut running)?;
-                    running
+                    Running::new(prepared, Vec::new())
                 }
             }
         };

@@ -343,6 +343,7 @@ impl Command {
                 | Command::Unlisten(_)
                 | Command::Lock { .. }
                 | Command::SetConstraints { .. }
+                | Command::Fetch(_)
         )
     }
 }

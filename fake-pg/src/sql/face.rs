@@ -424,8 +424,9 @@ impl Prepared {
     }
 
     /// Whether a cursor over it can go backward without having been asked to (`ExecSupportsBackwardScan`).
-    pub fn scrolls(&self) -> bool {
-        matches!(&self.plan, Plan::Query(query) if query.scrolls())
+    /// `seqscan` is `enable_seqscan`.
+    pub fn scrolls(&self, seqscan: bool) -> bool {
+        matches!(&self.plan, Plan::Query(query) if query.scrolls(seqscan))
     }
 
     /// Whether nobody can tell when its rows are computed.
@@ -439,10 +440,10 @@ impl Prepared {
     }
 
     /// Which of a row's places is the one in this table, if the query is simple enough for UPDATE
-    /// WHERE CURRENT OF.
-    pub fn place_of(&self, table: TableId) -> Option<usize> {
+    /// WHERE CURRENT OF. What is declared is planned for its first rows.
+    pub fn place_of(&self, table: TableId, seqscan: bool, declared: bool) -> Option<usize> {
         match &self.plan {
-            Plan::Query(query) => query.place_of(table),
+            Plan::Query(query) => query.place_of(table, seqscan, declared),
             _ => None,
         }
     }

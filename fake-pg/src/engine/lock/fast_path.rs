@@ -95,7 +95,8 @@ impl LockTable {
         }
         if !self.locks.is_empty()
             && let Some(lock) = self.locks.get(&tag)
-            && lock.is_strongly_wanted()
+            // Who has stood in the queue is given the lock where it stood.
+            && (lock.is_strongly_wanted() || lock.queue.iter().any(|waiter| waiter.pid == pid))
         {
             return false;
         }

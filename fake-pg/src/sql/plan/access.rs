@@ -95,7 +95,30 @@ impl Access {
     }
 }
 
+impl Access {
+    pub(super) fn is_bitmap(&self) -> bool {
+        matches!(self, Access::Bitmap { .. })
+    }
+}
+
 impl ScanPlan {
+    /// Whether its rows are sorted after they have been read.
+    pub(super) fn is_sorted(&self, seqscan: bool, cursor: bool) -> bool {
+        let Sorting { order, sorts, .. } = &self.wanted.sorting;
+        *sorts
+            || !self.has_order(order)
+                && !matches!(
+                    self.access(seqscan, cursor),
+                    Access::Index { sorted: true, .. }
+                )
+    }
+
+    /// Whether there is nothing to sort: the conditions leave one value of each key.
+    fn has_order(&self, order: &[(usize, bool, bool)]) -> bool {
+        let fixed = |key: &(usize, bool, bool)| self.filter.iter().any(|part| fixes(part, key.0));
+        order.iter().all(fixed)
+    }
+
     /// Whether it is worth asking by which path the only table of a query is read.
     pub(crate) fn may_use_index(&self) -> bool {
         let wants = !self.filter.is_empty() || !self.wanted.sorting.order.is_empty();
@@ -165,7 +188,7 @@ impl ScanPlan {
             total: pages * SEQ_PAGE
                 + tuples * (CPU_TUPLE + quals(filters))
                 + if seqscan { 0.0 } else { DISABLED },
-            ordered: sorting.order.is_empty(),
+            ordered: self.has_order(&sorting.order),
         }];
         let mut bitmaps: Vec<(Access, f64, f64)> = Vec::new();
         for index in &self.table.indexes {
@@ -225,7 +248,7 @@ impl ScanPlan {
                 access,
                 startup: cost,
                 total: cost + read * each + fetched * (CPU_TUPLE + quals(filters)),
-                ordered: sorting.order.is_empty(),
+                ordered: self.has_order(&sorting.order),
             });
         }
         let cost = |path: &Path| self.final_cost(path, sorting, rows);

@@ -53,13 +53,13 @@ impl QueryPlan {
     /// Whether it can be run backward.
     ///
     /// Source: `ExecSupportsBackwardScan` in `execAmi.c`.
-    pub(crate) fn scrolls(&self) -> bool {
+    pub(crate) fn scrolls(&self, seqscan: bool) -> bool {
         match &self.body {
-            Body::Select(select) => select.scrolls(),
+            Body::Select(select) => select.scrolls(seqscan),
             Body::Values(_) => true,
             Body::SetOperation(set) => {
                 !set.tail.order.is_empty()
-                    || set.appends() && set.left.scrolls() && set.right.scrolls()
+                    || set.appends() && set.left.scrolls(seqscan) && set.right.scrolls(seqscan)
             }
         }
     }
@@ -67,7 +67,7 @@ impl QueryPlan {
     /// Where the rows of one table are among the places of the result's rows.
     ///
     /// Source: `execCurrentOf`, `search_plan_tree` in `execCurrent.c`.
-    pub(crate) fn place_of(&self, table: TableId) -> Option<usize> {
+    pub(crate) fn place_of(&self, table: TableId, seqscan: bool, declared: bool) -> Option<usize> {
         let Body::Select(select) = &self.body else {
             return None;
         };
@@ -79,8 +79,8 @@ impl QueryPlan {
             return lock.map(|lock| lock.place);
         }
         match &select.from.root {
-            FromNode::Scan(scan) if scan.table.id == table && select.order_is_an_index() => {
-                Some(scan.place)
+            FromNode::Scan(scan) if scan.table.id == table => {
+                (!scan.is_sorted(seqscan, declared)).then_some(scan.place)
             }
             _ => None,
         }
@@ -189,36 +189,31 @@ impl SetPlan {
 }
 
 impl SelectPlan {
-    fn scrolls(&self) -> bool {
+    fn scrolls(&self, seqscan: bool) -> bool {
         // Row locks are taken on the way, and not given back.
         if !self.locking.is_empty() || !self.sets.is_empty() {
             return false;
         }
-        let sorted = !self.tail.order.is_empty();
-        if sorted && (self.grouping.is_some() || !self.order_is_an_index()) {
-            return true;
-        }
-        let plain = self.grouping.is_none() && self.distinct.is_none();
-        plain
-            && match &self.from.root {
-                FromNode::Scan(_) => true,
-                FromNode::Derived { source, .. } => match source {
-                    Derived::Subquery { plan, .. } => plan.scrolls(),
-                    _ => true,
-                },
-                FromNode::Nothing | FromNode::Join { .. } => false,
+        let is_plain = self.grouping.is_none() && self.distinct.is_none();
+        match &self.from.root {
+            FromNode::Scan(scan) if is_plain => {
+                scan.is_sorted(seqscan, true) || !scan.access(seqscan, true).is_bitmap()
             }
-    }
-
-    /// Whether an index gives the rows in this order, or there is none: then nothing is sorted.
-    fn order_is_an_index(&self) -> bool {
-        let FromNode::Scan(scan) = &self.from.root else {
-            return self.tail.order.is_empty();
-        };
-        let Some(first) = self.tail.order.first() else {
-            return true;
-        };
-        matches!(first.by, Scalar::Column(column)
-            if scan.table.indexes.iter().any(|index| index.columns.first() == Some(&column)))
+            // Rows that are told apart in the order of an index are sorted no more.
+            FromNode::Scan(scan) if self.grouping.is_none() => {
+                let first = self.tail.order.first().map(|key| &key.by);
+                let leads = |column: &usize| {
+                    let mut indexes = scan.table.indexes.iter();
+                    indexes.any(|index| index.columns.first() == Some(column))
+                };
+                first.is_some_and(|by| !matches!(by, Scalar::Column(column) if leads(column)))
+            }
+            _ if !self.tail.order.is_empty() => true,
+            FromNode::Derived { source, .. } if is_plain => match source {
+                Derived::Subquery { plan, .. } => plan.scrolls(seqscan),
+                _ => true,
+            },
+            _ => false,
+        }
     }
 }
