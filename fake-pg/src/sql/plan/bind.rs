@@ -140,13 +140,21 @@ impl<'a> Binder<'a> {
 
     /// The tables and views the statement names, and how it must lock them as a whole.
     pub(crate) fn named_locks(&mut self) -> Vec<Locked> {
-        std::mem::take(&mut self.locks)
+        let mut locks = std::mem::take(&mut self.locks);
+        let mut seen: Vec<(TableId, LockMode)> = Vec::new();
+        locks.retain(|(relation, mode, _)| {
+            let lock = (relation.id(), *mode);
+            let is_new = !seen.contains(&lock);
+            seen.push(lock);
+            is_new
+        });
+        locks
     }
 
     /// The same, and the indexes of the tables it reads: planning it locks all of them, as it locks
     /// their table (`get_relation_info`).
     pub(crate) fn locks(&mut self) -> Vec<Locked> {
-        let mut locks = std::mem::take(&mut self.locks);
+        let mut locks = self.named_locks();
         for place in 0..locks.len() {
             let (Relation::Table(table), mode, at) = locks[place].clone() else {
                 continue;
@@ -165,30 +173,35 @@ impl<'a> Binder<'a> {
         std::mem::take(&mut self.reads)
     }
 
-    /// Notes that a table is used; of several ways the strongest counts.
+    /// Notes that a table is used; what is used in several ways is locked in each.
     pub(super) fn note_lock(&mut self, table: &Arc<Table>, mode: LockMode, at: u32) {
-        self.note((Relation::Table(table.clone()), mode, at));
+        self.locks.push((Relation::Table(table.clone()), mode, at));
+    }
+
+    /// Notes that rows of a table that is read are locked as well: once for each time it is read.
+    pub(super) fn note_row_locks(&mut self, table: &Arc<Table>) {
+        let mut read = self.locks.iter_mut().rev();
+        let read = read.find(|(relation, mode, _)| {
+            relation.id() == table.id && *mode == LockMode::AccessShare
+        });
+        match read {
+            Some((_, mode, _)) => *mode = LockMode::RowShare,
+            None => self.note_lock(table, LockMode::RowShare, 0),
+        }
     }
 
     /// Notes that a view is read.
     pub(super) fn note_view(&mut self, view: &Arc<View>, at: u32) {
-        self.note((Relation::View(view.clone()), LockMode::AccessShare, at));
+        let view = Relation::View(view.clone());
+        self.locks.push((view, LockMode::AccessShare, at));
     }
 
     /// Notes what a view reads.
     pub(super) fn note_locks_within(&mut self, view: &mut Binder<'_>) {
-        for (relation, mode, _) in view.named_locks() {
-            self.note((relation, mode, 0));
-        }
+        let locks = std::mem::take(&mut view.locks).into_iter();
+        self.locks
+            .extend(locks.map(|(relation, mode, _)| (relation, mode, 0)));
         self.planned.append(&mut view.planned);
-    }
-
-    fn note(&mut self, (relation, mode, at): Locked) {
-        let id = relation.id();
-        match self.locks.iter_mut().find(|(other, ..)| other.id() == id) {
-            Some((_, other, _)) => *other = mode.max(*other),
-            None => self.locks.push((relation, mode, at)),
-        }
     }
 
     /// How many slots for subqueries and common table expressions a run needs.

@@ -184,7 +184,7 @@ impl Binder<'_> {
             return self.view(&view, alias, relation.at);
         }
         let table = self.table(relation)?;
-        self.scan(table, alias, relation.at)
+        self.scan(table, alias, (LockMode::AccessShare, relation.at))
     }
 
     /// A view is its query, bound where it was made.
@@ -296,9 +296,9 @@ impl Binder<'_> {
         &mut self,
         table: Arc<Table>,
         alias: Option<&Alias>,
-        at: u32,
+        (mode, at): (LockMode, u32),
     ) -> Result<FromNode, PgError> {
-        self.note_lock(&table, LockMode::AccessShare, at);
+        self.note_lock(&table, mode, at);
         self.planned.push(table.id);
         if !self.in_view && !self.reads.contains(&table.id) {
             self.reads.push(table.id);

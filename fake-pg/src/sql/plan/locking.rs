@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use super::{Binder, LockPlan};
-use crate::engine::LockMode;
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{LockStrength, Locking, Select};
 
@@ -72,7 +71,6 @@ impl Binder<'_> {
                         format!("{name} cannot be applied to the nullable side of an outer join"),
                     ));
                 }
-                locked.push(table.clone());
                 let plan = LockPlan {
                     table: Arc::clone(table),
                     place: *place,
@@ -84,12 +82,15 @@ impl Binder<'_> {
                 match plans.iter_mut().find(|other| other.place == *place) {
                     Some(other) if other.strength < plan.strength => *other = plan,
                     Some(_) => {}
-                    None => plans.push(plan),
+                    None => {
+                        locked.push(table.clone());
+                        plans.push(plan);
+                    }
                 }
             }
         }
         for table in locked {
-            self.note_lock(&table, LockMode::RowShare, 0);
+            self.note_row_locks(&table);
         }
         Ok(plans)
     }

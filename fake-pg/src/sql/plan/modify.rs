@@ -373,9 +373,9 @@ impl Binder<'_> {
 
     fn update_in_scope(&mut self, update: &Update) -> Result<ModifyPlan, PgError> {
         let table = self.table(&update.table)?;
-        self.note_lock(&table, LockMode::RowExclusive, update.table.at);
         let alias = update.alias.as_ref().map(alias_of);
-        let mut target = self.scan(table.clone(), alias.as_ref(), 0)?;
+        let lock = (LockMode::RowExclusive, update.table.at);
+        let mut target = self.scan(table.clone(), alias.as_ref(), lock)?;
         target.only_current(&update.current_of);
         let (others, conditions) = self.others(&update.from)?;
         // In the order of `transformUpdateStmt`: what a parameter is in WHERE it is in SET.
@@ -402,9 +402,9 @@ impl Binder<'_> {
 
     fn delete_in_scope(&mut self, delete: &Delete) -> Result<ModifyPlan, PgError> {
         let table = self.table(&delete.table)?;
-        self.note_lock(&table, LockMode::RowExclusive, delete.table.at);
         let alias = delete.alias.as_ref().map(alias_of);
-        let mut target = self.scan(table.clone(), alias.as_ref(), 0)?;
+        let lock = (LockMode::RowExclusive, delete.table.at);
+        let mut target = self.scan(table.clone(), alias.as_ref(), lock)?;
         target.only_current(&delete.current_of);
         let (others, conditions) = self.others(&delete.using)?;
         let filter = match &delete.filter {
