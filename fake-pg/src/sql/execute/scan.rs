@@ -114,6 +114,17 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         outer: Option<&Frame<'_>>,
         next: Next<'_, 'p, 'r, 'c>,
     ) -> Result<ControlFlow<()>, Halt> {
+        if scan.current {
+            // Its cursor has read it already, and so followed it.
+            let current = self.context.fetch.current;
+            let exec = &self.context.exec;
+            let found = current.and_then(|tid| exec.newest_row(&scan.table, tid));
+            let Some((tid, row)) = found else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            joined.place(scan.offset, row);
+            return self.scanned(scan, tid, joined, outer, next);
+        }
         if self.context.exec.is_serializable() {
             return self.followed(scan, joined, outer, next);
         }
@@ -128,16 +139,6 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 _ => Key::Many(key.into()),
             };
             let found = self.context.exec.lookup(&scan.table, lookup.index, &key);
-            let Some((tid, row)) = found else {
-                return Ok(ControlFlow::Continue(()));
-            };
-            joined.place(scan.offset, row);
-            return self.scanned(scan, tid, joined, outer, next);
-        }
-        if scan.current {
-            let current = self.context.fetch.current;
-            let exec = &self.context.exec;
-            let found = current.and_then(|tid| exec.newest_row(&scan.table, tid));
             let Some((tid, row)) = found else {
                 return Ok(ControlFlow::Continue(()));
             };
