@@ -45,6 +45,32 @@ fn every_point_prints_as_a_name_of_its_own_that_parses_back() {
     }
 }
 
+/// The next life of a root task may wait where the last one did: for its connection, since the same message.
+#[test]
+fn every_point_of_a_run_with_a_fault_has_a_name_of_its_own() {
+    let scenario = commit_only();
+    let baseline = baseline::baseline(&scenario).unwrap();
+    let ends = exhaustive::Ends::of(&baseline.points);
+    for schedule in exhaustive::schedules(&scenario, &baseline.points, |_| true) {
+        if !ends.is_near_an_end(&schedule.fault.at) {
+            continue;
+        }
+        let plan = Plan::single(schedule.fault);
+        let order = Order {
+            record: true,
+            ..Order::of(&plan)
+        };
+        let mut names = BTreeSet::new();
+        for recorded in sim::run(&baseline.setup, &order).points {
+            let name = recorded.point.to_string();
+            assert!(
+                names.insert(name.clone()),
+                "{name} names two points of {plan}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_schedule_is_a_plan_of_its_own_that_parses_back() {
     let scenario = commit_only();

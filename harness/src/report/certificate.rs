@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::explore::{Certificate, CutCount, PairsCovered};
+use crate::oracle::Verdict;
 use crate::plan::Class;
 
 impl fmt::Display for Certificate {
@@ -50,7 +51,8 @@ impl fmt::Display for Certificate {
         if *commit_points > 0 {
             writeln!(f, "{} of COMMIT", counted(*commit_points, "step"))?;
         }
-        for cut in cuts {
+        // Without the class network nothing is cut.
+        for cut in cuts.iter().filter(|cut| cut.schedules > 0) {
             writeln!(f, "cuts of {cut}")?;
         }
         match ungated_tasks {
@@ -150,15 +152,42 @@ impl fmt::Display for PairsCovered {
         classes.dedup();
         let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
         writeln!(f, "    classes of fault in them: {}", names.join(", "))?;
+        let broken = cells.iter().filter(|(_, cell)| cell.worst() != Verdict::Ok);
+        let mut all = "all of these are ok";
+        for ((first, second), cell) in broken {
+            let verdicts: Vec<String> = cell
+                .verdicts
+                .iter()
+                .rev()
+                .filter(|(verdict, _)| **verdict != Verdict::Ok)
+                .map(|(verdict, n)| format!("{} {n}", verdict.name().to_uppercase()))
+                .collect();
+            writeln!(
+                f,
+                "    {first}, then {second}: {} of {}",
+                verdicts.join(", "),
+                cell.schedules
+            )?;
+            all = "all others of these are ok";
+        }
+        if *run > 0 {
+            writeln!(f, "    {all}")?;
+        }
         let fewer = match jobs {
             Some(_) => "more jobs, ",
             None => "",
         };
-        writeln!(
+        write!(
             f,
-            "    pairs do not cover: {fewer}other latencies and orders of hosts, rollbacks; {bytes_left_out} of {bytes} bytes (cuts are \
-             at 0, 1, len-1 and len of each side)"
-        )
+            "    pairs do not cover: {fewer}other latencies and orders of hosts, rollbacks"
+        )?;
+        if *bytes_left_out > 0 {
+            write!(
+                f,
+                "; {bytes_left_out} of {bytes} bytes, as cuts are at 0, 1, len-1 and len of each side"
+            )?;
+        }
+        writeln!(f)
     }
 }
 
@@ -211,9 +240,12 @@ mod tests {
 
     #[test]
     fn pairs_say_what_was_run_skipped_and_left_out() {
-        let cell = Cell {
-            schedules: 60,
-            verdicts: [(Verdict::Ok, 60)].into(),
+        let cell = |ok, lost| Cell {
+            schedules: ok + lost,
+            verdicts: [(Verdict::Ok, ok), (Verdict::Lost, lost)]
+                .into_iter()
+                .filter(|(_, n)| *n > 0)
+                .collect(),
         };
         let pairs = PairsCovered {
             jobs: Some(1),
@@ -227,7 +259,11 @@ mod tests {
             left_out: 10,
             bytes: 57,
             bytes_left_out: 49,
-            cells: [((Class::Kill, Class::Network), cell)].into(),
+            cells: [
+                ((Class::Kill, Class::Kill), cell(40, 0)),
+                ((Class::Kill, Class::Network), cell(18, 2)),
+            ]
+            .into(),
         };
         insta::assert_snapshot!(pairs, @r"
         pairs, on the smallest workload, 1 job of 2: 60 of 100 run, after 12 first faults
@@ -236,7 +272,9 @@ mod tests {
             3 first faults more not tried, for the same reasons
             10 NOT run, since fewer were asked for; those that were are spread evenly
             classes of fault in them: kill, network
-            pairs do not cover: more jobs, other latencies and orders of hosts, rollbacks; 49 of 57 bytes (cuts are at 0, 1, len-1 and len of each side)
+            kill, then network: LOST 2 of 20
+            all others of these are ok
+            pairs do not cover: more jobs, other latencies and orders of hosts, rollbacks; 49 of 57 bytes, as cuts are at 0, 1, len-1 and len of each side
         ");
     }
 

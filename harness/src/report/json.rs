@@ -57,6 +57,9 @@ pub struct Check {
     pub ungated_tasks: usize,
     /// Whether the oracles caught an effect dropped and an effect doubled.
     pub control_caught: bool,
+    /// Pairs of faults, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<Pairs>,
     /// Over all schedules: without a fault, with one, and drawn.
     pub verdicts: BTreeMap<&'static str, usize>,
     /// The least plan of the greatest verdict, if any promise was broken.
@@ -74,6 +77,19 @@ pub struct Schedules {
     pub run: usize,
     /// Whose fault did not fire.
     pub unfired: usize,
+}
+
+/// Pairs of faults, by what became of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pairs {
+    /// Enumerated from the runs with one fault.
+    pub planned: usize,
+    /// Run.
+    pub run: usize,
+    /// Not run, since another pair is the same run.
+    pub skipped: usize,
+    /// Not run, since fewer were asked for.
+    pub left_out: usize,
 }
 
 /// A plan that breaks a promise.
@@ -217,6 +233,12 @@ impl Check {
             await_points: certificate.await_points.clone(),
             ungated_tasks: certificate.ungated_tasks,
             control_caught: certificate.control_caught,
+            pairs: certificate.pairs.as_ref().map(|pairs| Pairs {
+                planned: pairs.planned,
+                run: pairs.run,
+                skipped: pairs.skipped_kills + pairs.skipped_panics,
+                left_out: pairs.left_out,
+            }),
             verdicts,
             counterexample: exploration.counterexample().map(|example| Counterexample {
                 plan: example.plan.to_string(),

@@ -52,14 +52,20 @@ struct Raised(Arc<str>);
 
 impl<F: Future> Gate<F> {
     pub(crate) fn new(process: ProcessId, task: TaskName, future: F) -> Gate<F> {
-        World::with(|world| world.tasks.set(world.tasks.get() + 1));
+        let (anchor, anchored, offset) = World::with(|world| {
+            world.tasks.set(world.tasks.get() + 1);
+            match task.child {
+                None => world.process(process, |process| process.root_waits()),
+                Some(_) => (Anchor::Start, 0, 0),
+            }
+        });
         Gate {
             future: Some(Box::pin(future)),
             task,
             process,
-            anchor: Anchor::Start,
-            anchored: 0,
-            offset: 0,
+            anchor,
+            anchored,
+            offset,
             suspended: false,
             stall: None,
         }
@@ -72,6 +78,9 @@ impl<F: Future> Gate<F> {
             if self.anchored != process.anchored {
                 (self.anchored, self.offset) = (process.anchored, 1);
                 self.anchor.clone_from(&process.anchor);
+            }
+            if self.task.child.is_none() {
+                process.root_waited = (self.anchored, self.offset);
             }
         });
     }

@@ -116,6 +116,8 @@ pub(crate) struct Process {
     pub(crate) anchor: Anchor,
     /// Changes with the anchor: await points are counted from it.
     pub(crate) anchored: u32,
+    /// Where the root task last waited: at which anchor, and how often since it.
+    pub(crate) root_waited: (u32, u32),
     pub(crate) connections: u32,
     pub(crate) effects: u32,
     pub(crate) children: BTreeMap<Arc<str>, u32>,
@@ -127,6 +129,19 @@ pub(crate) struct Process {
     pub(crate) stopping: bool,
     /// Rung when the stop signal arrives.
     pub(crate) stop: Rc<Notify>,
+}
+
+impl Process {
+    /// Where a root task that begins now counts on from. The one before may have waited since the
+    /// process's last message, too, and no two waits have the same name.
+    pub(crate) fn root_waits(&self) -> (Anchor, u32, u32) {
+        match self.root_waited {
+            (anchored, offset) if anchored == self.anchored => {
+                (self.anchor.clone(), anchored, offset)
+            }
+            _ => (Anchor::Start, 0, 0),
+        }
+    }
 }
 
 /// A place for a process: which worker, which replica.
@@ -330,6 +345,7 @@ impl World {
             ended: false,
             anchor: Anchor::Start,
             anchored: 0,
+            root_waited: (0, 0),
             connections: 0,
             effects: 0,
             children: BTreeMap::new(),
