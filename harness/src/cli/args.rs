@@ -171,7 +171,7 @@ pub(super) struct Check {
     /// How many jobs pairs are tried with [default: 1].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) pair_jobs: Option<usize>,
-    /// Run at most about so many pairs, spread evenly; the certificate says how many were not.
+    /// Run at most so many pairs, spread evenly; the certificate says how many were not.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) pairs: Option<usize>,
     /// How many plans of several faults to draw.

@@ -137,7 +137,7 @@ impl<'a> Explore<'a> {
         self
     }
 
-    /// At most about so many pairs are run, spread evenly over all. The certificate says how many were not.
+    /// At most so many pairs are run, spread evenly over all. The certificate says how many were not.
     pub fn pairs_max(mut self, pairs: usize) -> Self {
         self.pairs_max = Some(pairs);
         self

@@ -67,8 +67,11 @@ pub(crate) fn run(
         pairs.alone(setup, &first[i])
     });
     let mut verdicts: BTreeMap<&Fault, Verdict> = BTreeMap::new();
+    // How many pairs to run stand before those that begin with each.
+    let mut before = Vec::new();
     for (schedule, alone) in first.iter().zip(alone) {
         let alone = alone?;
+        before.push(covered.planned - covered.skipped_kills - covered.skipped_panics);
         covered.planned += alone.planned;
         covered.skipped_kills += alone.skipped_kills;
         covered.skipped_panics += alone.skipped_panics;
@@ -89,12 +92,13 @@ pub(crate) fn run(
     let tell = |more| {
         (explore.progress)(Progress {
             done: done.fetch_add(more, Ordering::Relaxed) + more,
-            total: total / stride,
+            total: total.div_ceil(stride),
             stage: "pairs",
         });
     };
     let outcomes = explore.map_quietly(setup, first.len(), |setup, i| {
-        pairs.after(setup, &first[i], &verdicts, stride, i, &tell)
+        let skip = before[i].next_multiple_of(stride) - before[i];
+        pairs.after(setup, &first[i], &verdicts, (skip, stride), &tell)
     });
     let mut least: BTreeMap<(Class, Verdict), Failure> = BTreeMap::new();
     for outcome in outcomes {
@@ -229,14 +233,13 @@ impl Pairs<'_, '_> {
         Ok((run, seconds))
     }
 
-    /// Every fault that can follow `first`, or every `stride`-th from the `nth` on.
+    /// Every fault that can follow `first`; with a `stride`, each so-manieth after those skipped.
     fn after(
         &self,
         setup: &Arc<Setup>,
         first: &Schedule,
         verdicts: &BTreeMap<&Fault, Verdict>,
-        stride: usize,
-        nth: usize,
+        (skip, stride): (usize, usize),
         tell: &dyn Fn(usize),
     ) -> Result<After, ExploreError> {
         /// So many pairs are run between two reports of progress.
@@ -247,7 +250,7 @@ impl Pairs<'_, '_> {
             failures: BTreeMap::new(),
         };
         let mut untold = 0;
-        for second in seconds.run.iter().skip(nth % stride).step_by(stride) {
+        for second in seconds.run.iter().skip(skip).step_by(stride) {
             let plan = self.plan([&first.fault, &second.fault]);
             let run = replay::accept(setup, &plan, sim::run(setup, &Order::of(&plan)))?;
             same_prefix(&plan, &run, 1, second)?;
@@ -524,7 +527,8 @@ mod tests {
         assert!(all.skipped_kills > 0 && all.skipped_panics > 0, "{all:?}");
         assert_eq!(all.planned, all.run + skipped);
         let some = run(Some(all.run / 4), 2);
-        assert!(some.run > 0 && some.run <= all.run / 3, "{some:?}");
+        assert_eq!(some.run, all.run.div_ceil(all.run.div_ceil(all.run / 4)));
+        assert!(some.run > 0 && some.run <= all.run / 4, "{some:?}");
         assert_eq!(some.planned, some.run + skipped + some.left_out);
     }
 
