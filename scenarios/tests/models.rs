@@ -288,7 +288,7 @@ fn only_what_is_enqueued_inside_survives_a_rollback() {
 fn the_outbox_survives_a_delay_and_a_partition_at_odd_times() {
     for plan in [
         "seed.2888271943091579811,cancel-backend@inbox.commit.1.received,delay.700ms@conn5.commit.1.reply+0",
-        "seed.6980566272562484905,partition.1s@conn1.terminate.1.request+0",
+        "seed.6980566272562484905,replicas.1,partition.1s@conn1.terminate.1.request+0",
     ] {
         let plan: Plan = plan.parse().expect(plan);
         match replay(&scenario("outbox_inbox"), &plan) {

@@ -4,11 +4,19 @@
 //! `tokio`, and nothing of this crate, so that it can be compiled elsewhere with an edit.
 
 mod outbox;
+mod outbox_inbox;
+mod outbox_horizon;
+mod outbox_cursor;
 
 use midcommit::Scenario;
 
 /// All remedies in the order of the page, each before its broken twins.
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    let all = [outbox::scenarios()];
+    let all = [
+        outbox::scenarios(),
+        outbox_inbox::scenarios(),
+        outbox_horizon::scenarios(),
+        outbox_cursor::scenarios(),
+    ];
     all.into_iter().flatten().collect()
 }
