@@ -6,7 +6,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Notification};
 use turmoil::net::TcpStream;
 
 use super::broker;
@@ -71,6 +73,31 @@ impl Env {
         Ok(client)
     }
 
+    /// The same as [`Env::connect`], with what the server sends unasked after `LISTEN`: `None` when
+    /// the connection has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Env::connect`].
+    pub async fn connect_with_notifications(
+        &self,
+    ) -> Result<(Client, UnboundedReceiver<Notification>), ConnectError> {
+        let mut config = Config::new();
+        config.user("postgres").dbname("postgres");
+        let (name, client, mut connection) = self.start_session(PRIMARY, &config).await?;
+        let (heard, notifications) = unbounded_channel();
+        let task = async move {
+            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notification(notification) = message {
+                    // Nobody need be waiting for it any more.
+                    let _unheard = heard.send(notification);
+                }
+            }
+        };
+        let _detached = spawn_gated(self.process, &name, true, task);
+        Ok((client, notifications))
+    }
+
     /// Connects and spawns the connection's task; `detached` if nobody will hold its handle.
     async fn connect_with(
         &self,
@@ -78,18 +105,26 @@ impl Env {
         config: &Config,
         detached: bool,
     ) -> Result<(Client, JoinHandle<()>), ConnectError> {
-        let stream = self.stream(server).await.map_err(ConnectError::Refused)?;
-        let name = format!("conn{}", stream.number());
-        let (client, connection) = config
-            .connect_raw(stream, NoTls)
-            .await
-            .map_err(ConnectError::Startup)?;
+        let (name, client, connection) = self.start_session(server, config).await?;
         let task = async move {
             // The client learns of a broken connection by itself.
             let _ended = connection.await;
         };
         let task = spawn_gated(self.process, &name, detached, task);
         Ok((client, task))
+    }
+
+    /// Connects: what the connection's task is called, and what it is to drive.
+    async fn start_session(
+        &self,
+        server: &str,
+        config: &Config,
+    ) -> Result<(String, Client, Connection<Stream, NoTlsStream>), ConnectError> {
+        let stream = self.stream(server).await.map_err(ConnectError::Refused)?;
+        let name = format!("conn{}", stream.number());
+        let started = config.connect_raw(stream, NoTls).await;
+        let (client, connection) = started.map_err(ConnectError::Startup)?;
+        Ok((name, client, connection))
     }
 
     /// A deadpool of so many stock clients of `pg`.

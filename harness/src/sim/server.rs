@@ -177,7 +177,7 @@ impl Server {
         for prepared in postmaster.engine().prepared_transactions() {
             world.log(What::Leaked {
                 server: self.name.clone(),
-                what: format!("prepared transaction {:?} was never finished", prepared.gid).into(),
+                what: format!("prepared transaction {:?}", prepared.gid).into(),
             });
         }
         drop(postmaster);

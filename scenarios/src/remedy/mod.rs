@@ -7,6 +7,9 @@ mod outbox;
 mod outbox_inbox;
 mod outbox_horizon;
 mod outbox_cursor;
+mod job_row;
+mod two_phase;
+mod notify;
 
 use midcommit::Scenario;
 
@@ -17,6 +20,9 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         outbox_inbox::scenarios(),
         outbox_horizon::scenarios(),
         outbox_cursor::scenarios(),
+        job_row::scenarios(),
+        two_phase::scenarios(),
+        notify::scenarios(),
     ];
     all.into_iter().flatten().collect()
 }
