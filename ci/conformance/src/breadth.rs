@@ -300,14 +300,9 @@ pub fn statements(on: impl Fn(&str) -> bool) -> Statements {
                 .prop_map(|id| format!("delete from p where id = {id}"))
                 .boxed(),
         ));
-        all.push((
-            1,
-            words(&[
-                "select * from p order by id",
-                "select id from p where lower(s) = 'a' for update",
-            ])
-            .boxed(),
-        ));
+        // Which rows an index over an expression leads to is not asked for: fake-pg reads all of them
+        // then, and in a serializable transaction that can be seen.
+        all.push((1, words(&["select * from p order by id"]).boxed()));
     }
     if on("settings") {
         all.push((4, words(SETTINGS).boxed()));

@@ -101,6 +101,8 @@ impl Exec<'_> {
     pub fn lock_table(&mut self, table: &Table, mode: LockMode, nowait: bool) -> Result<(), Halt> {
         self.announce(LockTag::Relation(table.id), mode);
         if nowait && !self.may_lock(LockTag::Relation(table.id), mode) {
+            // Weak locks were moved out of the way before that was known.
+            self.engine.locks.expose(LockTag::Relation(table.id), mode);
             let message = format!("could not obtain lock on relation \"{}\"", table.name);
             return Err(PgError::new(SqlState::LOCK_NOT_AVAILABLE, message).into());
         }

@@ -29,7 +29,18 @@ pub enum Inserted {
 impl Exec<'_> {
     /// INSERT: waits for others who insert the same key, and fails on one that is there.
     pub fn insert(&mut self, table: &Table, row: Row) -> Result<Tid, Halt> {
-        let tid = self.place(table, None, row)?;
+        let tid = self.insert_tuple(table, row)?;
+        self.insert_entries(table, tid)?;
+        Ok(tid)
+    }
+
+    /// Its first half: the row is in the table, and in no index (`table_multi_insert`).
+    pub fn insert_tuple(&mut self, table: &Table, row: Row) -> Result<Tid, Halt> {
+        self.place(table, None, row)
+    }
+
+    /// Its other half (`ExecInsertIndexTuples`).
+    pub fn insert_entries(&mut self, table: &Table, tid: Tid) -> Result<(), Halt> {
         let mut doubled = Vec::new();
         for (place, index) in table.unique_indexes() {
             doubled.extend(self.index_checked(table, place, index, tid)?);
@@ -37,8 +48,7 @@ impl Exec<'_> {
         if !table.foreign_keys.is_empty() || !doubled.is_empty() {
             self.queue_insert(table, tid, doubled);
         }
-        self.enter_others(table)?;
-        Ok(tid)
+        self.enter_others(table)
     }
 
     /// INSERT … ON CONFLICT. The arbiters are positions among the table's unique indexes; none means

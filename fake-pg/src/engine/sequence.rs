@@ -114,9 +114,7 @@ impl Exec<'_> {
                 is_called: true,
             };
             exec.engine.sequences.insert(sequence.node, state);
-            exec.engine
-                .currvals
-                .remember(exec.tx.pid, sequence.id, value);
+            exec.engine.currvals.give(exec.tx.pid, sequence.id, value);
             Ok(value)
         })
     }
@@ -161,7 +159,7 @@ impl Exec<'_> {
             }
             exec.engine.sequences.insert(sequence.node, state);
             if is_called {
-                exec.engine.currvals.remember(exec.tx.pid, sequence.id, value);
+                exec.engine.currvals.set(exec.tx.pid, sequence.id, value);
             }
             Ok(value)
         })
@@ -246,34 +244,68 @@ impl Exec<'_> {
     }
 }
 
-/// What `currval` and `lastval` remember for each session, the latest last.
+/// What `currval` and `lastval` remember for each session, the latest that was given last.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Currvals(Vec<(Pid, TableId, i64)>);
+pub(super) struct Currvals(Vec<Currval>);
+
+#[derive(Clone, Debug)]
+struct Currval {
+    pid: Pid,
+    id: TableId,
+    value: i64,
+    /// Whether `nextval` has given one: `setval` is none of `lastval`'s business.
+    given: bool,
+}
 
 impl Currvals {
-    fn remember(&mut self, pid: Pid, id: TableId, value: i64) {
-        self.0.retain(|entry| (entry.0, entry.1) != (pid, id));
-        self.0.push((pid, id, value));
+    fn give(&mut self, pid: Pid, id: TableId, value: i64) {
+        self.0.retain(|entry| (entry.pid, entry.id) != (pid, id));
+        let given = true;
+        self.0.push(Currval {
+            pid,
+            id,
+            value,
+            given,
+        });
+    }
+
+    fn set(&mut self, pid: Pid, id: TableId, value: i64) {
+        let known = self
+            .0
+            .iter_mut()
+            .find(|entry| (entry.pid, entry.id) == (pid, id));
+        match known {
+            Some(entry) => entry.value = value,
+            None => {
+                let given = false;
+                self.0.push(Currval {
+                    pid,
+                    id,
+                    value,
+                    given,
+                });
+            }
+        }
     }
 
     fn of(&self, pid: Pid, id: TableId) -> Option<i64> {
         self.0
             .iter()
-            .find(|entry| (entry.0, entry.1) == (pid, id))
-            .map(|entry| entry.2)
+            .find(|entry| (entry.pid, entry.id) == (pid, id))
+            .map(|entry| entry.value)
     }
 
     fn last(&self, pid: Pid) -> Option<(TableId, i64)> {
         self.0
             .iter()
             .rev()
-            .find(|entry| entry.0 == pid)
-            .map(|entry| (entry.1, entry.2))
+            .find(|entry| entry.pid == pid && entry.given)
+            .map(|entry| (entry.id, entry.value))
     }
 
     /// DISCARD SEQUENCES, and the end of a session.
     pub(super) fn forget(&mut self, pid: Pid) {
-        self.0.retain(|entry| entry.0 != pid);
+        self.0.retain(|entry| entry.pid != pid);
     }
 }
 

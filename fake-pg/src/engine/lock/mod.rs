@@ -115,9 +115,7 @@ impl LockTable {
             }
             return true;
         }
-        if fast_path::is_strong(request.mode) {
-            self.transfer(tag, None);
-        }
+        self.expose(tag, request.mode);
         let lock = self.locks.entry(tag).or_default();
         if !lock.is_free_for(request.pid, request.mode) {
             return false;
@@ -127,6 +125,13 @@ impl LockTable {
             self.stop_waiting(request.pid, wakeups);
         }
         true
+    }
+
+    /// A strong lock is about to be asked for: weak ones go to the table.
+    pub(super) fn expose(&mut self, tag: LockTag, mode: LockMode) {
+        if fast_path::is_strong(mode) {
+            self.transfer(tag, None);
+        }
     }
 
     /// Whether who will not wait gets the lock: it must be free of those who wait for it too, whatever

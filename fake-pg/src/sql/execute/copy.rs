@@ -139,20 +139,34 @@ impl Incoming {
         one_by_one || self.rows.len() >= ROWS_MAX || self.size >= BYTES_MAX
     }
 
-    /// Writes the rows that were looked at (`CopyMultiInsertBufferFlush`).
+    /// Writes the rows that were looked at, all of them before the first is in an index
+    /// (`CopyMultiInsertBufferFlush`).
     pub(in crate::sql) fn write(
         &mut self,
         plan: &ModifyPlan,
         context: &mut Context<'_>,
     ) -> Result<(), Halt> {
         let exec = &mut context.exec;
-        for (place, (row, _)) in self.rows.iter().enumerate() {
+        let located = |halt, incoming: &Incoming, place| match halt {
+            Halt::Error(error) => Halt::Error(incoming.locate_row(place, error)),
+            wait => wait,
+        };
+        let mut tids = Vec::with_capacity(self.rows.len());
+        // Until then it is where its reading is: behind the last of them, or at it.
+        let last = self.rows.len().saturating_sub(1);
+        for (row, _) in &self.rows {
+            let tid = exec.insert_tuple(&plan.table, Arc::clone(row));
+            tids.push(tid.map_err(|halt| match (halt, target(plan)) {
+                (Halt::Error(error), Some((_, copying))) if self.looked.is_none() => {
+                    Halt::Error(error.within(self.reader.place(copying)))
+                }
+                (halt, _) => located(halt, self, last),
+            })?);
+        }
+        for (place, tid) in tids.into_iter().enumerate() {
             self.writing = Some(place);
-            let inserted = exec.insert(&plan.table, Arc::clone(row));
-            inserted.map_err(|halt| match halt {
-                Halt::Error(error) => Halt::Error(self.locate_row(place, error)),
-                wait => wait,
-            })?;
+            let entered = exec.insert_entries(&plan.table, tid);
+            entered.map_err(|halt| located(halt, self, place))?;
         }
         self.writing = None;
         self.written += self.rows.len() as u64;

@@ -347,7 +347,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
     pub(super) fn lock_rows(
         &mut self,
         locks: &'p [LockPlan],
-        recheck: &'p [Scalar],
+        from: &'p FromPlan,
         joined: &mut Joined,
         outer: Option<&Frame<'_>>,
     ) -> Result<bool, Halt> {
@@ -379,10 +379,50 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         }
         // All rows of the join are locked before it is looked at again (`ExecLockRows`).
         if moved {
+            self.rejoin(&from.root, joined, outer)?;
             let row = &joined.row[..];
-            return self.all_true(recheck, &Frame { row, outer });
+            return self.all_true(&from.recheck, &Frame { row, outer });
         }
         Ok(true)
+    }
+
+    /// Looks again whether what is LEFT JOINed still joins.
+    fn rejoin(
+        &mut self,
+        node: &'p FromNode,
+        joined: &mut Joined,
+        outer: Option<&Frame<'_>>,
+    ) -> Result<(), Halt> {
+        let FromNode::Join {
+            left,
+            right,
+            outer: is_outer,
+            on,
+            right_columns,
+            right_tables,
+        } = node
+        else {
+            return Ok(());
+        };
+        self.rejoin(left, joined, outer)?;
+        self.rejoin(right, joined, outer)?;
+        let found = joined.tids[right_tables.clone()]
+            .iter()
+            .any(Option::is_some);
+        if !*is_outer || !found {
+            return Ok(());
+        }
+        let filter = match &**right {
+            FromNode::Scan(scan) => &scan.filter[..],
+            _ => &[],
+        };
+        let row = &joined.row[..];
+        let frame = Frame { row, outer };
+        if !self.all_true(on, &frame)? || !self.all_true(filter, &frame)? {
+            joined.row[right_columns.clone()].fill(Datum::Null);
+            joined.tids[right_tables.clone()].fill(None);
+        }
+        Ok(())
     }
 
     /// Puts the newest version of a row in its place, and says whether WHERE

@@ -52,7 +52,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
         self.from(&plan.from, outer, &mut |run, joined| {
             if plan.timing.targets.is_empty() {
                 if !plan.locking.is_empty()
-                    && !run.lock_rows(&plan.locking, &plan.from.recheck, joined, outer)?
+                    && !run.lock_rows(&plan.locking, &plan.from, joined, outer)?
                 {
                     return Ok(ControlFlow::Continue(()));
                 }
@@ -86,7 +86,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
     ) -> Result<Option<Values>, Halt> {
         let tids = joined.tids.clone();
         let made = project(self, joined)?;
-        if !self.lock_rows(&plan.locking, &plan.from.recheck, joined, outer)? {
+        if !self.lock_rows(&plan.locking, &plan.from, joined, outer)? {
             return Ok(None);
         }
         if joined.tids == tids {
@@ -213,7 +213,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 continue;
             }
             if !plan.locking.is_empty()
-                && !self.lock_rows(&plan.locking, &plan.from.recheck, &mut joined, outer)?
+                && !self.lock_rows(&plan.locking, &plan.from, &mut joined, outer)?
             {
                 continue;
             }

@@ -94,6 +94,9 @@ pub(super) fn create_table_as(
 ) -> Result<Option<u64>, Halt> {
     let exec = &mut context.exec;
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
+    // The query is analysed first.
+    let mut binder = Binder::new(&catalog, &path, Vec::new());
+    let plan = binder.query(&create.query)?;
     let (schema, name) = creation(&catalog, &path, &create.table).map_err(PgError::nowhere)?;
     lock_schema(&schema, exec)?;
     let namespace = catalog.namespace(path.database, &schema).cloned();
@@ -101,8 +104,6 @@ pub(super) fn create_table_as(
         skip_existing(exec, name);
         return Ok(None);
     }
-    let mut binder = Binder::new(&catalog, &path, Vec::new());
-    let plan = binder.query(&create.query)?;
     let columns = columns(&plan.columns, &create.columns, "table")?;
     for (relation, mode, _) in binder.locks() {
         exec.lock_relation(relation.id(), mode)?;

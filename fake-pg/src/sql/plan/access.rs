@@ -192,6 +192,10 @@ impl ScanPlan {
         }];
         let mut bitmaps: Vec<(Access, f64, f64)> = Vec::new();
         for index in &self.table.indexes {
+            // Which conditions imply that of a partial index, or mean an expression, is not known here.
+            if index.computed.is_some() {
+                continue;
+            }
             let matched = self.matched(index, &self.filter);
             let backward = self.sorts_by(index, sorting);
             let ordered = sorting.order.is_empty() || backward.is_some();
