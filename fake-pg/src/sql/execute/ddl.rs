@@ -1,4 +1,4 @@
-//! CREATE TABLE, CREATE INDEX, CREATE SEQUENCE, TRUNCATE.
+//! CREATE TABLE, CREATE INDEX, TRUNCATE.
 //!
 //! Names that nobody gave are chosen as PostgreSQL chooses them
 //! (`ChooseIndexName`, `ChooseConstraintName`).
@@ -13,9 +13,7 @@ use crate::engine::{
     Relation, SearchPath, Sequence, SequenceState, Table, TableId,
 };
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::{
-    self, ConstraintKind, CreateIndex, CreateSequence, CreateTable, Expr, Name, SequenceOptions,
-};
+use crate::sql::ast::{self, ConstraintKind, CreateIndex, CreateTable, Expr, Name};
 use crate::sql::face::Context;
 use crate::sql::plan::{Binder, Typed, split_name};
 use crate::sql::quote::quote_name;
@@ -275,53 +273,9 @@ pub(super) fn column(
     });
     let mut sequence = Sequence::serial(name, ty);
     if let Some(identity) = &definition.identity {
-        apply(&identity.options, &mut sequence)?;
+        super::sequence::apply(&identity.options, &mut sequence)?;
     }
     Ok((column, Some(sequence)))
-}
-
-pub(super) fn apply(options: &SequenceOptions, sequence: &mut Sequence) -> Result<(), PgError> {
-    if let Some(at) = options.redundant {
-        return Err(PgError::redundant_options(at));
-    }
-    let invalid = |message: String| PgError::new(SqlState::INVALID_PARAMETER_VALUE, message);
-    sequence.cycle = options.cycle.unwrap_or(sequence.cycle);
-    if let Some(increment) = options.increment {
-        if increment == 0 {
-            return Err(invalid("INCREMENT must not be zero".into()));
-        }
-        sequence.increment = increment;
-        if increment < 0 {
-            (sequence.min, sequence.max) = (-sequence.max - 1, -1);
-        }
-    }
-    sequence.min = options.min.unwrap_or(sequence.min);
-    sequence.max = options.max.unwrap_or(sequence.max);
-    if sequence.min >= sequence.max {
-        return Err(invalid(format!(
-            "MINVALUE ({}) must be less than MAXVALUE ({})",
-            sequence.min, sequence.max
-        )));
-    }
-    let first = if sequence.increment > 0 {
-        sequence.min
-    } else {
-        sequence.max
-    };
-    sequence.start = options.start.unwrap_or(first);
-    if sequence.start < sequence.min {
-        return Err(invalid(format!(
-            "START value ({}) cannot be less than MINVALUE ({})",
-            sequence.start, sequence.min
-        )));
-    }
-    if sequence.start > sequence.max {
-        return Err(invalid(format!(
-            "START value ({}) cannot be greater than MAXVALUE ({})",
-            sequence.start, sequence.max
-        )));
-    }
-    Ok(())
 }
 
 fn check_default(binder: &mut Binder<'_>, default: &Expr, column: &Column) -> Result<(), PgError> {
@@ -486,43 +440,6 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
         true => exec.create_index_concurrently(table, index),
         false => exec.create_index(table, index),
     }
-}
-
-pub(super) fn create_sequence(
-    create: &CreateSequence,
-    context: &mut Context<'_>,
-) -> Result<(), Halt> {
-    let exec = &mut context.exec;
-    let found = creation(exec.catalog(), exec.path(), &create.name);
-    let (schema, name) = found.map_err(PgError::nowhere)?;
-    lock_schema(&schema, exec)?;
-    let database = exec.path().database;
-    let namespace = exec.catalog().namespace(database, &schema).cloned();
-    if create.if_not_exists && is_taken(&namespace, name) {
-        skip_existing(exec, name);
-        return Ok(());
-    }
-    let mut sequence = Sequence::serial(name.clone(), Type::Int8);
-    (sequence.database, sequence.schema) = (database, schema);
-    sequence.unlogged = create.unlogged;
-    if let Some(ty) = &create.options.ty {
-        let path = exec.path().clone();
-        let typed = Binder::new(exec.catalog(), &path, Vec::new()).type_name(ty)?;
-        if !matches!(typed.ty, Type::Int2 | Type::Int4 | Type::Int8) {
-            return Err(PgError::new(
-                SqlState::INVALID_PARAMETER_VALUE,
-                "sequence type must be smallint, integer, or bigint",
-            )
-            .into());
-        }
-        (sequence.max, sequence.ty) = (Sequence::serial("", typed.ty).max, typed.ty);
-    }
-    if let Some(Some(column)) = &create.options.owned_by {
-        sequence.owner = Some(super::sequence::owner_of(column, exec)?);
-    }
-    apply(&create.options, &mut sequence)?;
-    exec.create_sequence(sequence)?;
-    Ok(())
 }
 
 pub(super) fn truncate(

@@ -1,6 +1,6 @@
 //! Statements that are run from their tree: DDL, SET, SHOW.
 
-use super::{constraint, ddl, drop, maintain, schema};
+use super::{constraint, ddl, drop, maintain, schema, sequence};
 use crate::engine::{Exec, Halt, LockMode, Relation};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::Command;
@@ -19,7 +19,7 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             "CREATE INDEX"
         }
         Command::CreateSequence(create) => {
-            ddl::create_sequence(create, context)?;
+            sequence::create(create, context)?;
             "CREATE SEQUENCE"
         }
         Command::Drop {
@@ -106,7 +106,7 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Result<Outcom
             alter.object.alter_tag()
         }
         Command::AlterSequence(alter) => {
-            super::sequence::alter(alter, context)?;
+            sequence::alter(alter, context)?;
             "ALTER SEQUENCE"
         }
         Command::CreateEnum { name, labels } => {
