@@ -464,7 +464,7 @@ impl Session {
         command: &Command,
         company: Company,
     ) -> Result<(), PgError> {
-        if company != Company::Alone || !matches!(self.block, Block::Implicit(_)) {
+        if company == Company::Script || !matches!(self.block, Block::Implicit(_)) {
             return Ok(());
         }
         match command {
@@ -489,6 +489,8 @@ impl Session {
                 "cannot run inside a transaction block"
             }
             (_, Company::Pipeline) => "cannot be executed within a pipeline",
+            // A Query among Executes.
+            (_, Company::Alone) if self.executed => "cannot be executed within a pipeline",
             (_, Company::Alone) => return Ok(()),
         };
         let message = format!("{what} {place}");
