@@ -67,6 +67,7 @@ impl Wrong {
                 SqlState::SYNTAX_ERROR,
                 format!("{} at or near \"{near}\"", self.what),
             ),
+            // The hint is `scan.l`'s, whose X stand for digits.
             None => PgError::new(SqlState::INVALID_ESCAPE_SEQUENCE, self.what)
                 .with_hint("Unicode escapes must be \\uXXXX or \\UXXXXXXXX."),
         };
