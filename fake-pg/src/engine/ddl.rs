@@ -65,7 +65,13 @@ impl Exec<'_> {
         self.once(|exec| {
             exec.empties(table)?;
             // What the transaction has created is emptied where it is (`ExecuteTruncateGuts`).
-            exec.tx.flushes |= !exec.tx.has_created(table);
+            if !exec.tx.has_created(table) {
+                exec.tx.flushes = true;
+                // Its indexes are made anew (`reindex_index`).
+                for index in &table.indexes {
+                    exec.engine.ssi.coarsen(table.id, Some(index.id));
+                }
+            }
             let mut table = Table::clone(table);
             table.node = exec.create_heap(&table);
             table.measured = None;

@@ -73,7 +73,6 @@ impl Exec<'_> {
                     continue;
                 };
                 if let Some(tid) = exec.conflict(table, place, &key, None, &table.name)? {
-                    exec.refuse_invisible(table, tid)?;
                     return Ok(Effect::Conflict(Some(tid)));
                 }
             }
@@ -83,6 +82,19 @@ impl Exec<'_> {
             Effect::Conflict(Some(tid)) => Ok(Inserted::Conflict(tid)),
             Effect::Conflict(None) => self.insert(table, row).map(Inserted::New),
             other => diverged("a conflict", &other),
+        }
+    }
+
+    /// Repeatable read must not act on a row that it cannot see (`ExecCheckTupleVisible`): DO NOTHING
+    /// asks at once, DO UPDATE once it has the lock.
+    pub fn refuse_invisible(&self, table: &Table, tid: Tid) -> Result<(), PgError> {
+        if !self.keeps_snapshot() {
+            return Ok(());
+        }
+        let tuple = self.tuple(table, tid);
+        match self.view().sees(tuple) || self.tx.owns(tuple.xmin) {
+            true => Ok(()),
+            false => Err(PgError::concurrent("update")),
         }
     }
 
@@ -298,15 +310,6 @@ impl Exec<'_> {
             }
             None => Ok(None),
         }
-    }
-
-    /// Repeatable read must not act on a row that it cannot see (`ExecCheckTupleVisible`).
-    fn refuse_invisible(&self, table: &Table, tid: Tid) -> Result<(), PgError> {
-        let tuple = self.tuple(table, tid);
-        if self.keeps_snapshot() && !self.view().sees(tuple) && !self.tx.owns(tuple.xmin) {
-            return Err(PgError::concurrent("update"));
-        }
-        Ok(())
     }
 }
 

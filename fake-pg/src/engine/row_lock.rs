@@ -113,7 +113,10 @@ impl Exec<'_> {
             exec.find_with(|exec| {
                 let block = WaitPolicy::Block;
                 match exec.lock_version(table, (tid, tid), strength, block, false)? {
-                    Fate::Free => Ok(Found::Here(tid)),
+                    Fate::Free => {
+                        exec.refuse_invisible(table, tid)?;
+                        Ok(Found::Here(tid))
+                    }
                     Fate::Updated if exec.keeps_snapshot() => {
                         Err(PgError::concurrent("update").into())
                     }

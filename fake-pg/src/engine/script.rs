@@ -421,7 +421,10 @@ fn statement(
             "insert" => exec.insert(&table, row(&words)).map(|_| "inserted".into()),
             "insert-or-skip" => match exec.insert_unless_conflict(&table, row(&words), &[])? {
                 Inserted::New(_) => Ok("inserted".into()),
-                Inserted::Conflict(_) => Ok("skipped".into()),
+                Inserted::Conflict(tid) => {
+                    exec.refuse_invisible(&table, tid)?;
+                    Ok("skipped".into())
+                }
             },
             // update OLD-ID NEW-ID V | append ID V
             "update" => change(exec, &table, |id, _| {

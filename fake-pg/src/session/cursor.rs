@@ -139,11 +139,11 @@ impl Session {
         if self.portals.contains_key(&*declare.name) {
             return Err(PgError::duplicate_portal(&declare.name).into());
         }
-        if let (Command::Query(tree), Some(tx)) = (&declare.query.command, self.block.live())
-            && let (true, Some(locking)) = (tx.options.read_only, tree.locking.first())
+        if let Some(tx) = self.block.live()
+            && let (true, Some(strength)) = (tx.options.read_only, query.row_lock())
         {
             // The query begins to run here (`PortalStart`).
-            return Err(PgError::read_only_transaction(locking.strength.tag()).into());
+            return Err(PgError::read_only_transaction(strength.tag()).into());
         }
         let statement = PreparedStatement {
             statement: declare.query.clone(),

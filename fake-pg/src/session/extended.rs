@@ -15,7 +15,6 @@ use super::prepared::PreparedStatement;
 use super::reply::write_row_description;
 use crate::engine::{Engine, Halt, Journal, Timestamp};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::Command;
 use crate::sql::{self, Prepared};
 use crate::types::Type;
 use crate::wire::backend;
@@ -126,11 +125,11 @@ impl Session {
             let locked = self.lock_tables(prepared, waited, engine, now);
             locked.map_err(Halt::nowhere)?;
         }
-        if let (Command::Query(query), Some(tx)) = (&statement.statement.command, self.block.live())
-            && let (true, Some(locking)) = (tx.options.read_only, query.locking.first())
+        if let (Some(prepared), Some(tx)) = (&prepared, self.block.live())
+            && let (true, Some(strength)) = (tx.options.read_only, prepared.row_lock())
         {
             // Source: `PortalStart`, where a query begins to run; other commands begin later.
-            return Err(PgError::read_only_transaction(locking.strength.tag()).into());
+            return Err(PgError::read_only_transaction(strength.tag()).into());
         }
         if let Some(prepared) = &prepared {
             self.fold(prepared, &params, engine, now)?;

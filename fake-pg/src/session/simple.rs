@@ -16,7 +16,7 @@ use super::{Next, Session, Work};
 use crate::engine::{Engine, Halt, Timestamp};
 use crate::error::{PgError, SqlState};
 use crate::sql::ast::{Command, Cte, Statement};
-use crate::sql::{self, CommandTag};
+use crate::sql::{self, CommandTag, Prepared};
 use crate::types::Datum;
 use crate::wire::backend;
 
@@ -226,7 +226,10 @@ impl Session {
                     let found = running.take_found();
                     self.send_notices(&mut running);
                     self.send_copy(&copying, &found, false)?;
-                } else if running.began() && direct && announces_rows(&statement.command, &error) {
+                } else if running.began()
+                    && direct
+                    && announces_rows(&statement, &running.prepared, &error)
+                {
                     let found = running.take_found();
                     self.send_result(&mut running, &found, true)?;
                 } else {
@@ -349,9 +352,9 @@ fn streams(command: &Command) -> bool {
 
 /// Whether a statement has announced its rows before it failed: a query does when it begins to
 /// run, which it must be allowed to.
-fn announces_rows(command: &Command, error: &PgError) -> bool {
-    let locks = matches!(command, Command::Query(query) if !query.locking.is_empty());
+fn announces_rows(statement: &Statement, prepared: &Prepared, error: &PgError) -> bool {
+    let locks = prepared.row_lock().is_some();
     let refused = locks && error.code == SqlState::READ_ONLY_SQL_TRANSACTION
         || error.code == SqlState::FEATURE_NOT_SUPPORTED;
-    streams(command) && !refused
+    streams(&statement.command) && !refused
 }

@@ -162,10 +162,10 @@ pub(crate) fn refuse_writing(
     let name = match (plan, &statement.command) {
         (_, Command::Copy(copy)) => copy.incoming.then_some("COPY FROM"),
         (Plan::Modify(modify), _) => Some(verb(&modify.action)),
-        (Plan::Query(query), Command::Query(ast)) => {
-            let locking = ast.locking.first().map(|locking| locking.strength.tag());
+        (Plan::Query(query), Command::Query(_)) => {
             let writes = query.ctes.iter().any(writes);
-            locking.or_else(|| writes.then_some("SELECT"))
+            let locks = query.row_lock.map(|strength| strength.tag());
+            locks.or_else(|| writes.then_some("SELECT"))
         }
         (_, Command::CreateTable(_)) => Some("CREATE TABLE"),
         (_, Command::CreateIndex(_)) => Some("CREATE INDEX"),

@@ -12,7 +12,7 @@ pub(crate) use super::context::BUDGET;
 pub use super::context::{Context, Fetch};
 pub use super::execute::fire_deferred;
 
-use super::ast::{Command, Expr, Statement, TypeName};
+use super::ast::{Command, Expr, LockStrength, Statement, TypeName};
 use super::copy::Copying;
 use super::plan::{Binder, Locked, Plan, Scalar};
 use super::{Incoming, cache, execute as executor, parse};
@@ -437,6 +437,14 @@ impl Prepared {
     /// Whether it locks rows.
     pub fn locks_rows(&self) -> bool {
         matches!(&self.plan, Plan::Query(query) if query.locks_rows())
+    }
+
+    /// How it locks rows, or a query within it does: what a read-only transaction refuses.
+    pub fn row_lock(&self) -> Option<LockStrength> {
+        match &self.plan {
+            Plan::Query(query) => query.row_lock,
+            _ => None,
+        }
     }
 
     /// Which of a row's places is the one in this table, if the query is simple enough for UPDATE

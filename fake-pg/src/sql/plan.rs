@@ -188,6 +188,8 @@ pub(crate) struct QueryPlan {
     pub(crate) ctes: Vec<CtePlan>,
     pub(crate) body: Body,
     pub(crate) columns: Vec<Column>,
+    /// How it locks rows, if it does, or a query within it does: the first of several.
+    pub(crate) row_lock: Option<LockStrength>,
 }
 
 /// A common table expression and its slot among all of the statement.

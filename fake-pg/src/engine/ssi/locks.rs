@@ -152,7 +152,10 @@ impl Ssi {
         for (target, holders) in moved {
             for xact in holders {
                 self.release(xact, &target);
-                self.acquire(xact, Target::new(table, None, Granule::Relation));
+                // What is held of its pages besides is kept.
+                let whole = Target::new(table, None, Granule::Relation);
+                self.get_mut(xact).locks.insert(whole);
+                self.locks.entry(whole).or_default().insert(xact);
             }
         }
     }

@@ -102,6 +102,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 Inserted::Conflict(tid) => tid,
             };
             let Some((update, filter)) = &conflict.update else {
+                exec.refuse_invisible(&plan.table, tid)?;
                 return Ok(0);
             };
             let update = (&update[..], filter.as_ref(), conflict.strength);

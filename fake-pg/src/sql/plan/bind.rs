@@ -11,7 +11,7 @@ use super::scope::Scope;
 use super::{Scalar, Typed};
 use crate::engine::{Catalog, Embedded, LockMode, Relation, SearchPath, Table, TableId, View};
 use crate::error::{PgError, SqlState};
-use crate::sql::ast::Expr;
+use crate::sql::ast::{Expr, LockStrength};
 use crate::types::Type;
 
 /// A relation that a statement locks before it runs, how, and where it is named.
@@ -34,6 +34,9 @@ pub(crate) struct Binder<'a> {
     pub(super) cte_slots: usize,
     /// The slots that are read, each as often as there are readers.
     pub(super) cte_reads: Vec<usize>,
+    /// The first row lock of what is bound, and those of common table expressions by their slots.
+    pub(super) row_lock: Option<LockStrength>,
+    pub(super) cte_row_locks: Vec<(usize, LockStrength)>,
     /// The relations read, unless within a view.
     pub(super) reads: Vec<TableId>,
     pub(super) in_view: bool,
@@ -78,6 +81,8 @@ impl<'a> Binder<'a> {
             ctes: Vec::new(),
             cte_slots: 0,
             cte_reads: Vec::new(),
+            row_lock: None,
+            cte_row_locks: Vec::new(),
             reads: Vec::new(),
             in_view: false,
             view_depth: 0,

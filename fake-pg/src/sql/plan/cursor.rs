@@ -173,6 +173,7 @@ impl Binder<'_> {
                 tail: Tail::default(),
             }),
             columns: Vec::new(),
+            row_lock: None,
         })
     }
 }

@@ -214,6 +214,7 @@ impl Binder<'_> {
         self.views = binder.views;
         (self.subqueries, self.cte_slots) = binder.slots();
         self.cte_reads.append(&mut binder.cte_reads);
+        self.row_lock = self.row_lock.or(binder.row_lock);
         self.note_locks_within(&mut binder);
         self.constants.append(&mut binder.constants);
         let mut columns = result_columns(&plan.columns);

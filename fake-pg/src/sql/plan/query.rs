@@ -53,10 +53,19 @@ impl Binder<'_> {
         };
         self.ctes.truncate(reach);
         let (body, columns) = bound?;
+        for cte in &ctes {
+            let mut locked = self.cte_row_locks.iter();
+            if self.cte_reads.contains(&cte.slot)
+                && let Some(&(_, strength)) = locked.find(|(slot, _)| *slot == cte.slot)
+            {
+                self.row_lock = self.row_lock.or(Some(strength));
+            }
+        }
         Ok(QueryPlan {
             ctes,
             body,
             columns,
+            row_lock: self.row_lock,
         })
     }
 

@@ -52,6 +52,11 @@ impl Binder<'_> {
             None => None,
         };
         let locking = self.locking(&query.locking, &conditions.nullable, select)?;
+        if let Some(first) = query.locking.first()
+            && !locking.is_empty()
+        {
+            self.row_lock = Some(first.strength);
+        }
         let from = self.finish_from(root, conditions, filter);
 
         self.scope().aggregates = Some(Vec::new());

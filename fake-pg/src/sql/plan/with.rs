@@ -45,6 +45,7 @@ impl Binder<'_> {
             let slot = self.cte_slots;
             self.cte_slots += 1;
             let below_top = std::mem::replace(&mut self.below_top, true);
+            let row_lock = self.row_lock.take();
             let (source, mut columns, readable) = match &cte.command {
                 Command::Query(query) if with.recursive && refers_to(query, &cte.name) => {
                     let (source, columns) = self.recursive(cte, query, slot)?;
@@ -80,6 +81,9 @@ impl Binder<'_> {
                 }
             };
             self.below_top = below_top;
+            if let Some(strength) = std::mem::replace(&mut self.row_lock, row_lock) {
+                self.cte_row_locks.push((slot, strength));
+            }
             if self.outermost < self.scopes.len() {
                 return Err(PgError::feature_not_supported(
                     "a WITH query that refers to an enclosing query",
