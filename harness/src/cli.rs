@@ -10,6 +10,7 @@ mod exit;
 mod nearest;
 mod progress;
 mod render;
+mod report;
 mod servers;
 
 use std::ffi::OsString;
@@ -72,6 +73,7 @@ impl Shell<'_> {
                 Ok(scenario) => self.replay(&cli, args, scenario),
                 Err(complaint) => return self.complain(&complaint, Exit::Usage),
             },
+            Some(Command::Report(args)) => self.report(&cli, args, catalogue),
             Some(Command::Serve(args)) => self.serve(&cli, args),
             Some(Command::Proxy(args)) => self.proxy(&cli, args),
         };
@@ -346,6 +348,7 @@ mod tests {
             &["--help"][..],
             &["check", "--help"],
             &["serve", "--help"],
+            &["report", "--help"],
             &["--version"],
         ] {
             let (exit, out, err) = run(args);
@@ -386,6 +389,23 @@ mod tests {
             (
                 &["replay", "receipts", "--plan", "no/such/file"],
                 "cannot read no/such/file",
+            ),
+            (&["report"], "--html <FILE>"),
+            (
+                &["report", "recipts", "--html", "no/such/file"],
+                "did you mean `receipts`?",
+            ),
+            (
+                &["report", "--html", "-"],
+                "--html -: a page is written to a file, not to standard output",
+            ),
+            (
+                &["report", "--html", "no/such/file"],
+                "cannot write --html no/such/file: No such file",
+            ),
+            (
+                &["report", "receipts", "--html", "src"],
+                "cannot write --html src: Is a directory",
             ),
             (
                 &["serve", "--listen", "5432"],

@@ -3,6 +3,7 @@
 //! A replayed plan must do what it says: a fault that does not fire makes it
 //! stale, which is an error that names the nearest points there are.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::history::History;
 use crate::oracle::{Judgement, judge};
 use crate::plan::{Fault, Plan, Workload};
 use crate::scenario::Scenario;
-use crate::sim::{self, Order, Run, Setup, Step};
+use crate::sim::{self, Order, Recorded, Run, Setup, Step, WireEnd};
 
 /// What a plan did.
 #[derive(Clone, Debug)]
@@ -59,19 +60,50 @@ impl fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
+/// What a plan did, and the points its run passed.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    /// What a replay tells.
+    pub(crate) replay: Replay,
+    /// The points, in the order they were reached.
+    pub(crate) points: Vec<Recorded>,
+    /// Whose the servers' connections were.
+    pub(crate) wires: BTreeMap<u32, WireEnd>,
+}
+
 /// Runs a plan, and says where its first fault struck.
 ///
 /// # Errors
 ///
 /// The plan is stale, or the scenario cannot be run.
 pub fn replay(scenario: &Scenario, plan: &Plan) -> Result<Replay, ReplayError> {
+    replay_in(&ready(scenario, plan)?, plan, true)
+}
+
+/// The same, with all points on the way.
+pub(crate) fn trace(scenario: &Scenario, plan: &Plan) -> Result<Trace, ReplayError> {
+    let setup = ready(scenario, plan)?;
+    let order = Order {
+        locate: true,
+        record: true,
+        ..Order::of(plan)
+    };
+    let mut run = accept(&setup, plan, sim::run(&setup, &order))?;
+    Ok(Trace {
+        points: std::mem::take(&mut run.points),
+        wires: std::mem::take(&mut run.wires),
+        replay: told(plan, run),
+    })
+}
+
+/// A scenario made ready for a plan.
+fn ready(scenario: &Scenario, plan: &Plan) -> Result<Arc<Setup>, ReplayError> {
     possible(scenario, &plan.workload).map_err(ReplayError::Unusable)?;
     let setup = Setup::new(&scenario.system).map_err(ReplayError::Unusable)?;
     // Whether a job that ends ok must have committed, the fault-free run says.
     let baseline = sim::run(&Arc::new(setup.clone()), &Order::default());
-    let setup =
-        Arc::new(setup.with_ok_commits(crate::explore::all_ok_jobs_commit(&baseline.history)));
-    replay_in(&setup, plan, true)
+    let setup = setup.with_ok_commits(crate::explore::all_ok_jobs_commit(&baseline.history));
+    Ok(Arc::new(setup))
 }
 
 /// Whether a scenario can do what a plan changes about its workload: a run of no job, or without
@@ -117,12 +149,16 @@ pub(crate) fn replay_in(
     };
     let run = sim::run(setup, &order);
     let run = accept(setup, plan, run)?;
-    Ok(Replay {
+    Ok(told(plan, run))
+}
+
+fn told(plan: &Plan, run: Run) -> Replay {
+    Replay {
         plan: plan.clone(),
         judgement: judge(&run.history),
         history: run.history,
         source_line: run.located,
-    })
+    }
 }
 
 /// A run whose faults have all fired, and that nothing made worthless.

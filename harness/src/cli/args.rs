@@ -36,6 +36,8 @@ Examples:
   midcommit check tokio_timeout --depth 2 --cases 1000 --seed 7
   midcommit replay tokio_timeout kill@worker.after-commit.1+1
   midcommit replay tokio_timeout --plan lost.plan --format json
+  midcommit report --html report.html               the catalogue as a page
+  midcommit report outbox_inbox --html report.html  one scenario as a page
   midcommit serve --schema schema.sql               the simulated server, for programs in any language
   midcommit proxy --to 127.0.0.1:5432               the same faults in front of a real server
 
@@ -54,6 +56,11 @@ pub(super) enum Command {
     Check(Check),
     /// Run one plan, and show its history.
     Replay(Replay),
+    /// Write a page to look at: verdicts as heat maps, counterexamples as sequence diagrams.
+    ///
+    /// One HTML file that needs neither a network nor a script. It ends with 0 once the file is written,
+    /// whatever the verdicts in it.
+    Report(Report),
     /// Be the simulated server on a real port, for programs in any language.
     ///
     /// It keeps everything in memory, and forgets it when it ends. Faults are armed by SQL.
@@ -180,6 +187,15 @@ pub(super) struct Check {
     /// The seed they are drawn from.
     #[arg(long, value_name = "SEED")]
     pub(super) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Report {
+    /// The one scenario to tell of, at length; without it, all of them.
+    pub(super) name: Option<String>,
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -9,9 +9,13 @@ use crate::replay::Replay;
 use crate::report::{Failure, Matrix, Timeline, catalogue_matrix, counted, json, paint};
 
 /// The table, a counterexample per scenario and verdict, and the sum.
-pub(super) fn catalogue(explorations: &[Exploration], painted: bool) -> String {
+pub(super) fn catalogue<'e>(explorations: &'e [Exploration], painted: bool) -> String {
     let mut text = matrix(&catalogue_matrix(explorations), painted);
-    let examples: Vec<(String, &Counterexample)> = explorations.iter().flat_map(least).collect();
+    let named = |exploration: &'e Exploration| {
+        let examples = least(exploration).into_iter();
+        examples.map(|example| (exploration.scenario.name(), example))
+    };
+    let examples: Vec<(&str, &Counterexample)> = explorations.iter().flat_map(named).collect();
     if !examples.is_empty() {
         text.push_str("\nleast counterexamples, to see again with `midcommit replay`:\n");
         let width = examples
@@ -61,18 +65,14 @@ pub(super) fn catalogue(explorations: &[Exploration], painted: bool) -> String {
 }
 
 /// For each verdict of a scenario the first plan of the fewest faults.
-fn least(exploration: &Exploration) -> Vec<(String, &Counterexample)> {
+pub(super) fn least(exploration: &Exploration) -> Vec<&Counterexample> {
     let of = |verdict: Verdict| {
         let examples = exploration.counterexamples.iter();
         examples
             .filter(|example| example.judgement.verdict == verdict && !example.drawn)
             .min_by_key(|example| example.plan.faults.len())
     };
-    let name = || exploration.scenario.name().to_owned();
-    let worst_first = Verdict::ALL.into_iter().rev();
-    worst_first
-        .filter_map(|verdict| of(verdict).map(|example| (name(), example)))
-        .collect()
+    Verdict::ALL.into_iter().rev().filter_map(of).collect()
 }
 
 /// Names, counts and sources, aligned.

@@ -112,7 +112,7 @@ impl Failure {
                 self.plan, self.name
             )
         } else {
-            format!("midcommit replay {} {}", self.scenario, self.plan)
+            replay_command(&self.scenario, &self.plan)
         }
     }
 }
@@ -130,6 +130,11 @@ impl fmt::Display for Failure {
         }
         writeln!(f, "to see it again:\n    {}", self.command())
     }
+}
+
+/// The command line that shows a plan's run.
+pub(super) fn replay_command(scenario: &str, plan: &impl fmt::Display) -> String {
+    format!("midcommit replay {scenario} {plan}")
 }
 
 /// `3 of 412 schedules of receipts break a promise: LOST 2, PHANTOM 1.`

@@ -9,6 +9,7 @@ mod matrix;
 mod certificate;
 mod failure;
 pub mod json;
+pub(crate) mod html;
 #[cfg(test)]
 pub(crate) mod sample;
 

@@ -21,8 +21,9 @@ pub struct Timeline {
     lines: Vec<Line>,
 }
 
+/// A line of a timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Line {
+pub(super) enum Line {
     Moment(Moment),
     /// So many more repetitions of the so many lines above.
     Repeats {
@@ -35,13 +36,15 @@ enum Line {
 
 /// What one actor does at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Moment {
+pub(super) struct Moment {
     at: Duration,
     lane: Lane,
     /// Named where the lane has several.
     who: Option<String>,
     text: String,
     mark: Mark,
+    /// The events it tells, as indices into the history.
+    pub(super) events: Vec<usize>,
     /// How much a reader wants to see it.
     weight: usize,
 }
@@ -74,6 +77,11 @@ impl Timeline {
         }
     }
 
+    /// What stands in it, for those who draw it.
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
     /// The part around the faults and the first findings: some thirty lines at most.
     pub fn around(history: &History, judgement: &Judgement) -> Timeline {
         let (header, moments) = moments(history, &first_findings(judgement));
@@ -85,7 +93,7 @@ impl Timeline {
 }
 
 /// The events that are pointed at, and the verdicts they show.
-fn first_findings(judgement: &Judgement) -> Vec<(usize, &str)> {
+pub(super) fn first_findings(judgement: &Judgement) -> Vec<(usize, &str)> {
     let findings = judgement.findings.iter().take(FINDINGS_MAX);
     findings
         .map(|finding| (finding.event, finding.verdict.name()))
@@ -118,6 +126,7 @@ fn moments(history: &History, findings: &[(usize, &str)]) -> ([String; 3], Vec<M
             who: described.who,
             text,
             mark,
+            events: vec![index],
             weight: weight(&event.what, &subjects),
         };
         match moments.last_mut() {
@@ -127,6 +136,7 @@ fn moments(history: &History, findings: &[(usize, &str)]) -> ([String; 3], Vec<M
                     last.mark = Mark::Finding;
                 }
                 last.weight = last.weight.max(moment.weight);
+                last.events.extend(moment.events);
             }
             _ => moments.push(moment),
         }

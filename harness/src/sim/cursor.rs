@@ -57,6 +57,8 @@ pub(crate) struct Recorded {
     pub(crate) detail: Detail,
     /// When it was reached.
     pub(crate) moment: Moment,
+    /// How many events the history had.
+    pub(crate) events: usize,
 }
 
 /// An instant of one host: of two points of a process with the same one, no worker's code ran in between.
@@ -161,14 +163,16 @@ impl Cursor {
         &mut self,
         here: Here<'_>,
         prefix: impl Fn() -> HistoryHash,
-        moment: impl Fn() -> Moment,
+        moment: impl Fn() -> (Moment, usize),
     ) -> Option<Fault> {
         if let Some(recorder) = &mut self.recorder {
+            let (moment, events) = moment();
             recorder.push(Recorded {
                 point: here.point(),
                 prefix: prefix(),
                 detail: here.detail(),
-                moment: moment(),
+                moment,
+                events,
             });
         }
         let fault = match self.script.front_mut()? {

@@ -25,6 +25,8 @@ pub(crate) struct Links {
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) process: ProcessId,
+    /// The process's how-manieth connection it is; from 1.
+    pub(crate) connection: u32,
     /// The job whose worker opened it: what is committed on it is that job's, even if COMMIT arrives
     /// when the job has ended and the process is at the next one.
     pub(crate) job: Option<Arc<str>>,
@@ -50,12 +52,13 @@ impl Links {
     pub(crate) fn open(
         &mut self,
         client: SocketAddr,
-        process: ProcessId,
+        (process, connection): (ProcessId, u32),
         job: Option<Arc<str>>,
         server: usize,
     ) {
         let link = Link {
             process,
+            connection,
             job,
             server,
             state: State::Alive,

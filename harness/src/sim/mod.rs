@@ -30,5 +30,6 @@ pub use env::{ConnectError, EffectError, Env, Exception, Message, StopToken, spa
 pub(crate) use run::{Order, Run, run};
 pub(crate) use setup::Setup;
 pub use stream::Stream;
-pub(crate) use system::{BROKER, Inbox, Promise, ServerSpec, System, WorkerSpec};
+pub(crate) use system::{BROKER, Inbox, PRIMARY, Promise, ServerSpec, System, WorkerSpec};
 pub use system::{Redeliver, Sabotage, WorkerResult};
+pub(crate) use world::WireEnd;

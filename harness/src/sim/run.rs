@@ -6,7 +6,7 @@
 //! more, when nothing has happened for `quiet`, or at `limit`; before that, once,
 //! everything broken is healed and given its chance.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use super::cursor::{Cursor, Recorded, Step};
 use super::server::{self, Server};
 use super::setup::Setup;
 use super::system::BROKER;
-use super::world::{Action, Slot, Timer, World};
+use super::world::{Action, Slot, Timer, WireEnd, World};
 use super::{broker, worker};
 use crate::history::{History, HistoryHash, What};
 use crate::plan::{Fault, Plan, TaskName, Workload};
@@ -67,6 +67,8 @@ pub(crate) struct Run {
     pub(crate) ungated: usize,
     /// Tasks of stock drivers' connections, where points are recorded.
     pub(crate) drivers: BTreeSet<TaskName>,
+    /// Whose the servers' connections are, by their number, where points are recorded.
+    pub(crate) wires: BTreeMap<u32, WireEnd>,
     pub(crate) located: Option<String>,
     /// Why the run is worthless, if it is.
     pub(crate) failure: Option<String>,
@@ -104,6 +106,7 @@ pub(crate) fn run(setup: &Arc<Setup>, order: &Order) -> Run {
         points: cursor.recorder.take().unwrap_or_default(),
         ungated: world.ungated.get(),
         drivers: world.drivers.take(),
+        wires: world.wires.take(),
         located: world.located.take(),
         failure: world.failure.take(),
     }

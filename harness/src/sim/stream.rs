@@ -74,7 +74,8 @@ impl Stream {
                 process.connections += 1;
                 process.connections
             });
-            world.links.borrow_mut().open(local, process, job, server);
+            let whose = (process, connection);
+            world.links.borrow_mut().open(local, whose, job, server);
             connection
         });
         Ok(Stream {

@@ -140,7 +140,12 @@ impl Wire {
             from: 0,
             to: (self.inbox.len() - start) as u32,
         };
-        let struck = World::with(|world| world.visit(here));
+        let struck = World::with(|world| {
+            if world.cursor.borrow().recorder.is_some() {
+                world.note_wire(self.connection, self.client);
+            }
+            world.visit(here)
+        });
         if answers > 0 {
             self.open.push_back(Open {
                 exchange,

@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub(crate) struct World {
     pub(crate) polls: Cell<u64>,
     /// Tasks of stock drivers' connections whose handles nobody holds, where points are recorded.
     pub(crate) drivers: RefCell<BTreeSet<TaskName>>,
+    /// The other ends of the servers' connections that something has arrived on, where points are recorded.
+    pub(crate) wires: RefCell<BTreeMap<u32, WireEnd>>,
     /// The process whose task is being polled.
     pub(crate) polling: Cell<Option<ProcessId>>,
     /// Whether [`super::locate`] is to say where tasks wait.
@@ -69,6 +72,17 @@ pub(crate) struct World {
     /// When something last happened that counts as progress.
     progress: Cell<Duration>,
     history: RefCell<History>,
+}
+
+/// Whose a server's connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WireEnd {
+    /// The process that opened it.
+    pub(crate) process: ProcessId,
+    /// That process's how-manieth connection it is; from 1.
+    pub(crate) connection: u32,
+    /// The server's host name.
+    pub(crate) server: Arc<str>,
 }
 
 /// A change that only the stepping loop can make.
@@ -197,6 +211,7 @@ impl World {
             stalled: Cell::new(0),
             polls: Cell::new(0),
             drivers: RefCell::default(),
+            wires: RefCell::default(),
             polling: Cell::new(None),
             locating,
             located: RefCell::new(None),
@@ -288,10 +303,23 @@ impl World {
     /// Shows a reached point to the plan, and logs the fault that strikes there.
     pub(crate) fn visit(&self, here: Here<'_>) -> Option<Fault> {
         let mut cursor = self.cursor.borrow_mut();
-        let fault = cursor.visit(here, || self.hash(), || self.moment())?;
+        let moment = || (self.moment(), self.history.borrow().events.len());
+        let fault = cursor.visit(here, || self.hash(), moment)?;
         drop(cursor);
         self.log(What::Fired(Arc::new(fault.clone())));
         Some(fault)
+    }
+
+    /// Remembers whose a server's connection is.
+    pub(crate) fn note_wire(&self, connection: u32, client: SocketAddr) {
+        if let Some(link) = self.links.borrow().get(client) {
+            let end = WireEnd {
+                process: link.process,
+                connection: link.connection,
+                server: self.servers[link.server].name.clone(),
+            };
+            self.wires.borrow_mut().insert(connection, end);
+        }
     }
 
     fn moment(&self) -> Moment {
