@@ -133,3 +133,27 @@ fn every_commit_that_a_recovery_completes_is_written_down() {
 fn what_a_fail_over_completes_is_written_down() {
     check_both_are_seen("failover.9@broker.publish.1");
 }
+
+/// Its error tells tasks by numbers, which tokio counts over the whole process.
+#[test]
+fn a_job_that_fails_with_its_tasks_end_fails_alike_each_time() {
+    let scenario = notes().jobs([1]).worker("worker", async |env: Env| {
+        let inner = env.clone();
+        let task = env.spawn("inner", async move {
+            let client = inner.connect().await.map_err(|error| error.to_string())?;
+            let insert = client.execute("insert into note values (1)", &[]).await;
+            insert.map_err(|error| error.to_string())
+        });
+        task.await??;
+        env.effect("note", env.job()).await?;
+        Ok(())
+    });
+    let plan = "cancel@worker/inner.after-startup.1+1";
+    let [first, second] = [(); 2].map(|()| replay(&scenario, plan).unwrap().history);
+    assert_eq!(first.hash(), second.hash());
+    let failed = first.events.iter().find_map(|event| match &event.what {
+        What::Fail { error, .. } => Some(error.to_string()),
+        _ => None,
+    });
+    assert_eq!(failed.as_deref(), Some("a spawned task was cancelled"));
+}

@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use midcommit::oracle::Verdict::{Duplicated, Early, Lost, Ok as Fine, Phantom};
+use midcommit::oracle::Verdict::{Duplicated, Lost, Ok as Fine, Phantom};
 use midcommit::plan::Class;
 use midcommit::{Env, Redeliver::UntilOk, Scenario, Times};
 use tokio::time::timeout;
@@ -22,13 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Scenarios whose driver is the real one.
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        commit_only(),
-        tokio_timeout(),
-        effect_after_commit(),
-        effect_before_commit(),
-        pooled(),
-    ]
+    vec![commit_only(), tokio_timeout(), pooled()]
 }
 
 /// One transaction and nothing after it: for counting points.
@@ -71,22 +65,6 @@ fn tokio_timeout() -> Scenario {
     after_commit(scenario)
 }
 
-/// The effect after the commit: what `on_commit` and `delay_on_commit` do.
-fn effect_after_commit() -> Scenario {
-    let scenario = Scenario::new("effect_after_commit")
-        .source("remedies, row 1: callbacks after commit (on_commit, delay_on_commit), on stock tokio-postgres")
-        .schema(INVOICES)
-        .jobs(1..=2)
-        .worker("worker", async |env: Env| {
-            let mut client = env.connect().await?;
-            pay(&mut client, env.job()).await?;
-            env.effect("receipt", env.job()).await?;
-            Ok(())
-        })
-        .owes("receipt", "select id from invoice where paid", Times::Once);
-    after_commit(scenario)
-}
-
 /// What is known of an effect that follows the commit and is tried once.
 fn after_commit(scenario: Scenario) -> Scenario {
     const WINDOW: &str =
@@ -107,52 +85,6 @@ fn after_commit(scenario: Scenario) -> Scenario {
         [Fine, Phantom],
         "the effect is out when the commit it belongs to disappears",
     )
-}
-
-/// The effect inside the transaction.
-fn effect_before_commit() -> Scenario {
-    const TOO_SOON: &str = "the effect is out before the commit, and stays out if there is none";
-    let scenario = Scenario::new("effect_before_commit")
-        .source("remedies, row 2: enqueue in the transaction; the blog's first version")
-        .schema(INVOICES)
-        .jobs(1..=2)
-        .worker("worker", async |env: Env| {
-            let mut client = env.connect().await?;
-            let id: i32 = env.job().parse()?;
-            let tx = client.transaction().await?;
-            tx.execute("update invoice set paid = true where id = $1", &[&id])
-                .await?;
-            env.effect("receipt", env.job()).await?;
-            tx.commit().await?;
-            Ok(())
-        })
-        .owes("receipt", "select id from invoice where paid", Times::Once)
-        .expect(
-            None,
-            [Early],
-            "the consumer may look for a row that is not there yet",
-        );
-    let ended = [
-        Class::Interrupt,
-        Class::Kill,
-        Class::Deploy,
-        Class::Network,
-        Class::Server,
-    ];
-    let scenario = ended.into_iter().fold(scenario, |scenario, class| {
-        scenario.expect(Some(class), [Early, Phantom], TOO_SOON)
-    });
-    scenario
-        .expect(
-            Some(Class::Failover),
-            [Phantom],
-            "each commit that a replica lacks had its effect before",
-        )
-        .expect(
-            Some(Class::Broker),
-            [Fine, Early, Phantom],
-            "a refused effect aborts the transaction, one whose answer is lost does so too late",
-        )
 }
 
 /// Through a pool, and handed out again until it is ok.

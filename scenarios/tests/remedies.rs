@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use midcommit::explore;
+use midcommit::plan::{Class, Point};
+
 /// What a remedy's file may name. It is compiled a second time, elsewhere.
 const CRATES: [&str; 4] = ["std", "tokio", "tokio_postgres", "midcommit"];
 
@@ -47,5 +50,36 @@ fn a_remedy_says_what_it_guarantees_and_a_twin_whose_it_is() {
             None => assert_ne!(scenario.about_text(), "", "{name} does not say what holds"),
         }
         assert!(remedies.insert(name.clone()), "{name} stands there twice");
+    }
+}
+
+/// Which task the least interrupt strikes that loses a receipt. Of plans as small, one that strikes the
+/// worker's own task is preferred.
+fn struck(name: &str) -> String {
+    let mut remedies = midcommit_scenarios::remedies().into_iter();
+    let scenario = remedies.find(|scenario| scenario.name() == name);
+    let explored = explore(scenario.unwrap_or_else(|| panic!("there is no remedy {name}")))
+        .faults([Class::Interrupt])
+        .cases(0)
+        .run();
+    let explored = explored.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let [example] = &explored.counterexamples[..] else {
+        panic!("{name} fails in other ways: {:?}", explored.counterexamples);
+    };
+    match &example.plan.faults[0].at {
+        Point::Await { task, .. } => task.to_string(),
+        point => panic!("{point} is no await point"),
+    }
+}
+
+#[test]
+fn a_shield_holds_whatever_ends_its_caller() {
+    for (name, task) in [
+        ("shield", "worker/shield"),
+        ("shield_commit_only", "worker"),
+        ("shield_callback_only", "worker"),
+        ("effect_after_commit", "worker"),
+    ] {
+        assert_eq!(struck(name), task, "{name}");
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Broker {
     down_until: Duration,
     /// Whether its host has been started, and who waits for that.
     up: bool,
-    started: Rc<Notify>,
+    started: Arc<Notify>,
     /// What a control run does.
     control: Option<Control>,
 }
@@ -71,7 +71,7 @@ impl Broker {
             acks: 0,
             down_until: Duration::ZERO,
             up: false,
-            started: Rc::default(),
+            started: Arc::default(),
             control: None,
         }
     }

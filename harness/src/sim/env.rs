@@ -8,7 +8,6 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -396,7 +395,8 @@ impl StopToken {
 
     /// Waits for the signal.
     pub async fn stopped(&self) {
-        let stop: Rc<Notify> = World::with(|world| world.process(self.process, |p| p.stop.clone()));
+        let stop: Arc<Notify> =
+            World::with(|world| world.process(self.process, |p| p.stop.clone()));
         if !self.is_stopped() {
             stop.notified().await;
         }
@@ -536,3 +536,13 @@ impl tokio::io::AsyncWrite for Closed {
         std::task::Poll::Ready(Ok(()))
     }
 }
+
+/// What a worker awaits can be awaited in a task of `tokio::spawn`, which wants it `Send`.
+const _: fn(Env) = |env| {
+    fn can_be_spawned(_: impl Future + Send) {}
+    can_be_spawned(env.connect());
+    can_be_spawned(env.effect("", ""));
+    can_be_spawned(env.receive(""));
+    can_be_spawned(env.signalled());
+    can_be_spawned(env.stop_token().stopped());
+};

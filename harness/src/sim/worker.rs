@@ -4,8 +4,11 @@
 //! root that returns stops the host's other tasks. It is not behind the gate;
 //! all it runs for the worker is.
 
+use std::error::Error;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use tokio::task::JoinError;
 
 use super::env::Env;
 use super::gate::{Ended, Gate};
@@ -132,15 +135,25 @@ fn outcome(process: ProcessId, job: Arc<str>, ended: Ended<WorkerResult>) -> Wha
 }
 
 /// An error and its causes, outermost first.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = in_words(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let more = error.to_string();
+        let more = in_words(error);
         if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
         cause = error.source();
     }
     text
+}
+
+/// What an error says, without what differs from run to run: tokio numbers its tasks over the whole
+/// process, and the end of one is told by its number.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<JoinError>() {
+        Some(ended) if ended.is_cancelled() => "a spawned task was cancelled".to_owned(),
+        Some(_) => "a spawned task panicked".to_owned(),
+        None => error.to_string(),
+    }
 }

@@ -139,10 +139,10 @@ pub(crate) struct Process {
     pub(crate) job: Option<Arc<str>>,
     pub(crate) exception: Option<Arc<str>>,
     /// Rung when an exception becomes pending.
-    pub(crate) signal: Rc<Notify>,
+    pub(crate) signal: Arc<Notify>,
     pub(crate) stopping: bool,
     /// Rung when the stop signal arrives.
-    pub(crate) stop: Rc<Notify>,
+    pub(crate) stop: Arc<Notify>,
 }
 
 impl Process {
@@ -380,9 +380,9 @@ impl World {
             boundaries: BTreeMap::new(),
             job: None,
             exception: None,
-            signal: Rc::default(),
+            signal: Arc::default(),
             stopping: false,
-            stop: Rc::default(),
+            stop: Arc::default(),
         });
         drop(processes);
         self.history.borrow_mut().processes.push(name);
