@@ -453,7 +453,7 @@ const VIEWS: &[&str] = &[
     "select relation::regclass::text, mode, granted, fastpath from pg_locks where relation in (select oid from pg_class where relkind in ('r', 'S', 'v') and oid >= 16384) and mode in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock') order by 1, 2, 3, 4",
     "select locktype, mode, count(*) from pg_locks where not granted group by 1, 2 order by 1, 2",
     "select locktype, classid, objid, objsubid, mode, granted from pg_locks where locktype = 'advisory' order by 2, 3, 4, 5, 6",
-    "select page, tuple, mode, granted from pg_locks where locktype = 'tuple' order by 1, 2, 3, 4",
+    "select page, tuple, mode, granted from pg_locks where locktype = 'tuple' and mode <> 'SIReadLock' order by 1, 2, 3, 4",
     "select locktype, mode, granted from pg_locks where locktype = 'transactionid' order by 1, 2, 3",
     "select sum(cardinality(pg_blocking_pids(pid))) from pg_stat_activity where wait_event_type = 'Lock'",
     "select wait_event, query from pg_stat_activity where wait_event_type = 'Lock' order by 1, 2",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exec::{Effect, diverged};
-use super::{Engine, Exec, Halt, Pid, Timestamp, Wait, WaitOn};
+use super::{Engine, Exec, Halt, Pid, Timestamp, Wait, WaitOn, Xid};
 use crate::types::Datum;
 
 /// What one session does: a row of `pg_stat_activity`.
@@ -79,7 +79,42 @@ pub(super) struct Sessions {
     signals: Vec<(Pid, Signal)>,
 }
 
+/// A session as a transaction has seen it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What it did.
+    pub activity: Activity,
+    /// The xid it had.
+    pub xid: Option<Xid>,
+    /// The oldest xid that was in progress.
+    pub xmin: Xid,
+}
+
 impl Exec<'_> {
+    /// The sessions as they were when the transaction first looked, or has last given up what it saw
+    /// (`pgstat_read_current_status`).
+    pub fn sessions_seen(&self) -> &BTreeMap<Pid, Seen> {
+        let engine = &*self.engine;
+        let look = || {
+            let sessions = engine.activity().iter();
+            let seen = sessions.map(|(&pid, activity)| {
+                let seen = Seen {
+                    activity: activity.clone(),
+                    xid: engine.running_xid(pid),
+                    xmin: engine.oldest_running(),
+                };
+                (pid, seen)
+            });
+            Box::new(seen.collect())
+        };
+        self.tx.sessions_seen.get_or_init(look)
+    }
+
+    /// `pg_stat_clear_snapshot`.
+    pub fn forget_sessions_seen(&mut self) {
+        self.tx.sessions_seen.take();
+    }
+
     /// Waits for the end of a session, which has been told to end, and says whether it came.
     pub fn wait_until_gone(&mut self, pid: Pid, patience: Duration) -> Result<bool, Halt> {
         let until = match self.effect(|exec| Ok(Effect::Until(exec.now.after(patience))))? {

@@ -73,7 +73,7 @@ mod script;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use activity::{Activity, ActivityState, Signal};
+pub use activity::{Activity, ActivityState, Seen, Signal};
 pub use catalog::{Catalog, CatalogChange, Column, Identity, Relation, Sequence, Table, View};
 pub use commit::{CommitKind, CommitMachine, Committed, Durability};
 pub use commit_point::CommitPoint;

@@ -7,9 +7,12 @@
 //! Xids are assigned when something is written, parents first (`AssignTransactionId`): a
 //! subtransaction's xid is above its parent's, and all that came of it lie above that.
 
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::activity::Seen;
 use super::catalog::{Catalog, CatalogChange, Table};
 use super::lock::{AdvisoryScope, LockMode, LockTag, Request};
 use super::mvcc::{Snapshot, XactStatus};
@@ -142,6 +145,8 @@ pub struct Transaction {
     pub(super) unpreparable: Option<&'static str>,
     /// The tables that the session's cursors read, for a statement that would change one as a whole.
     pub in_use: Vec<super::TableId>,
+    /// What it has seen of the sessions.
+    pub(super) sessions_seen: OnceCell<Box<BTreeMap<Pid, Seen>>>,
 }
 
 /// `pg_logical_emit_message(true, prefix, content)`.
@@ -378,6 +383,7 @@ impl Engine {
             logged: false,
             flushes: false,
             unpreparable: None,
+            sessions_seen: OnceCell::new(),
             in_use: Vec::new(),
         };
         tx.push_level(None);

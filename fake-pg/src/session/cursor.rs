@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::block::Company;
-use super::portal::{Hold, Portal};
+use super::portal::{Hold, Portal, PortalState};
 use super::prepared::PreparedStatement;
 use super::reply::Format;
 use super::run::Running;
@@ -157,7 +157,7 @@ impl Session {
         let level = self.level();
         let prepared = Some(query.clone());
         let mut portal = Portal::new(Arc::new(statement), prepared, params, formats, level);
-        if let super::portal::PortalState::Bound(running) = &mut portal.state {
+        if let PortalState::Bound(running) = &mut portal.state {
             running.declared = true;
         }
         portal.declared = true;
@@ -187,6 +187,10 @@ impl Session {
             return Err(PgError::no_such_cursor(name).into());
         };
         let fetched = self.fetch_from(name, &mut portal, fetch, engine, now);
+        if let Err(Halt::Error(_)) = fetched {
+            // For good: one WITH HOLD may outlive the transaction that failed (`MarkPortalFailed`).
+            portal.state = PortalState::Done;
+        }
         self.put_portal(name, portal);
         fetched
     }
@@ -205,7 +209,7 @@ impl Session {
             );
         };
         // A cursor is never at its end at once: it may be asked where it stands.
-        if let super::portal::PortalState::Bound(running) = &mut portal.state {
+        if let PortalState::Bound(running) = &mut portal.state {
             running.is_cursor = prepared.is_lazy();
         }
         let at = portal.open().map_or(0, |rows| rows.at());

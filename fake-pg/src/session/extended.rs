@@ -10,7 +10,7 @@ use super::Session;
 use super::block::{Block, End};
 use super::commit::Then;
 use super::parameters::{parameters, result_formats, violation};
-use super::portal::Portal;
+use super::portal::{Portal, PortalState};
 use super::prepared::PreparedStatement;
 use super::reply::write_row_description;
 use crate::engine::{Engine, Halt, Journal, Timestamp};
@@ -115,6 +115,34 @@ impl Session {
         if !bind.portal.is_empty() && self.portals.contains_key(bind.portal) {
             return Err(PgError::duplicate_portal(bind.portal).into());
         }
+        // The portal is there from here on: where it fails it is left, until the transaction is over.
+        let mut portal = match self.define_portal(bind, statement, waited, engine, now) {
+            Err(Halt::Error(error)) => {
+                let level = self.level();
+                self.put_portal(bind.portal, Portal::undefined(level)?);
+                return Err(error.into());
+            }
+            defined => defined?,
+        };
+        let started = self.start_bound(bind, &mut portal, engine);
+        if started.is_err() {
+            portal.state = PortalState::Done;
+        }
+        self.put_portal(bind.portal, portal);
+        started?;
+        backend::bind_complete(&mut self.output);
+        Ok(())
+    }
+
+    /// What Bind makes of its parameters, and of its statement as the schema is now.
+    fn define_portal(
+        &mut self,
+        bind: &Bind<'_>,
+        statement: Arc<PreparedStatement>,
+        waited: Option<Box<Journal>>,
+        engine: &mut Engine,
+        now: Timestamp,
+    ) -> Result<Portal, Halt> {
         let prepared = self.plan(&statement, engine, now)?;
         if let (Some(old), Some(new)) = (&statement.prepared, &prepared) {
             new.refuse_other_result(old)?;
@@ -124,23 +152,28 @@ impl Session {
             // What was analysed is not looked up again: there is no text to point at.
             let locked = self.lock_tables(prepared, waited, engine, now);
             locked.map_err(Halt::nowhere)?;
-        }
-        if let (Some(prepared), Some(tx)) = (&prepared, self.block.live())
-            && let (true, Some(strength)) = (tx.options.read_only, prepared.row_lock())
-        {
-            // Source: `PortalStart`, where a query begins to run; other commands begin later.
-            return Err(PgError::read_only_transaction(strength.tag()).into());
-        }
-        if let Some(prepared) = &prepared {
             self.fold(prepared, &params, engine, now)?;
         }
-        let columns = prepared.as_ref().and_then(|prepared| prepared.columns());
-        let formats = result_formats(&bind.result_formats, columns.map_or(0, <[_]>::len))?;
         let level = self.level();
-        let mut portal = Portal::new(statement, prepared, params, formats, level);
-        self.start_portal(bind.portal, &mut portal, engine);
-        self.put_portal(bind.portal, portal);
-        backend::bind_complete(&mut self.output);
+        Ok(Portal::new(statement, prepared, params, Vec::new(), level))
+    }
+
+    /// Source: `PortalStart`, where a query begins to run; other commands begin later.
+    fn start_bound(
+        &mut self,
+        bind: &Bind<'_>,
+        portal: &mut Portal,
+        engine: &mut Engine,
+    ) -> Result<(), PgError> {
+        let strength = portal.prepared.as_ref().and_then(|query| query.row_lock());
+        if let (Some(strength), Some(tx)) = (strength, self.block.live())
+            && tx.options.read_only
+        {
+            return Err(PgError::read_only_transaction(strength.tag()));
+        }
+        self.start_portal(bind.portal, portal, engine);
+        let columns = portal.prepared.as_ref().and_then(|query| query.columns());
+        portal.formats = result_formats(&bind.result_formats, columns.map_or(0, <[_]>::len))?;
         Ok(())
     }
 

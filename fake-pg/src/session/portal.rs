@@ -16,7 +16,7 @@ use super::reply::Format;
 use super::run::Running;
 use crate::engine::{Engine, Exec, Halt, Isolation, TableId, Tid, Timestamp, Transaction};
 use crate::error::{PgError, SqlState};
-use crate::sql::{CommandTag, Outcome, Prepared};
+use crate::sql::{self, CommandTag, Outcome, Prepared};
 use crate::types::Datum;
 
 /// What Bind or DECLARE leaves behind.
@@ -168,6 +168,18 @@ impl Portal {
             scrolls: false,
             hold: Hold::Without,
         }
+    }
+
+    /// The portal of a Bind that has failed before it had a statement: there is nothing to execute.
+    pub(super) fn undefined(level: usize) -> Result<Portal, PgError> {
+        let nothing = sql::parse_script("")?;
+        let statement = PreparedStatement {
+            statement: Arc::clone(&nothing[0]),
+            hints: Vec::new(),
+            prepared: None,
+        };
+        let statement = Arc::new(statement);
+        Ok(Portal::new(statement, None, Vec::new(), Vec::new(), level))
     }
 
     /// The statement that gives its rows, if it has begun and is not over.
@@ -385,11 +397,15 @@ impl Session {
         engine: &mut Engine,
         now: Timestamp,
     ) -> Result<(), PgError> {
-        let held =
-            |(name, portal): (&String, &Portal)| (portal.hold == Hold::With).then(|| name.clone());
         if self.portals.is_empty() {
             return Ok(());
         }
+        // One that has failed is not held.
+        let failed = |portal: &Portal| matches!(portal.state, PortalState::Done);
+        self.portals
+            .retain(|_, portal| portal.hold != Hold::With || !failed(portal));
+        let held =
+            |(name, portal): (&String, &Portal)| (portal.hold == Hold::With).then(|| name.clone());
         let names: Vec<String> = self.portals.iter().filter_map(held).collect();
         for name in names {
             let Some(mut portal) = self.take_portal(&name) else {

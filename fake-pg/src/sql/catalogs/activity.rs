@@ -39,9 +39,14 @@ pub(super) fn pg_stat_activity(facts: &Facts<'_>, rows: &mut Rows<'_>) {
         "query",
         "backend_type",
     ]);
-    let engine = &*facts.exec.engine;
-    for (pid, activity) in engine.activity() {
-        let (wait_type, wait) = waits_for(facts, *pid, activity);
+    let sessions = facts.exec.engine.activity();
+    for (pid, seen) in facts.exec.sessions_seen() {
+        let activity = &seen.activity;
+        // What it waits for is as it is now.
+        let now = sessions.get(pid);
+        let (wait_type, wait) = now.map_or((Datum::Null, Datum::Null), |activity| {
+            waits_for(facts, *pid, activity)
+        });
         let database = database_of(facts, activity);
         let active = activity.state == ActivityState::Active;
         let user = facts.catalog().role(&activity.user);
@@ -60,11 +65,10 @@ pub(super) fn pg_stat_activity(facts: &Facts<'_>, rows: &mut Rows<'_>) {
             wait_type,
             wait,
             Datum::text(activity.state.name()),
-            engine
-                .running_xid(*pid)
+            seen.xid
                 .map_or(Datum::Null, |xid| Datum::Int8(xid.0 as i64)),
             match active {
-                true => Datum::Int8(engine.oldest_running().0 as i64),
+                true => Datum::Int8(seen.xmin.0 as i64),
                 false => Datum::Null,
             },
             Datum::text(&*activity.query),

@@ -44,8 +44,7 @@ fn columns(shown: &[Shown], names: &[Name], what: &str) -> Result<Vec<Column>, P
 pub(super) fn create_view(create: &CreateView, context: &mut Context<'_>) -> Result<(), Halt> {
     let exec = &mut context.exec;
     let (catalog, path) = (exec.catalog().clone(), exec.path().clone());
-    let (schema, name) = creation(&catalog, &path, &create.view).map_err(PgError::nowhere)?;
-    lock_schema(&schema, exec)?;
+    // The query is analysed first.
     let mut binder = Binder::new(&catalog, &path, Vec::new());
     let plan = binder.query(&create.query)?;
     let reads = binder.relations_read();
@@ -53,6 +52,8 @@ pub(super) fn create_view(create: &CreateView, context: &mut Context<'_>) -> Res
         exec.lock_relation(relation.id(), mode)?;
     }
     let columns = columns(&plan.columns, &create.columns, "view")?;
+    let (schema, name) = creation(&catalog, &path, &create.view).map_err(PgError::nowhere)?;
+    lock_schema(&schema, exec)?;
     let mut view = View {
         id: TableId(0),
         database: path.database,

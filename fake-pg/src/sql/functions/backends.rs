@@ -30,6 +30,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         terminate_and_wait,
     ),
     strict(
+        "pg_stat_clear_snapshot",
+        &[],
+        Returns::Is(Void),
+        |context, _| {
+            context.exec.forget_sessions_seen();
+            Ok(Datum::Void)
+        },
+    ),
+    strict(
         "pg_blocking_pids",
         &[Is(Int4)],
         Returns::Is(Int4Array),
