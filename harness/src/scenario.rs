@@ -353,6 +353,19 @@ impl Scenario {
         self.twin_of.as_deref()
     }
 
+    /// What it promises: each effect, how often it is due, and the server whose rows say that it was
+    /// applied. Without one, it is applied when it arrives at the broker.
+    pub fn promises(&self) -> impl Iterator<Item = (&str, Times, Option<&str>)> {
+        self.system.promises.iter().map(|promise| {
+            let inboxes = self.system.inboxes.iter();
+            let inbox = inboxes
+                .filter(|inbox| inbox.effect == promise.effect)
+                .last();
+            let server = inbox.map(|inbox| &*inbox.server);
+            (&*promise.effect, promise.times, server)
+        })
+    }
+
     /// The classes of fault it is tried with.
     pub fn classes(&self) -> &BTreeSet<Class> {
         &self.classes

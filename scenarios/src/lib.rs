@@ -13,5 +13,6 @@ mod celery;
 mod dj_atomic;
 mod blog;
 mod remedy;
+pub mod page;
 
 pub use catalogue::{catalogue, remedies};

@@ -1,13 +1,16 @@
-//! What a reviewer reads: the catalogue, and one timeline for each way a scenario fails.
+//! What a reviewer reads: the catalogue, one timeline for each way a scenario fails, and the page
+//! that is made of both.
 //!
 //! The snapshots stand in `snapshots/` at the top. A change that is meant to alter an
 //! outcome shows there, and only there.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use midcommit::explore::Exploration;
 use midcommit::report::Timeline;
 use midcommit::{explore, replay};
+use midcommit_scenarios::page;
 
 /// Every scenario explored, once for all tests.
 static EXPLORED: LazyLock<Vec<Exploration>> = LazyLock::new(|| {
@@ -99,6 +102,19 @@ fn no_timeline_is_left_of_what_no_longer_happens() {
 #[test]
 fn the_catalogue() {
     settings().bind(|| insta::assert_snapshot!("catalogue", counts(&EXPLORED)));
+}
+
+#[test]
+fn the_page_that_says_which_design_is_current() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let made = page::make(&top, &EXPLORED).unwrap_or_else(|error| panic!("{error}"));
+    let page = page::read(&top.join(page::PAGE)).unwrap_or_else(|error| panic!("{error}"));
+    let differs = page.lines().zip(made.lines()).find(|(old, new)| old != new);
+    assert!(
+        page == made,
+        "{} is not current: `cargo run --release --bin which-design`. The first line that differs: {differs:?}",
+        page::PAGE
+    );
 }
 
 #[test]

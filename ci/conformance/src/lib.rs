@@ -68,6 +68,11 @@
 //! The last five are cells of the tables in `docs/fidelity.md`; a script may have many, which say
 //! what its steps show in order. A result that is an SQLSTATE must stand in the replies.
 //!
+//! # Pages
+//!
+//! The SQL in `docs/monday.md` and its like is run as well, and the results shown there are a real
+//! server's: `pages` writes them, `pages --verify` and `pages --check` compare; see [`pages`].
+//!
 //! # Divergences
 //!
 //! `divergences.txt` lists the steps at which fake-pg answers otherwise: `script step: reason`,
@@ -84,6 +89,7 @@ pub mod real;
 pub mod divergences;
 pub mod check;
 pub mod tables;
+pub mod pages;
 pub mod program;
 pub mod breadth;
 pub mod skew;

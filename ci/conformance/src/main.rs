@@ -11,7 +11,7 @@ use conformance::random::{Mix, Plan, compare as compare_programs, show};
 use conformance::real::Real;
 use conformance::script::{self, Script};
 use conformance::tables::{page, tables};
-use conformance::{breadth, program};
+use conformance::{breadth, pages, program};
 
 /// Holds fake-pg to transcripts recorded from a real PostgreSQL 15.
 #[derive(Parser)]
@@ -69,6 +69,15 @@ enum Command {
     },
     /// Writes docs/fidelity.md.
     Tables,
+    /// Writes what a real server answers to the SQL on pages into them.
+    Pages {
+        /// Compare what it answers with what they show.
+        #[arg(long)]
+        verify: bool,
+        /// Compare what fake-pg answers.
+        #[arg(long, conflicts_with = "verify")]
+        check: bool,
+    },
     /// Counts scripts, steps and divergences, and prints the last.
     List,
 }
@@ -115,6 +124,14 @@ fn main() -> ExitCode {
             }
         }
         Command::Tables => write_tables(),
+        Command::Pages { verify, check } => {
+            let (done, what) = match (verify, check) {
+                (true, _) => (pages::verify(), "a real server answers as the pages show"),
+                (_, true) => (pages::check(), "fake-pg answers as the pages show"),
+                (false, false) => (pages::record(), "results written"),
+            };
+            done.map(|blocks| format!("{what}: {blocks} blocks"))
+        }
         Command::List => list(),
     };
     match done {

@@ -1,0 +1,139 @@
+//! The code on `docs/monday.md`, broken at each point: the page shows what stands here.
+//!
+//! Its tables are those of the page, too. Its SQL is held to a real server's answers elsewhere
+//! (`ci/conformance`).
+
+use std::error::Error;
+use std::time::Duration;
+
+use midcommit::oracle::Verdict;
+use midcommit::plan::Class;
+use midcommit::{Env, Redeliver::UntilOk, Scenario, Times, explore};
+use tokio_postgres::Client;
+
+const PAGE: &str = include_str!("../../docs/monday.md");
+
+/// Publishes the oldest row that is unsent, unless there is none.
+async fn publish_next<P>(client: &mut Client, publish: P) -> Result<bool, Box<dyn Error>>
+where
+    P: AsyncFn(&str, &str) -> Result<(), Box<dyn Error>>,
+{
+    const CLAIM: &str = "select id, topic, key from outbox where sent_at is null
+                         order by id limit 1 for update skip locked";
+    let tx = client.transaction().await?;
+    let Some(row) = tx.query_opt(CLAIM, &[]).await? else {
+        tx.rollback().await?;
+        return Ok(false);
+    };
+    let (id, topic, key): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
+    // Returns when the broker has confirmed. If it fails, the row stays unsent.
+    publish(&topic, &key).await?;
+    tx.execute("update outbox set sent_at = now() where id = $1", &[&id])
+        .await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Applies a message, unless that has been done.
+async fn apply_once(client: &mut Client, topic: &str, key: &str) -> Result<(), Box<dyn Error>> {
+    const NOTE: &str = "insert into inbox (topic, key) values ($1, $2) on conflict do nothing";
+    const APPLY: &str = "insert into shop_receipt (invoice_id) values ($1)";
+    let invoice: i64 = key.parse()?;
+    let tx = client.transaction().await?;
+    if tx.execute(NOTE, &[&topic, &key]).await? == 1 {
+        tx.execute(APPLY, &[&invoice]).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What the page's writer does.
+async fn pay(env: Env) -> Result<(), Box<dyn Error>> {
+    const PAY: &str = "update shop_invoice set paid_at = now() where id = $1 and paid_at is null";
+    const OWE: &str =
+        "insert into outbox (topic, key) values ('receipt', $1) on conflict do nothing";
+    let mut client = env.connect().await?;
+    let invoice: i64 = env.job().parse()?;
+    let tx = client.transaction().await?;
+    tx.execute(PAY, &[&invoice]).await?;
+    tx.execute(OWE, &[&env.job()]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn shop() -> Scenario {
+    let tables = blocks("sql").filter(|block| block.starts_with("create table"));
+    let schema: String = tables.collect();
+    Scenario::new("monday")
+        .schema(&(schema + "insert into shop_invoice (id) values (1), (2);"))
+        .jobs([1])
+        .redeliver(UntilOk)
+        .worker("worker", pay)
+        .daemon("relay", async |env: Env| {
+            let mut client = env.connect().await?;
+            loop {
+                let publish = async |topic: &str, key: &str| Ok(env.effect(topic, key).await?);
+                while is_unsent(&client).await? && publish_next(&mut client, publish).await? {}
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .replicas(2)
+        .daemon("consumer", async |env: Env| {
+            let mut client = env.connect().await?;
+            loop {
+                let message = env.receive("receipt").await?;
+                apply_once(&mut client, "receipt", message.key()).await?;
+                message.ack().await?;
+            }
+        })
+        .owes(
+            "receipt",
+            "select id from shop_invoice where paid_at is not null",
+            Times::Once,
+        )
+        .applied_in("pg", "receipt", "select invoice_id from shop_receipt")
+        .settle(Duration::from_millis(400), Duration::from_secs(30))
+}
+
+/// Asked outside a transaction: a relay that polls leaves none open.
+async fn is_unsent(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let unsent = "select from outbox where sent_at is null limit 1";
+    Ok(client.query_opt(unsent, &[]).await?.is_some())
+}
+
+/// The blocks of the page in this language.
+fn blocks(language: &str) -> impl Iterator<Item = &'static str> {
+    let opening = format!("```{language}\n");
+    let blocks: Vec<&str> = PAGE.split(&opening).skip(1).collect();
+    blocks
+        .into_iter()
+        .map(|rest| rest.split("```\n").next().unwrap_or(rest))
+}
+
+#[test]
+fn the_page_shows_this_code() {
+    let code = include_str!("monday.rs");
+    assert!(blocks("rust").count() > 0);
+    for block in blocks("rust") {
+        assert!(code.contains(block), "monday.md has other code:\n{block}");
+    }
+}
+
+#[test]
+fn its_outbox_holds_whatever_single_thing_breaks() {
+    let explored = explore(shop()).cases(0).run();
+    let explored = explored.unwrap_or_else(|error| panic!("{error}"));
+    for (class, cell) in &explored.cells {
+        let allowed = match class {
+            // Message and receipt go back with the payment, or the message is out by then.
+            Some(Class::Failover) => [Verdict::Ok, Verdict::Phantom],
+            _ => [Verdict::Ok; 2],
+        };
+        let seen: Vec<_> = cell.verdicts.keys().collect();
+        assert!(
+            seen.iter().all(|verdict| allowed.contains(verdict)),
+            "{class:?}: {seen:?}\n{}",
+            explored.matrix()
+        );
+    }
+}
