@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Stock clients against `midcommit serve`, and through `midcommit proxy` against a real server; then the
-# pytest fixture against both. Each client does the cycle of a job queue and gets one line: its version, and how long it took. A client that
-# is missing is a failure. Installs what it needs under the target directory, pinned; root only
-# where PostgreSQL itself is missing.
+# pytest fixture against both, with the outbox of docs/monday.md among its tests. Each client does the
+# cycle of a job queue and gets one line: its version, and how long it took. A client that is missing
+# is a failure. Installs what it needs under the target directory, pinned; root only where PostgreSQL
+# itself is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source ci/clients/lib.sh

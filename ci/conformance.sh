@@ -6,8 +6,8 @@
 # Installs through apt what is not there: the server, a linker for Rust, and the certificates by
 # which cargo knows its registry. Rust itself is taken as found, as in ci/check.sh.
 # Then, each with one line: scripts recorded again are the same; fake-pg answers as recorded; the
-# page of tables is current; SQL on pages is answered as they show; random programs show no difference. It goes on after a failure, and
-# ends with one.
+# page of tables is current; SQL on pages is answered as they show; random programs show no
+# difference. It goes on after a failure, and ends with one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -2,6 +2,7 @@
 
 use conformance::check::check;
 use conformance::divergences::Divergences;
+use conformance::pages;
 use conformance::script;
 use conformance::tables::{page, tables, unfounded};
 
@@ -46,6 +47,12 @@ fn the_tables_are_current_and_without_gaps() {
         "docs/fidelity.md is not current: cargo run -p conformance -- tables"
     );
     assert!(tables.gaps.is_empty(), "{}", tables.gaps.join("\n"));
+}
+
+#[test]
+fn sql_on_pages_is_answered_as_they_show() {
+    let blocks = pages::check().unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert!(blocks > 10);
 }
 
 #[test]

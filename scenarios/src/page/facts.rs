@@ -224,10 +224,13 @@ fn row(exploration: &Exploration) -> Result<Row, String> {
 
 fn twin(exploration: &Exploration, original: &Exploration) -> Result<Twin, String> {
     let scenario = &exploration.scenario;
-    // What breaks the original as well is not the twin's own.
+    // What breaks the original as well, for the same reason, is not the twin's own.
     let differs = |class: Option<Class>| {
-        let verdicts = |exploration: &Exploration| exploration.cells.get(&class).map(failing);
-        verdicts(exploration) != verdicts(original)
+        let told = |exploration: &Exploration| {
+            let verdicts = exploration.cells.get(&class).map(failing);
+            (verdicts, why(&exploration.scenario, class).to_owned())
+        };
+        told(exploration) != told(original)
     };
     let original = original.scenario.name();
     let source = scenario.source_text();
@@ -302,14 +305,10 @@ fn breaks(exploration: &Exploration, in_column: impl Fn(Option<Class>) -> bool) 
             continue;
         };
         let verdicts = failing(cell);
-        let declared = exploration.scenario.expectations().iter();
-        let why = declared
-            .filter(|expectation| expectation.class == class)
-            .map(|expectation| expectation.why)
-            .next();
-        let Some(why) = why.filter(|_| !verdicts.is_empty()) else {
+        if verdicts.is_empty() {
             continue;
-        };
+        }
+        let why = why(&exploration.scenario, class);
         let known = reasons
             .iter_mut()
             .find(|(_, known, reason)| (known, *reason) == (&mut verdicts.clone(), why));
@@ -324,6 +323,16 @@ fn breaks(exploration: &Exploration, in_column: impl Fn(Option<Class>) -> bool) 
         why: why.to_owned(),
     });
     told.collect()
+}
+
+/// What the scenario declares as the reason of a cell.
+fn why(scenario: &Scenario, class: Option<Class>) -> &'static str {
+    let declared = scenario.expectations().iter();
+    let of_class = declared.filter(|expectation| expectation.class == class);
+    of_class
+        .map(|expectation| expectation.why)
+        .next()
+        .unwrap_or("")
 }
 
 /// `interrupt, kill`; the column without faults is `no fault`.
