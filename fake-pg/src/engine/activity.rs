@@ -105,7 +105,7 @@ impl Exec<'_> {
                 };
                 (pid, seen)
             });
-            Box::new(seen.collect())
+            seen.collect()
         };
         self.tx.sessions_seen.get_or_init(look)
     }

@@ -146,7 +146,7 @@ pub struct Transaction {
     /// The tables that the session's cursors read, for a statement that would change one as a whole.
     pub in_use: Vec<super::TableId>,
     /// What it has seen of the sessions.
-    pub(super) sessions_seen: OnceCell<Box<BTreeMap<Pid, Seen>>>,
+    pub(super) sessions_seen: OnceCell<BTreeMap<Pid, Seen>>,
 }
 
 /// `pg_logical_emit_message(true, prefix, content)`.
