@@ -38,6 +38,8 @@ pub struct Fake {
     waited: Vec<(String, Option<Timestamp>)>,
     /// Chance, where several sessions can go on: otherwise by name.
     chance: Option<u64>,
+    /// Who went on last.
+    last: Option<String>,
 }
 
 struct Client {
@@ -86,6 +88,7 @@ impl Fake {
             failure: None,
             waited: Vec::new(),
             chance: None,
+            last: None,
         }
     }
 
@@ -98,15 +101,22 @@ impl Fake {
         }
     }
 
-    /// Who goes on next.
+    /// Who goes on next: by chance, mostly who went on last, as one that runs does on a processor.
     fn next(&mut self) -> Option<String> {
         let mut woken = self.clients.iter().filter(|(_, client)| client.woken);
         let Some(chance) = &mut self.chance else {
             return woken.next().map(|(name, _)| name.clone());
         };
         let woken: Vec<&String> = woken.map(|(name, _)| name).collect();
-        let pick = draw(chance) % woken.len().max(1);
-        woken.get(pick).map(|name| name.to_string())
+        let stays = self.last.take().filter(|last| woken.contains(&last));
+        self.last = match stays.filter(|_| draw(chance) % 4 > 0) {
+            Some(last) => Some(last),
+            None => {
+                let pick = draw(chance) % woken.len().max(1);
+                woken.get(pick).map(|name| name.to_string())
+            }
+        };
+        self.last.clone()
     }
 
     fn client(&mut self, session: &str) -> Result<&mut Client, String> {

@@ -196,6 +196,15 @@ impl Heap {
         entries.into_iter().flatten().map(|(_, tid)| *tid)
     }
 
+    /// Whether an index has an entry for a version, if it is a unique one and the version has a key.
+    pub(super) fn has_entry(&self, index: usize, tid: Tid) -> bool {
+        let Some(unique) = self.unique.get(index).and_then(Option::as_ref) else {
+            return true;
+        };
+        let key = Key::of(&unique.definition, &self.tuple(tid).row);
+        key.is_none_or(|key| unique.entries.contains(&(key, tid)))
+    }
+
     /// The first version of a new row.
     pub(super) fn insert(&mut self, xmin: Xid, cmin: CommandId, row: Row) -> Tid {
         self.append(xmin, cmin, row)

@@ -179,6 +179,16 @@ impl Exec<'_> {
         tuples.map(|(tid, _)| tid).collect()
     }
 
+    /// Whether an index leads to a version: one whose writer waits until its key is free is in no index
+    /// yet, or in those only that come before. Indexes that are not unique are taken to come last.
+    pub fn is_entered(&self, table: &Table, index: &Index, tid: Tid) -> bool {
+        let heap = self.engine.heap(table.node);
+        match index.unique {
+            true => heap.has_entry(index.slot, tid),
+            false => table.unique_indexes().all(|(slot, _)| heap.has_entry(slot, tid)),
+        }
+    }
+
     /// The heads of chains among versions that an index has entries for, in the order of the heap.
     pub fn heads(&self, table: &Table, versions: &[Tid]) -> Vec<Chain> {
         let followers: Vec<Tid> = versions

@@ -307,7 +307,7 @@ impl<'p> Run<'p, '_, '_> {
     }
 
     /// The rows of a subquery; of one that depends on no row, computed once.
-    fn subquery_rows(
+    pub(super) fn subquery_rows(
         &mut self,
         subquery: &'p Subquery,
         frame: &Frame<'_>,

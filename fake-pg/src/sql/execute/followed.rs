@@ -1,6 +1,7 @@
 //! Reading a table as PostgreSQL's plan would: the order in which an index leads to rows, and for
 //! serializable transactions all that is read, since that decides whom they conflict with.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::scan::{Joined, Next};
@@ -63,7 +64,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                     .iter()
                     .map(|&place| &scan.filter[place])
                     .collect();
-                let mut chains = self.entries(scan, &conditions, joined, outer)?;
+                let mut chains = self.entries(scan, index, &conditions, joined, outer)?;
                 self.sort_entries(scan, index, &mut chains);
                 if *backward {
                     chains.reverse();
@@ -83,13 +84,27 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 let mut found: Vec<Vec<Chain>> = Vec::new();
                 for (index, conditions) in arms {
                     let conditions: Vec<&Scalar> = conditions.iter().collect();
-                    let chains = self.entries(scan, &conditions, joined, outer)?;
+                    let chains = self.entries(scan, index, &conditions, joined, outer)?;
                     let exec = &mut self.context.exec;
                     let chains = exec.read_index(&scan.table, index, chains)?;
                     found.push(chains.to_vec());
                 }
                 let chains = combined(found, *any);
                 self.read_bitmap(scan, &chains, joined, outer, next)
+            }
+            Access::Keys { index, of } => {
+                let keys = self.keys_of(&scan.filter[*of], joined, outer)?;
+                for key in keys {
+                    let chains = self.entries_at(scan, index, &key);
+                    let exec = &mut self.context.exec;
+                    let chains = exec.read_index(&scan.table, index, chains)?;
+                    let seen = exec.read_chains(&scan.table, &chains)?;
+                    let flow = self.hand_on(scan, &seen, joined, outer, &mut *next)?;
+                    if flow.is_break() {
+                        return Ok(flow);
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
             }
             Access::Extremes(ends) => {
                 for (column, access) in ends {
@@ -250,7 +265,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 }
                 Ok(!any)
             }
-            Access::Seq | Access::Extremes(_) => Ok(true),
+            Access::Seq | Access::Keys { .. } | Access::Extremes(_) => Ok(true),
         }
     }
 
@@ -258,6 +273,7 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
     fn entries(
         &mut self,
         scan: &'p ScanPlan,
+        index: &Index,
         conditions: &[&'p Scalar],
         joined: &mut Joined,
         outer: Option<&Frame<'_>>,
@@ -270,11 +286,39 @@ impl<'p, 'r, 'c> Run<'p, 'r, 'c> {
                 let row = &joined.row[..];
                 holds = holds && self.is_true(condition, &Frame { row, outer })?;
             }
-            if holds {
+            if holds && self.context.exec.is_entered(&scan.table, index, tid) {
                 found.push(tid);
             }
         }
         Ok(self.context.exec.heads(&scan.table, &found))
+    }
+
+    /// The distinct values of a subquery that a column is compared with.
+    fn keys_of(
+        &mut self,
+        condition: &'p Scalar,
+        joined: &Joined,
+        outer: Option<&Frame<'_>>,
+    ) -> Result<BTreeSet<Datum>, Halt> {
+        let Scalar::Subquery(subquery) = condition else {
+            return Ok(BTreeSet::new());
+        };
+        let row = &joined.row[..];
+        let rows = self.subquery_rows(subquery, &Frame { row, outer }, None)?;
+        let values = rows.iter().map(|row| row[0].clone());
+        Ok(values.filter(|value| !value.is_null()).collect())
+    }
+
+    /// The entries of an index over one column for a value.
+    fn entries_at(&self, scan: &ScanPlan, index: &Index, value: &Datum) -> Vec<Chain> {
+        let (exec, table) = (&self.context.exec, &scan.table);
+        let column = index.columns[0];
+        let mut found = exec.versions(table);
+        found.retain(|&tid| {
+            let is_there = exec.row(table, tid)[column] == *value;
+            is_there && exec.is_entered(table, index, tid)
+        });
+        exec.heads(table, &found)
     }
 
     /// In the order of the index: nulls last.
