@@ -6,9 +6,8 @@
 //! lock manager, which makes a queue of those who wait, then waits for the end of each transaction
 //! whose claim conflicts.
 //!
-//! If that one commits a change, read committed goes on with the newest version, once the executor
-//! has evaluated its WHERE on it again ([`Found::Moved`], PostgreSQL's EvalPlanQual); repeatable read
-//! gives up with 40001.
+//! If that one commits a change, read committed goes on with the newest version, once WHERE has been
+//! evaluated on it again ([`Found::Moved`], EvalPlanQual); repeatable read gives up with 40001.
 //!
 //! Source: `heap_lock_tuple`, `heap_lock_updated_tuple_rec`, `heap_update` and `heap_delete` in
 //! `heapam.c`, `heapam_tuple_lock` in `heapam_handler.c`.
@@ -254,7 +253,8 @@ impl Exec<'_> {
     ) -> Result<Fate, Halt> {
         let updater = self.noted_updater(self.tuple(table, tid));
         let place = |asleep: &mut Asleep| (asleep.table, asleep.tid) == (table.id, tid);
-        let updater = match self.tx.asleep.take_if(place) {
+        let resumed = self.tx.asleep.take_if(place);
+        let updater = match resumed {
             Some(asleep) => asleep.updater,
             None => {
                 let fate = self.fate(table, tid);
@@ -303,7 +303,14 @@ impl Exec<'_> {
             updater,
         });
         let claims = self.claims(self.tuple(table, tid));
-        let blocked = self.wait_for_claims(table, tid, strength, &claims, policy, Deed::Lock)?;
+        let mut blocked = self.stand_in_line(table, tid, strength, &claims, policy)?;
+        if blocked.is_none() {
+            // Whom it fell asleep for has gone: it is given an xid, even if it waits on for another.
+            if resumed.is_some() && follow && updater.is_some_and(|xid| !self.is_running(xid)) {
+                self.tx.xid(self.engine);
+            }
+            blocked = self.wait_for_claims(table, tid, strength, &claims, policy, Deed::Lock)?;
+        }
         if blocked.is_none() && follow && updater.is_some() {
             let fate = self.lock_updated(table, tid, strength)?;
             if fate != Fate::Free {
@@ -333,7 +340,7 @@ impl Exec<'_> {
             .or_else(|| (tuple.xmax != Xid::NONE && stays()).then_some(tuple.xmax))
     }
 
-    /// Locks the versions that follow one whose key they keep. Whoever is in the way is waited for,
+    /// Locks the versions that follow one whose key they keep, waiting for whoever is in the way
     /// whatever SKIP LOCKED and NOWAIT say (`heap_lock_updated_tuple_rec`).
     fn lock_updated(
         &mut self,
@@ -393,7 +400,9 @@ impl Exec<'_> {
             .updater(tuple)
             .is_some_and(|xid| self.claim_status(xid) == XactStatus::Committed);
         if claims.iter().any(|claim| self.conflicts(claim, strength)) {
-            self.wait_for_claims(table, tid, strength, &claims, WaitPolicy::Block, deed)?;
+            let block = WaitPolicy::Block;
+            self.stand_in_line(table, tid, strength, &claims, block)?;
+            self.wait_for_claims(table, tid, strength, &claims, block, deed)?;
         }
         Ok(match committed {
             true => self.replaced(table, tid),
@@ -401,16 +410,14 @@ impl Exec<'_> {
         })
     }
 
-    /// Stands in line for a version, then waits for those whose claims conflict. `Some` if it is not
-    /// to wait.
-    fn wait_for_claims(
+    /// Stands in line for a version (`heap_acquire_tuplock`). `Some` if it is not to wait.
+    fn stand_in_line(
         &mut self,
         table: &Table,
         tid: Tid,
         strength: LockStrength,
         claims: &[Claim],
         policy: WaitPolicy,
-        deed: Deed,
     ) -> Result<Option<Fate>, Halt> {
         // Who has a claim already must not queue behind those who wait for its end.
         let has_claim = claims.iter().any(|claim| self.tx.owns(claim.xid));
@@ -428,6 +435,19 @@ impl Exec<'_> {
             }
             self.tx.tuple_lock = self.tx.locks.pop();
         }
+        Ok(None)
+    }
+
+    /// Waits for those whose claims on a version conflict. `Some` if it is not to wait.
+    fn wait_for_claims(
+        &mut self,
+        table: &Table,
+        tid: Tid,
+        strength: LockStrength,
+        claims: &[Claim],
+        policy: WaitPolicy,
+        deed: Deed,
+    ) -> Result<Option<Fate>, Halt> {
         let conflicts = |claim: &&Claim| {
             !self.tx.owns(claim.xid)
                 && claim.strength.mode().conflicts(strength.mode())

@@ -185,7 +185,9 @@ impl Exec<'_> {
         let heap = self.engine.heap(table.node);
         match index.unique {
             true => heap.has_entry(index.slot, tid),
-            false => table.unique_indexes().all(|(slot, _)| heap.has_entry(slot, tid)),
+            false => table
+                .unique_indexes()
+                .all(|(slot, _)| heap.has_entry(slot, tid)),
         }
     }
 
