@@ -87,8 +87,9 @@ pub(crate) fn schedules(
                 let span = &exchanges[&(*connection, exchange.clone())];
                 let whole = span.length(*side);
                 for byte in *from..=from + length {
-                    // The last byte of one stretch is the first of the next: it belongs to the latter.
-                    if byte == from + length && byte != whole {
+                    // The last byte of one stretch is the first of the next. What strikes there strikes as soon as
+                    // so many have passed, however long the next is in coming.
+                    if byte == *from && byte != 0 {
                         continue;
                     }
                     let at = Point::Wire {

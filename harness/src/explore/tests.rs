@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{baseline, exhaustive, explore};
-use crate::plan::{Kind, Plan, Point};
+use crate::plan::{Class, CommitPoint, Kind, Plan, Point};
 use crate::sim::{self, Order, Step};
 use crate::{Env, Redeliver::UntilOk, Scenario};
 
@@ -118,6 +119,20 @@ fn a_commit_is_cut_three_ways_at_each_of_its_bytes_and_both_ends() {
     assert_eq!((commit.request_bytes, commit.reply_bytes), (26, 29));
     assert_eq!(commit.schedules, 3 * (26 + 29 + 2));
     assert_eq!(exploration.certificate.unfired, []);
+}
+
+/// The statement's Close is sent with COMMIT, and answered at once; COMMIT is while it takes its time.
+#[test]
+fn a_byte_between_two_parts_of_an_answer_is_struck_when_the_first_is_through() {
+    let slow = commit_only().dwell(CommitPoint::Inserted, Duration::from_millis(50));
+    let exploration = explore(slow).faults([Class::Network]).cases(0).run();
+    let certificate = exploration.unwrap().certificate;
+    assert_eq!(certificate.unfired, []);
+    let cuts = &certificate.cuts[0];
+    assert_eq!(
+        cuts.schedules as u32,
+        3 * (cuts.request_bytes + cuts.reply_bytes + 2)
+    );
 }
 
 #[test]

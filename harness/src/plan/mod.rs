@@ -10,6 +10,8 @@
 mod fault;
 mod point;
 
+/// The steps of a COMMIT, by which a point of one is named.
+pub use fake_pg::engine::CommitPoint;
 pub(crate) use fault::PANIC;
 pub use fault::{Class, Cut, Fault, Kind};
 pub(crate) use point::word;
