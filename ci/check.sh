@@ -14,6 +14,7 @@ main() {
     step "catalogue" cargo run --locked --release
     step "determinism" bash ci/determinism.sh 8
     step "example" example
+    step "sabotage" cargo run --locked -p sabotage
     step "fuzz targets" fuzz_targets
     # Last, so that its closing lines are what one sees.
     step "tests" cargo test
