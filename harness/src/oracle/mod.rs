@@ -55,3 +55,42 @@ fn check(script: &str, expected: &str) {
     };
     assert_eq!(found, expected, "in {script}");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::judge;
+
+    /// The events marked with `!` are those that the findings point to.
+    fn check_shown(script: &str) {
+        let marked = script.split(" | ").enumerate();
+        let marked = marked.filter(|(_, event)| event.starts_with("! "));
+        let marked: BTreeSet<usize> = marked.map(|(index, _)| index).collect();
+        let judgement = judge(&crate::script::history(&script.replace("! ", "")));
+        let shown = judgement.findings.iter().map(|finding| finding.event);
+        assert_eq!(shown.collect::<BTreeSet<_>>(), marked, "in {script}");
+    }
+
+    #[test]
+    fn a_finding_points_to_the_event_that_shows_it() {
+        check_shown("w start | ! pg owes 1 receipt:1 | pg owes 2 receipt:1 | settled");
+        check_shown(
+            "pg owes 1 receipt:1 | receipt:1 applied | ! receipt:1 applied | receipt:1 applied | settled",
+        );
+        check_shown("w start | ! receipt:1 applied | receipt:1 applied | settled");
+        check_shown("w start | ! receipt:1 applied | pg owes 1 receipt:1 | settled");
+        check_shown(
+            "w start | ! receipt:1 applied | ! receipt:1 applied | receipt:1 applied | pg owes 1 receipt:1 | settled",
+        );
+        check_shown("pg commit 1 | pg ack 1 | pg down | ! pg up lost 1 | settled");
+        check_shown("pg ack 1 | ! pg down | pg up | settled");
+        check_shown(
+            "pg commit 1 by w job 1 | ! pg commit 2 by w job 1 | pg commit 3 by w job 1 | settled",
+        );
+        check_shown("w start | ! pg leaked: advisory lock 7 | settled");
+        check_shown("w start | w killed | ! w sent commit.1 | settled");
+        check_shown("w invoke 1 | ! unfinished 1 | settled");
+        check_shown("pg commit 1 by relay | ! limit");
+    }
+}
