@@ -3,8 +3,8 @@
 //! The worker waits for COMMIT only so long, and takes every error of it for "perhaps". By xid:
 //! it has noted the transaction's id before, and asks the server what became of it. By token: its
 //! transaction has written a row under a name of its own, and it tries to write the same row. The
-//! key makes that wait for a transaction which is still on its way; a row that can be written says
-//! that the transaction is gone, and takes its place, so that it cannot come back.
+//! key makes that wait for a transaction which is still on its way. Whose row it is then decides:
+//! the worker's own takes the place of a transaction that is gone, so that it cannot come back.
 //!
 //! Whoever asks must be alive. An invoice found paid is taken for done.
 
@@ -15,12 +15,12 @@ use midcommit::plan::Class;
 use midcommit::{Env, Redeliver::UntilOk, Scenario, Times, WorkerResult};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Transaction};
 
 const SCHEMA: &str = "
     create table invoice (id int primary key, pages int not null, paid bool not null default false);
-    create table token (name text primary key);
+    create table token (name text primary key, committed bool not null);
     create sequence attempt;
     insert into invoice (id, pages) values (1, 0), (2, 3);
 ";
@@ -33,10 +33,11 @@ const XID: &str = "select pg_current_xact_id()::text";
 const STATUS: &str = "select pg_xact_status($1::text::xid8)";
 
 const NUMBER: &str = "select nextval('attempt')::text";
-const WRITE_TOKEN: &str = "insert into token (name) values ($1)";
+const WRITE_TOKEN: &str = "insert into token (name, committed) values ($1, true)";
 /// Waits for a transaction that has written it and is still on its way.
-const TAKE_TOKEN: &str = "insert into token (name) values ($1) on conflict do nothing";
-const LOOK_FOR_TOKEN: &str = "select name from token where name = $1";
+const TAKE_TOKEN: &str =
+    "insert into token (name, committed) values ($1, false) on conflict do nothing";
+const LOOK_FOR_TOKEN: &str = "select committed from token where name = $1";
 
 /// How long a worker waits for a COMMIT.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -52,7 +53,7 @@ enum Resolver {
     Xid,
     /// It takes "in progress" for "not committed".
     XidAtOnce,
-    /// It tries to write the row that its transaction has written.
+    /// It tries to write the row that its transaction has written, and reads who did.
     Token,
     /// It looks whether the row is there.
     TokenAtOnce,
@@ -103,8 +104,9 @@ fn token_resolver() -> Scenario {
         .source("remedies: in-doubt resolution by a token row of the transaction (model 9)")
         .about(
             "The transaction writes a row under a name that its client has made up; if COMMIT is not answered, the worker \
-             connects again and tries to write that row itself. The key makes it wait for a transaction on its way; if \
-             the row is there, that was committed; if not, the worker's own row keeps it from ever being so. **Holds** \
+             connects again, tries to write that row itself, and reads who has. The key makes it wait for a transaction \
+             on its way; if the row is the transaction's, that was committed; if it is the worker's, it never will be, and \
+             asking again gives the same answer. **Holds** \
              under every single fault of the network and of the server, as long as the worker lives. **Remains lost** what \
              a worker that was killed or dropped had in doubt: nobody else asks, and the next run finds the invoice paid; \
              and what a broker that is down refuses: what must outlive its worker is an outbox. After a fail-over that \
@@ -284,20 +286,23 @@ async fn ask_status(
     })
 }
 
-/// A row that can be written was never committed, and never will be.
+/// Writes the row unless it is there, and reads who has written it. Asked again, it answers the same.
 async fn ask_by_token(client: &Client, token: &str) -> Result<Option<bool>, tokio_postgres::Error> {
-    let taken = client
-        .execute_typed(TAKE_TOKEN, &[(&token, Type::TEXT)])
-        .await?;
-    Ok(Some(taken == 0))
+    take_token(client, token).await?;
+    look_for_token(client, token).await
 }
 
+async fn take_token(client: &Client, token: &str) -> Result<u64, tokio_postgres::Error> {
+    let name = [(&token as &(dyn ToSql + Sync), Type::TEXT)];
+    client.execute_typed(TAKE_TOKEN, &name).await
+}
+
+/// Whether the transaction's row can be seen.
 async fn look_for_token(
     client: &Client,
     token: &str,
 ) -> Result<Option<bool>, tokio_postgres::Error> {
-    let found = client
-        .query_typed_opt(LOOK_FOR_TOKEN, &[(&token, Type::TEXT)])
-        .await?;
-    Ok(Some(found.is_some()))
+    let name = [(&token as &(dyn ToSql + Sync), Type::TEXT)];
+    let found = client.query_typed_opt(LOOK_FOR_TOKEN, &name).await?;
+    Ok(Some(found.is_some_and(|row| row.get(0))))
 }
