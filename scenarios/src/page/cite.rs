@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use midcommit::oracle::Verdict;
 use midcommit::plan::Class;
 
-use super::facts::{Facts, NOT_TRIED, all_columns, column, failing, names};
+use super::facts::{Facts, NOT_TRIED, all_columns, column, failing, names, word};
 
 /// The columns that a citation is about.
 struct Cited<'c> {
@@ -122,10 +122,6 @@ fn class(name: &str) -> Result<Option<Class>, String> {
         "none" => Ok(None),
         name => name.parse().map(Some),
     }
-}
-
-fn word(class: Option<Class>) -> &'static str {
-    class.map_or("no fault", Class::name)
 }
 
 fn verdicts(text: &str) -> Result<BTreeSet<Verdict>, String> {

@@ -41,7 +41,7 @@ struct Twin {
 struct Breaks {
     classes: String,
     verdicts: String,
-    why: String,
+    why: &'static str,
 }
 
 /// A least plan, and what happens.
@@ -82,6 +82,11 @@ pub(super) fn all_columns() -> impl Iterator<Item = Option<Class>> {
 /// What a column is called.
 pub(super) fn column(class: Option<Class>) -> &'static str {
     class.map_or("none", Class::name)
+}
+
+/// The same in a sentence.
+pub(super) fn word(class: Option<Class>) -> &'static str {
+    class.map_or("no fault", Class::name)
 }
 
 /// All verdicts but `ok`.
@@ -299,30 +304,26 @@ fn promise(scenario: &Scenario) -> String {
 
 /// What breaks in these columns, by reason; the reasons are what the scenario declares.
 fn breaks(exploration: &Exploration, in_column: impl Fn(Option<Class>) -> bool) -> Vec<Breaks> {
-    let mut reasons: Vec<(Vec<Option<Class>>, BTreeSet<Verdict>, &str)> = Vec::new();
+    let mut breaks: Vec<Breaks> = Vec::new();
     for class in all_columns().filter(|class| in_column(*class)) {
-        let Some(cell) = exploration.cells.get(&class) else {
+        let cell = exploration.cells.get(&class);
+        let Some(verdicts) = cell.map(failing).filter(|verdicts| !verdicts.is_empty()) else {
             continue;
         };
-        let verdicts = failing(cell);
-        if verdicts.is_empty() {
-            continue;
-        }
-        let why = why(&exploration.scenario, class);
-        let known = reasons
+        let (verdicts, why) = (names(&verdicts), why(&exploration.scenario, class));
+        let known = breaks
             .iter_mut()
-            .find(|(_, known, reason)| (known, *reason) == (&mut verdicts.clone(), why));
+            .find(|known| known.verdicts == verdicts && known.why == why);
         match known {
-            Some((classes, ..)) => classes.push(class),
-            None => reasons.push((vec![class], verdicts, why)),
+            Some(known) => known.classes.extend([", ", word(class)]),
+            None => breaks.push(Breaks {
+                classes: word(class).to_owned(),
+                verdicts,
+                why,
+            }),
         }
     }
-    let told = reasons.into_iter().map(|(classes, verdicts, why)| Breaks {
-        classes: joined(&classes),
-        verdicts: names(&verdicts),
-        why: why.to_owned(),
-    });
-    told.collect()
+    breaks
 }
 
 /// What the scenario declares as the reason of a cell.
@@ -333,14 +334,6 @@ fn why(scenario: &Scenario, class: Option<Class>) -> &'static str {
         .map(|expectation| expectation.why)
         .next()
         .unwrap_or("")
-}
-
-/// `interrupt, kill`; the column without faults is `no fault`.
-fn joined(classes: &[Option<Class>]) -> String {
-    let names = classes
-        .iter()
-        .map(|class| class.map_or("no fault", Class::name));
-    names.collect::<Vec<_>>().join(", ")
 }
 
 /// The least plan of the worst verdict in these columns; one of a fail-over, which breaks most designs
