@@ -34,7 +34,8 @@ pub use pairs::{PAIRS, record_pairs};
 ///
 /// # Errors
 ///
-/// The template or a recorded certificate cannot be read, or [`which_design`] complains.
+/// The template or a recorded certificate cannot be read, names a scenario that there is not, or
+/// claims what is not so.
 pub fn make(top: &Path, explored: &[Exploration]) -> Result<String, String> {
     let template = read(&top.join(TEMPLATE))?;
     which_design(&template, explored, &pairs::recorded(top)?)
