@@ -36,6 +36,8 @@ pub(crate) struct Broker {
     queues: BTreeMap<Arc<str>, Queue>,
     publishes: u32,
     acks: u32,
+    /// Effects that have been sent and have not arrived.
+    on_the_way: u32,
     /// Until then every arrival is refused.
     down_until: Duration,
     /// Whether its host has been started, and who waits for that.
@@ -69,6 +71,7 @@ impl Broker {
             queues: effects.map(|effect| (effect, Queue::default())).collect(),
             publishes: 0,
             acks: 0,
+            on_the_way: 0,
             down_until: Duration::ZERO,
             up: false,
             started: Arc::default(),
@@ -91,9 +94,14 @@ impl Broker {
         self.started.notify_waiters();
     }
 
-    /// Whether messages wait for a consumer.
+    /// A message has left its sender, who may be gone when it arrives.
+    pub(crate) fn note_sent(&mut self) {
+        self.on_the_way += 1;
+    }
+
+    /// Whether no message is on its way, and none waits for a consumer.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queues.values().all(|queue| queue.waiting.is_empty())
+        self.on_the_way == 0 && self.queues.values().all(|queue| queue.waiting.is_empty())
     }
 }
 
@@ -228,10 +236,13 @@ pub(crate) async fn listen() -> turmoil::Result {
 async fn serve(mut tcp: TcpStream) -> io::Result<()> {
     let line = read_line(&mut tcp).await?;
     match line.split_once(' ') {
-        Some(("publish", rest)) => match rest.split_once(' ') {
-            Some((name, key)) => take_in(tcp, &name.into(), &key.into()).await,
-            None => tcp.write_all(&[REFUSED]).await,
-        },
+        Some(("publish", rest)) => {
+            World::with(|world| world.broker.borrow_mut().on_the_way -= 1);
+            match rest.split_once(' ') {
+                Some((name, key)) => take_in(tcp, &name.into(), &key.into()).await,
+                None => tcp.write_all(&[REFUSED]).await,
+            }
+        }
         Some(("consume", name)) => hand_out(tcp, name).await,
         _ => tcp.write_all(&[REFUSED]).await,
     }
@@ -336,5 +347,23 @@ mod tests {
             _ => None,
         });
         assert_eq!(applied.collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[test]
+    fn an_effect_on_its_way_arrives_even_if_nobody_is_left_who_sent_it() {
+        let scenario = Scenario::new("cancelled")
+            .jobs([1])
+            .worker("worker", async |env| {
+                Ok(env.effect("receipt", env.job()).await?)
+            })
+            .owes_nothing();
+        let setup = Arc::new(Setup::new(&scenario.system).unwrap());
+        let plan = "cancel@worker.publish.1+1".parse().unwrap();
+        let history = run(&setup, &Order::of(&plan)).history;
+        let told: Vec<&What> = history.events.iter().map(|event| &event.what).collect();
+        let place = |is: fn(&What) -> bool| told.iter().position(|what| is(what));
+        let cancelled = place(|what| matches!(what, What::Info { .. }));
+        let applied = place(|what| matches!(what, What::Applied { .. }));
+        assert!(cancelled.is_some() && applied > cancelled, "{told:?}");
     }
 }

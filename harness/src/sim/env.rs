@@ -207,7 +207,10 @@ impl Env {
         let line = format!("publish {name} {key}\n");
         let acknowledged = async {
             tcp.write_all(line.as_bytes()).await?;
-            World::with(|world| world.anchor_message(self.process, 1, &exchange, false));
+            World::with(|world| {
+                world.broker.borrow_mut().note_sent();
+                world.anchor_message(self.process, 1, &exchange, false);
+            });
             tcp.read_u8().await
         };
         let answer = acknowledged.await;
