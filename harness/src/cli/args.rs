@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::explore::PAIRS_MAX;
 use crate::plan::Class;
 
 /// Breaks what happens after COMMIT, in every way one fault can.
@@ -196,6 +197,9 @@ pub(super) struct Report {
     /// The file to write.
     #[arg(long, value_name = "FILE")]
     pub(super) html: PathBuf,
+    /// With NAME: try at most so many pairs of faults around COMMIT, spread evenly over the heat map.
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "name", default_value_t = PAIRS_MAX)]
+    pub(super) pairs: usize,
 }
 
 #[derive(Debug, Args)]

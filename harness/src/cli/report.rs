@@ -42,7 +42,7 @@ impl Shell<'_> {
             return Ok(self.complain(&complaint, Exit::Usage));
         }
         let (page, scenarios, exit) = match one {
-            Some(scenario) => match page_of_one(cli, scenario, catalogue) {
+            Some(scenario) => match page_of_one(cli, args.pairs, scenario, catalogue) {
                 Ok(page) => (page, 1, Exit::Ok),
                 Err(error) => {
                     return Ok(self.complain(&error.to_string(), Exit::of_error(&error)));
@@ -104,20 +104,28 @@ fn unwritable(file: &Path, error: &io::Error) -> String {
 
 fn page_of_one(
     cli: &Cli,
+    pairs: usize,
     scenario: &Scenario,
     catalogue: &[Scenario],
 ) -> Result<String, ExploreError> {
     let bar = Bar::new(1);
     bar.begin(0, scenario.name());
-    let mut exploring = explore(scenario.clone()).progress(|progress| bar.show(progress));
-    if let Some(threads) = cli.threads {
-        exploring = exploring.threads(threads);
-    }
-    let exploration = exploring.run()?;
+    let exploring = || {
+        let exploring = explore(scenario.clone()).progress(|progress| bar.show(progress));
+        match cli.threads {
+            Some(threads) => exploring.threads(threads),
+            None => exploring,
+        }
+    };
+    let exploration = exploring().run()?;
+    let grid = exploring().grid(pairs)?;
     let all = exploration.counterexamples.iter();
-    let chapter = chapter(&exploration, all, catalogue)?;
+    let mut chapter = chapter(&exploration, all, catalogue)?;
+    chapter
+        .examples
+        .extend(Example::of_grid(&exploration, &grid)?);
     bar.finish();
-    Ok(html::scenario(&chapter))
+    Ok(html::scenario(&chapter, &grid))
 }
 
 /// The page, and what could not be explored.

@@ -9,6 +9,7 @@ mod baseline;
 mod exhaustive;
 mod outcome;
 mod pairs;
+mod grid;
 mod parallel;
 mod random;
 mod shrink;
@@ -16,6 +17,7 @@ mod shrink;
 mod tests;
 
 pub(crate) use baseline::all_ok_jobs_commit;
+pub(crate) use grid::{Grid, GridCell, GridColumn, Layer, PAIRS_MAX};
 pub use outcome::{Cell, Certificate, Counterexample, CutCount, Exploration, PairsCovered};
 pub use random::{Drawn, plans};
 

@@ -123,7 +123,7 @@ pub(crate) fn run(
 }
 
 /// The workload that pairs are tried on.
-fn smallest(explore: &Explore<'_>) -> Workload {
+pub(super) fn smallest(explore: &Explore<'_>) -> Workload {
     let jobs = explore.pair_jobs.unwrap_or(1);
     Workload {
         jobs: (jobs < explore.scenario.system.jobs.len()).then_some(jobs),
@@ -293,7 +293,7 @@ impl Pairs<'_, '_> {
 }
 
 /// The run up to a fault must be the run that its point was observed in.
-fn same_prefix(
+pub(super) fn same_prefix(
     plan: &Plan,
     run: &Run,
     nth: usize,

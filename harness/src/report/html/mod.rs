@@ -7,6 +7,7 @@
 
 mod words;
 mod matrix;
+mod heat;
 mod section;
 mod sequence;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tests;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::explore::{Counterexample, Exploration};
+use crate::explore::{Counterexample, Exploration, Grid};
 use crate::oracle::Verdict;
 use crate::plan::Class;
 use crate::replay::{ReplayError, Trace, trace};
@@ -34,7 +35,8 @@ pub(crate) struct Chapter<'e> {
 /// A counterexample, and the run that shows it.
 pub(crate) struct Example<'e> {
     scenario: &'e Scenario,
-    counterexample: &'e Counterexample,
+    /// The row of the table that it stands for.
+    column: &'static str,
     trace: Trace,
 }
 
@@ -92,7 +94,7 @@ pub(crate) fn catalogue(chapters: &[Chapter<'_>], failed: &[(&str, String)]) -> 
 }
 
 /// One scenario at length.
-pub(crate) fn scenario(chapter: &Chapter<'_>) -> String {
+pub(crate) fn scenario(chapter: &Chapter<'_>, grid: &Grid) -> String {
     let exploration = chapter.exploration;
     let name = exploration.scenario.name();
     let schedules: usize = exploration.cells.values().map(|cell| cell.schedules).sum();
@@ -115,11 +117,14 @@ pub(crate) fn scenario(chapter: &Chapter<'_>) -> String {
                 (legend(&[exploration]))
                 (section::classes(exploration, "page:classes", |class, verdict| chapter.drawn(class, verdict)))
             }
+            @if !grid.cells.is_empty() { (heat::maps(grid, name)) }
             @if !chapter.examples.is_empty() {
                 section aria-labelledby="page:examples" {
                     h2 id="page:examples" { "Least counterexamples" }
+                    // One of each verdict is open.
                     @for example in &chapter.examples {
-                        (section::example(example))
+                        @if chapter.is_first_of_its_verdict(example) { (section::example(example)) }
+                        @else { (section::folded(example)) }
                     }
                 }
             }
@@ -134,16 +139,19 @@ impl Chapter<'_> {
     fn example_of(&self, verdict: Verdict) -> Option<&Example<'_>> {
         self.examples
             .iter()
-            .find(|example| example.counterexample.judgement.verdict == verdict)
+            .find(|example| example.verdict() == verdict)
+    }
+
+    fn is_first_of_its_verdict(&self, example: &Example<'_>) -> bool {
+        let first = self.example_of(example.verdict());
+        first.is_some_and(|first| std::ptr::eq(first, example))
     }
 
     /// Where the counterexample of a class and verdict is drawn.
     fn drawn(&self, class: Option<Class>, verdict: Verdict) -> Option<String> {
         let mut examples = self.examples.iter();
-        let found = examples.find(|example| {
-            let known = example.counterexample;
-            !known.drawn && (known.class, known.judgement.verdict) == (class, verdict)
-        });
+        let column = super::matrix::name(class);
+        let found = examples.find(|it| (it.column, it.verdict()) == (column, verdict));
         found.map(Example::id)
     }
 }
@@ -156,29 +164,53 @@ impl<'e> Example<'e> {
     /// It does not run: then the exploration contradicts itself.
     pub(crate) fn of(
         exploration: &'e Exploration,
-        counterexample: &'e Counterexample,
+        counterexample: &Counterexample,
     ) -> Result<Example<'e>, ReplayError> {
         let scenario = &exploration.scenario;
         Ok(Example {
             scenario,
-            counterexample,
+            column: match counterexample.drawn {
+                true => "several",
+                false => super::matrix::name(counterexample.class),
+            },
             trace: trace(scenario, &counterexample.plan)?,
         })
     }
 
+    /// The pairs of a grid that break what neither of their faults breaks alone: one for each verdict, the
+    /// gravest first.
+    ///
+    /// # Errors
+    ///
+    /// One of them does not run: then the grid contradicts itself.
+    pub(crate) fn of_grid(
+        exploration: &'e Exploration,
+        grid: &Grid,
+    ) -> Result<Vec<Example<'e>>, ReplayError> {
+        let scenario = &exploration.scenario;
+        let mut examples = Vec::new();
+        for verdict in Verdict::ALL.into_iter().rev() {
+            let mut cells = grid.cells.values();
+            let found = cells.find(|cell| cell.together && cell.cell.worst() == verdict);
+            if let Some(plan) = found.and_then(|cell| cell.plan.as_ref()) {
+                examples.push(Example {
+                    scenario,
+                    column: "two around COMMIT",
+                    trace: trace(scenario, plan)?,
+                });
+            }
+        }
+        Ok(examples)
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.trace.replay.judgement.verdict
+    }
+
     /// What it is called in the page.
     fn id(&self) -> String {
-        let Counterexample {
-            class,
-            drawn,
-            judgement,
-            ..
-        } = self.counterexample;
-        let column = match drawn {
-            true => "several",
-            false => super::matrix::name(*class),
-        };
-        format!("{}.{column}.{}", self.scenario.name(), judgement.verdict)
+        let column = self.column.replace(' ', "-");
+        format!("{}.{column}.{}", self.scenario.name(), self.verdict())
     }
 }
 

@@ -155,12 +155,13 @@ fn class_rows(
 }
 
 /// A counterexample that is shown when asked for.
-fn folded(example: &Example<'_>) -> Markup {
+pub(super) fn folded(example: &Example<'_>) -> Markup {
     html! {
         details.fold id=(example.id()) {
             summary {
-                (verdict_word(example.counterexample.judgement.verdict)) " "
-                code.plan { (example.counterexample.plan) }
+                (verdict_word(example.verdict())) " "
+                span.by { "by " (example.column) " " }
+                code.plan { (example.trace.replay.plan) }
             }
             (body(example))
         }
@@ -169,17 +170,11 @@ fn folded(example: &Example<'_>) -> Markup {
 
 /// A counterexample that is always shown.
 pub(super) fn example(example: &Example<'_>) -> Markup {
-    let known = example.counterexample;
-    let column = if known.drawn {
-        "several"
-    } else {
-        text::name(known.class)
-    };
     html! {
         article.example {
             h3 id=(example.id()) {
-                (verdict_word(known.judgement.verdict)) " "
-                span.by { "by " (column) }
+                (verdict_word(example.verdict())) " "
+                span.by { "by " (example.column) }
             }
             (body(example))
         }
@@ -188,7 +183,7 @@ pub(super) fn example(example: &Example<'_>) -> Markup {
 
 fn body(example: &Example<'_>) -> Markup {
     let replay = &example.trace.replay;
-    let judgement = &example.counterexample.judgement;
+    let judgement = &replay.judgement;
     let sentence = judgement.findings.first().map_or("", |it| &it.sentence);
     let id = example.id();
     let title = format!("Sequence of {}", replay.plan);

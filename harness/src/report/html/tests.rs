@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::{Chapter, Example, catalogue, scenario};
-use crate::explore::{Exploration, explore};
+use crate::explore::{Exploration, Grid, explore};
 use crate::oracle::Verdict;
 use crate::plan::Class;
 use crate::{Env, Scenario, Times};
@@ -52,12 +52,16 @@ fn chapter(exploration: &Exploration) -> Chapter<'_> {
     }
 }
 
+fn grid(threads: usize) -> Grid {
+    explore(receipts()).threads(threads).grid(300).unwrap()
+}
+
 /// The pages that there are: of one scenario, and of all.
 fn pages() -> [String; 2] {
     let exploration = explored();
     let failed = [("broken", NASTY.to_owned())];
     [
-        scenario(&chapter(&exploration)),
+        scenario(&chapter(&exploration), &grid(1)),
         catalogue(&[chapter(&exploration)], &failed),
     ]
 }
@@ -165,7 +169,7 @@ fn what_an_author_wrote_is_shown_as_it_was_written() {
 fn a_page_is_the_same_whoever_makes_it() {
     let page = |threads| {
         let exploration = explore(receipts()).cases(4).threads(threads).run().unwrap();
-        scenario(&chapter(&exploration))
+        scenario(&chapter(&exploration), &grid(threads))
     };
     assert_eq!(page(1), page(2));
 }
@@ -207,7 +211,7 @@ fn a_page_tells_verdicts_counterexamples_and_what_is_covered() {
         .cases(0)
         .run()
         .unwrap();
-    insta::assert_snapshot!(outline(&scenario(&chapter(&exploration))), @r#"
+    insta::assert_snapshot!(outline(&scenario(&chapter(&exploration), &Grid::default())), @r#"
     h1 receipts
     h2 Verdicts by class of fault
     li ✓ ok every promise held

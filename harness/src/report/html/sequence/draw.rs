@@ -273,7 +273,7 @@ impl<'s> Layout<'s> {
                     (self.strike(placed, *on, *and))
                 }
                 Shape::Across(text) => {
-                    text class="across" x=(GUTTER + MARGIN - 14) y=(y + 12) { (text) }
+                    text class="across" x=(GUTTER + MARGIN + 11) y=(y + 12) { (text) }
                 }
             }
         }
@@ -318,25 +318,21 @@ impl<'s> Layout<'s> {
 
     /// A fault: a mark where it strikes, its name, and its point.
     fn strike(&self, placed: &Placed<'_>, on: usize, and: Option<usize>) -> Markup {
+        let y = placed.y;
+        let widths = placed.lines.iter().map(|line| text_width(line));
+        let width = widths.max().unwrap_or(0);
         let x = match and {
-            // Between the two, next to the process.
+            // In the middle of the gap next to the process.
             Some(and) => {
                 let (a, b) = (self.x(on), self.x(and));
-                a + (b - a).signum() * self.spacing / 2
+                a + (b - a).signum() * self.spacing / 2 - (width + 16) / 2
             }
             None => self.x(on),
         };
-        let y = placed.y;
-        let width = placed
-            .lines
-            .iter()
-            .map(|line| text_width(line))
-            .max()
-            .unwrap_or(0);
         // To the right of its mark, or to the left where the page ends.
-        let left = match x + 14 + width + 10 > self.width {
+        let left = match x + 16 + width + 10 > self.width {
             true => (self.width - width - 12).max(4),
-            false => x + 14,
+            false => x + 16,
         };
         html! {
             g class="strike" {

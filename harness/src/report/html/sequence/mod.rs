@@ -1,7 +1,8 @@
 //! A run as a sequence diagram: time runs downwards, messages across.
 //!
-//! `story` says what there is to draw, `draw` where it stands.
+//! `facts` says what arrived and whose it was, `story` what there is to draw, `draw` where it stands.
 
+mod facts;
 mod story;
 mod draw;
 
