@@ -12,6 +12,8 @@ main() {
     step "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
     step "documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --workspace
     step "catalogue" cargo run --locked --release
+    # `ci/report.sh` looks at such pages in a browser.
+    step "page" cargo run --locked --release -- report effect_after_commit --html "$target/effect_after_commit.html"
     step "determinism" bash ci/determinism.sh 8
     step "example" example
     step "sabotage" cargo run --locked -p sabotage

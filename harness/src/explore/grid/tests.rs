@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::explore;
 use super::*;
+use crate::plan::Class;
 use crate::{Env, Redeliver::UntilOk, Scenario, Times};
 
 /// A worker that looks whether its row is there before it sends: what it finds out after a fault.
@@ -15,7 +16,7 @@ fn guarded() -> Scenario {
         .worker("worker", async |env: Env| {
             let client = env.connect().await?;
             let insert = format!(
-                "insert into t values ({}) on conflict do nothing",
+                "insert into t values ({}) on conflict (id) do update set id = excluded.id",
                 env.job()
             );
             client.batch_execute(&insert).await?;
@@ -30,7 +31,11 @@ fn guarded() -> Scenario {
 }
 
 fn grid(pairs_max: usize, threads: usize) -> Grid {
-    explore(guarded()).threads(threads).grid(pairs_max).unwrap()
+    explore(guarded())
+        .faults([Class::Kill, Class::Server, Class::Failover])
+        .threads(threads)
+        .grid(pairs_max)
+        .unwrap()
 }
 
 #[test]
@@ -100,7 +105,7 @@ fn rows_are_waits_and_columns_are_steps_of_each_commit_that_writes() {
     assert_eq!(stages.count(), CommitPoint::ALL.len() + 2);
     // A worker that is killed begins again, and commits again: that is broken, too.
     let later = |(_, row, column): &Key| {
-        grid.rows[*row].name == "insert.1+1" && grid.columns[*column].commit.is_none()
+        grid.rows[*row].name == "after-startup.1+1" && grid.columns[*column].commit.is_none()
     };
     assert!(grid.cells.keys().any(later));
 }

@@ -39,7 +39,7 @@ pub(super) fn maps(grid: &Grid, scenario: &str) -> Markup {
                 }
                 p {
                     (covered) ", with " (workload) ", on the plain schedule. Tasks that a process spawns, and a "
-                    "driver’s, have no rows; they are in the table above."
+                    "driver’s, have no rows, and what strikes at the broker has no column; they are in the table above."
                 }
             }
             (map(grid, scenario, Layer::Server, "grid.server", "The server or the network fails"))
@@ -238,6 +238,15 @@ impl Heat<'_> {
 
     fn field(&self, at: At, first: bool) -> Markup {
         let Some(cell) = self.cell(at) else {
+            let is_later = match at {
+                At::Row(row) => self.grid.rows[row].later,
+                At::Column(column) => self.grid.columns[column].commit.is_none(),
+                At::Pair(..) => false,
+            };
+            if is_later {
+                // There is no such thing as what comes after a fault, without a fault.
+                return html! { td.corner.first[first] {} };
+            }
             return html! { td.never.first[first] { "·" } };
         };
         let worst = cell.cell.worst();

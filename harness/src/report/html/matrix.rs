@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::words::{mark, thousands};
+use super::words::thousands;
 use super::{super::matrix as text, scrolling};
 use crate::explore::{Cell, Exploration};
 use crate::oracle::Verdict;
@@ -55,11 +55,10 @@ fn field(
     html! {
         td class={ "cell " (worst) @if !known { " unexpected" } } {
             @if worst == Verdict::Ok {
-                span.count { span.mark aria-hidden="true" { (mark(worst)) } " ok " (thousands(cell.schedules)) }
+                span.count { "ok " (thousands(cell.schedules)) }
             } @else {
                 @for (verdict, count) in cell.verdicts.iter().rev().filter(|(it, _)| **it != Verdict::Ok) {
                     a href={ "#" (target(exploration, *verdict)) } {
-                        span.mark aria-hidden="true" { (mark(*verdict)) } " "
                         (text::shown(*verdict)) " " (thousands(*count))
                     }
                 }

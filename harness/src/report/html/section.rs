@@ -137,7 +137,7 @@ fn class_rows(
                     }
                     td.number rowspan=(rows) { (thousands(cell.schedules)) }
                 }
-                td { (verdict_word(*verdict)) " " span.count { (thousands(*count)) } }
+                td.verdicts { (verdict_word(*verdict)) " " span.count { (thousands(*count)) } }
                 td.least {
                     @if let Some(plan) = plan(*verdict) {
                         @match drawn(class, *verdict) {

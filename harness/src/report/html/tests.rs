@@ -287,7 +287,7 @@ fn a_catalogue_links_its_cells_to_what_shows_them() {
     li ✓ ok every promise held
     li L LOST owed, never applied
        | scenario | none | interrupt | kill | deploy | network | server | failover | broker
-       | receipts | ✓ ok 17 | – | L LOST 6 of 14 | – | – | – | – | –
+       | receipts | ok 17 | – | LOST 6 of 14 | – | – | – | – | –
     h2 receipts
        | fault | schedules | verdicts | least plan | declared, because
        | none | 17 | ok 17 |  |
@@ -300,4 +300,61 @@ fn a_catalogue_links_its_cells_to_what_shows_them() {
     li 1 schedule run twice, with equal histories
     li control: an effect dropped and an effect doubled were caught
     "#);
+}
+
+/// A heat map's rows: their names, and their cells as letters.
+fn heat(page: &str) -> String {
+    let document = parsed(page);
+    let tables = elements(&document).filter(|it| it.attribute("class") == Some("heat"));
+    let mut rows = String::new();
+    for row in tables
+        .flat_map(|it| it.descendants())
+        .filter(|it| it.has_tag_name("tr"))
+    {
+        let mut cells = row.children().filter(Node::is_element);
+        let name = cells.next().map(text).unwrap_or_default();
+        let letters: Vec<String> = cells.map(text).collect();
+        let line = format!("{name:22} {}", letters.join(" "));
+        let _ = writeln!(rows, "{}", line.trim_end());
+    }
+    rows
+}
+
+#[test]
+fn a_heat_map_has_a_row_for_each_wait_and_a_column_for_each_step() {
+    let exploration = explored();
+    let all = explore(receipts()).grid(usize::MAX).unwrap();
+    insta::assert_snapshot!(heat(&scenario(&chapter(&exploration), &all)), @r"
+    struck at              no second fault pg.commit.1 by worker
+    received               deferred interrupts-held inserted flushed clog replicated visible unlocked notified completed ready
+    no second fault         ✓ ✓ ✓ ✓ L L L L L L L ✓
+    worker
+    start+1                ✓ · · · · · · · · · · · ·
+    startup.1+1            ✓ · · · · · · · · · · · ·
+    after-startup.1+1      L ✓ ✓ L L L L L L L L L L
+    after-insert.1+1       L · · L L L L L L L L L L
+    publish.1+1            ✓ · · ✓ ✓ ✓ ✓ ✓ ✓ ✓ ✓ ✓ ✓
+    ");
+}
+
+#[test]
+fn each_cell_that_breaks_a_promise_leads_to_a_plan() {
+    let [one, _] = pages();
+    let document = parsed(&one);
+    let links = elements(&document)
+        .filter(|it| it.has_tag_name("a") && it.parent().is_some_and(|it| it.has_tag_name("td")));
+    let mut followed = 0;
+    for link in links.filter(|it| it.attribute("href").is_some_and(|it| it.contains("grid"))) {
+        let target = link.attribute("href").unwrap().trim_start_matches('#');
+        let row = elements(&document)
+            .find(|it| it.attribute("id") == Some(target))
+            .unwrap();
+        let plan = row
+            .descendants()
+            .find(|it| it.attribute("class") == Some("plan"))
+            .unwrap();
+        assert!(text(plan).parse::<crate::plan::Plan>().is_ok());
+        followed += 1;
+    }
+    assert!(followed > 5, "{followed}");
 }

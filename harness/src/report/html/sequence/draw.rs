@@ -13,9 +13,9 @@ const CHAR_TENTHS: usize = 67;
 /// From one line of text to the next.
 const LINE: i32 = 15;
 /// Where the times end.
-const GUTTER: i32 = 62;
+const GUTTER: i32 = 46;
 /// From the times to the first lifeline.
-const MARGIN: i32 = 44;
+const MARGIN: i32 = 42;
 /// The heads of the lifelines.
 const HEAD: i32 = 30;
 /// The bar of a COMMIT.
@@ -99,9 +99,8 @@ impl<'s> Layout<'s> {
         let count = story.lifelines.len().max(1) as i32;
         let spacing = match count {
             ..=3 => 270,
-            4 => 232,
-            5 => 204,
-            _ => 184,
+            // All of it is to be seen at once on a wide screen.
+            count => (1060 / count).max(148),
         };
         let mut layout = Layout {
             spacing,
