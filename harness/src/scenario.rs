@@ -357,10 +357,8 @@ impl Scenario {
     /// applied. Without one, it is applied when it arrives at the broker.
     pub fn promises(&self) -> impl Iterator<Item = (&str, Times, Option<&str>)> {
         self.system.promises.iter().map(|promise| {
-            let inboxes = self.system.inboxes.iter();
-            let inbox = inboxes
-                .filter(|inbox| inbox.effect == promise.effect)
-                .last();
+            let mut inboxes = self.system.inboxes.iter();
+            let inbox = inboxes.rfind(|inbox| inbox.effect == promise.effect);
             let server = inbox.map(|inbox| &*inbox.server);
             (&*promise.effect, promise.times, server)
         })
