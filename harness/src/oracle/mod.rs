@@ -73,6 +73,13 @@ mod tests {
     }
 
     #[test]
+    fn a_run_without_a_finding_is_ok_and_no_other() {
+        let judged = |script| judge(&crate::script::history(script));
+        assert!(judged("pg commit 1 | settled").is_ok());
+        assert!(!judged("pg commit 1 | limit").is_ok());
+    }
+
+    #[test]
     fn a_finding_points_to_the_event_that_shows_it() {
         check_shown("w start | ! pg owes 1 receipt:1 | pg owes 2 receipt:1 | settled");
         check_shown(

@@ -107,3 +107,43 @@ impl FromStr for Verdict {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The README says which verdict names a run that earns several: the one furthest down its table.
+    #[test]
+    fn the_readme_tables_every_verdict_in_this_order_and_these_words() {
+        let readme = include_str!("../../../README.md");
+        let rows: Vec<usize> = Verdict::ALL
+            .iter()
+            .map(|verdict| {
+                let row = format!("| `{verdict}` | {}", verdict.meaning());
+                let row = readme.find(&row).unwrap_or_else(|| panic!("no `{row}`"));
+                assert!(!verdict.meaning().is_empty(), "{verdict}");
+                row
+            })
+            .collect();
+        assert!(rows.is_sorted(), "{rows:?}");
+        assert!(Verdict::ALL.is_sorted());
+    }
+
+    #[test]
+    fn every_name_is_read_back_and_no_other() {
+        for verdict in Verdict::ALL {
+            assert_eq!(verdict.name().parse(), Ok(verdict));
+        }
+        let error = "gone".parse::<Verdict>().expect_err("no verdict");
+        assert!(error.starts_with("`gone` is no verdict; there are ok, leaked, "));
+    }
+
+    #[test]
+    fn what_is_late_or_left_behind_breaks_liveness_only() {
+        let liveness = Verdict::ALL.into_iter().filter(|v| v.is_liveness());
+        assert_eq!(
+            liveness.collect::<Vec<_>>(),
+            [Verdict::Leaked, Verdict::Wedged]
+        );
+    }
+}
