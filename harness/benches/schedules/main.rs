@@ -7,13 +7,13 @@
 //!
 //! - `midcommit`: `explore`, the path that `check` takes. The simulated server with
 //!   its WAL and locks, the broker, canonical bytes, history, prefix check and oracles.
-//! - `canned`: turmoil and nothing else. A server that answers with fixed bytes.
+//! - `canned`: turmoil, a simulator for any program, and nothing else. A server that answers with fixed bytes.
 //! - `floor`: no network at all. The same futures over `tokio::io::duplex`.
 //! - `pairs`: `explore` at depth 2. Two kills, one after the other, at all pairs of points but those that
 //!   the certificate says are skipped; counted in pairs.
 //!
-//! Read it from below: `canned` over `floor` is what turmoil costs, `midcommit` over
-//! `canned` is what we add. Time is CPU time, so that a busy machine distorts little;
+//! Read it from below: `canned` over `floor` is what a general simulator costs, `midcommit` over
+//! `floor` is what ours costs with all it does. Time is CPU time, so that a busy machine distorts little;
 //! rows take turns, and each figure is the median of the rounds. Two threads over one
 //! is about wall time, since nothing else shows contention: run it on an idle machine.
 //!

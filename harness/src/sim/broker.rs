@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
-use turmoil::net::{TcpListener, TcpStream};
 
 use super::cursor::Here;
 use super::system::{BROKER, Sabotage, System};
+use super::tcp::{TcpListener, TcpStream};
 use super::world::{Action, World};
-use crate::history::{CommitId, Times, What};
+use crate::history::{CommitId, ProcessId, Times, What};
 use crate::plan::{Arrival, Kind};
 
 /// The port the broker listens on.
@@ -206,7 +206,7 @@ impl World {
 }
 
 /// Connects to the broker, which is started first if nobody has asked for it so far.
-pub(crate) async fn connect() -> io::Result<TcpStream> {
+pub(crate) async fn connect(process: ProcessId) -> io::Result<TcpStream> {
     let starting = World::with(|world| {
         let broker = world.broker.borrow();
         let starting = (!broker.up).then(|| broker.started.clone());
@@ -218,14 +218,19 @@ pub(crate) async fn connect() -> io::Result<TcpStream> {
     if let Some(started) = starting {
         started.notified().await;
     }
-    TcpStream::connect((BROKER, PORT)).await
+    // As in `Stream::connect`.
+    if World::with(|world| world.is_frozen(process)) {
+        return std::future::pending().await;
+    }
+    let (from, to) = World::with(|world| (world.host_of(process), world.host(BROKER)));
+    TcpStream::connect(from, to, PORT).await
 }
 
 /// The root of the broker's host: accepts for ever.
-pub(crate) async fn listen() -> turmoil::Result {
-    let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+pub(crate) async fn listen() {
+    let listener = TcpListener::bind(World::with(|world| world.host(BROKER)), PORT);
     loop {
-        let (tcp, _) = listener.accept().await?;
+        let (tcp, _) = listener.accept().await;
         tokio::task::spawn_local(async move {
             // A client that goes away in the middle is no error of the broker's.
             let _gone = serve(tcp).await;

@@ -17,13 +17,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Notification};
-use turmoil::net::TcpStream;
 
 use super::broker;
 use super::cursor::Here;
 use super::gate::{Child, Gate};
 use super::stream::Stream;
 use super::system::PRIMARY;
+use super::tcp::TcpStream;
 use super::world::World;
 use crate::history::{EffectOutcome, ProcessId, What};
 use crate::plan::{Exchange, Kind, TaskName, Verb};
@@ -191,7 +191,7 @@ impl Env {
     }
 
     async fn publish(&self, name: &str, key: &str) -> EffectOutcome {
-        let Ok(mut tcp) = broker::connect().await else {
+        let Ok(mut tcp) = broker::connect(self.process).await else {
             return EffectOutcome::Refused;
         };
         let exchange = World::with(|world| {
@@ -228,7 +228,7 @@ impl Env {
     ///
     /// The broker is not to be reached, or has no queue of that name.
     pub async fn receive(&self, name: &str) -> io::Result<Message> {
-        let mut tcp = broker::connect().await?;
+        let mut tcp = broker::connect(self.process).await?;
         tcp.write_all(format!("consume {name}\n").as_bytes())
             .await?;
         let key = broker::read_line(&mut tcp).await?;

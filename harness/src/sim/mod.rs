@@ -1,15 +1,16 @@
-//! The simulation: runs one plan of one scenario and writes its history. The only folder that
-//! names turmoil.
+//! The simulation: runs one plan of one scenario and writes its history.
 //!
 //! From a worker's await to the server and back: [`env`] hands out a [`stream`], its bytes pass
-//! the network and arrive in [`wire`], which feeds the session of a [`server`]; the [`gate`]
-//! around the worker's tasks and the hook in the server ask the [`cursor`] at each point whether
-//! a fault strikes; [`run`] steps all hosts and does between steps what faults ask for. What
-//! they share is the [`world`].
+//! the network, [`tcp`], and arrive in [`wire`], which feeds the session of a [`server`]; the
+//! [`gate`] around the worker's tasks and the hook in the server ask the [`cursor`] at each point
+//! whether a fault strikes; [`hosts`] gives each host its turns, and [`run`] does between steps what
+//! faults ask for. What they share is the [`world`].
 
 mod system;
 mod setup;
 mod run;
+mod hosts;
+mod tcp;
 mod world;
 mod cursor;
 mod gate;

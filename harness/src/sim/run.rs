@@ -1,6 +1,6 @@
 //! One run of one plan: step, fire, heal, settle.
 //!
-//! The loop is ours, one tick at a time: between two steps it carries out what
+//! Between two steps it carries out what
 //! the faults of the last one asked for (a host ended, a link cut) and what timers
 //! ask for (a restart, a redelivery). A run is over when nothing can happen any
 //! more, when nothing has happened for `quiet`, or at `limit`; before that, once,
@@ -9,16 +9,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use rand_chacha::rand_core::Rng;
-use turmoil::Sim;
 
 use super::broker::Control;
 use super::cursor::{Cursor, Recorded, Step};
+use super::hosts::{self, Hosts};
 use super::server::{self, Server};
 use super::setup::Setup;
 use super::system::BROKER;
+use super::tcp::{HostId, Latency};
 use super::world::{Action, Slot, Timer, WireEnd, World};
 use super::{broker, worker};
 use crate::history::{History, HistoryHash, What};
@@ -83,20 +84,33 @@ pub(crate) fn run(setup: &Arc<Setup>, order: &Order) -> Run {
         })
         .collect();
     let cursor = Cursor::new(order.script.iter().cloned(), order.record);
+    let plain = order.seed == Seed(0);
+    let tick = setup.system.tick;
+    let latency = Latency {
+        tick,
+        most: (!plain).then_some(tick * LATENCY_TICKS_MAX),
+    };
+    let seed = order.seed.stream("network").next_u64();
     let world = World::new(
         setup.clone(),
         order.workload.clone(),
         cursor,
         servers,
+        (latency, seed),
         order.locate,
     );
     world.broker.borrow_mut().set_control(setup.control);
     let _inside = world.enter();
-    let mut stepper = Stepper::new(&world, order);
-    stepper.run();
-    // Destructors of what still runs must find the world, and add nothing to the history.
-    let history = world.take_history();
-    drop(stepper);
+    let runtime = hosts::runtime();
+    let history = runtime.block_on(async {
+        let hosts = Hosts::new(world.clone(), !plain).await;
+        let mut stepper = Stepper::new(&world, hosts, &order.workload);
+        stepper.run().await;
+        // Destructors of what still runs must find the world, and add nothing to the history.
+        world.take_history()
+    });
+    world.set_start(None);
+    drop(runtime);
     let mut cursor = world.cursor.borrow_mut();
     Run {
         history,
@@ -114,47 +128,31 @@ pub(crate) fn run(setup: &Arc<Setup>, order: &Order) -> Run {
 
 struct Stepper<'w> {
     world: &'w Rc<World>,
-    sim: Sim<'static>,
+    hosts: Hosts,
     tick: Duration,
     /// Replacements started so far: each gets a host of its own.
     replacements: usize,
+    /// Whether something was healed at the end of the last step.
+    healed: bool,
 }
 
 impl<'w> Stepper<'w> {
-    fn new(world: &'w Rc<World>, order: &Order) -> Stepper<'w> {
-        let system = &world.setup.system;
-        let mut builder = turmoil::Builder::new();
-        let plain = order.seed == Seed(0);
-        let latency_max = if plain {
-            system.tick
-        } else {
-            system.tick * LATENCY_TICKS_MAX
-        };
-        builder
-            .rng_seed(order.seed.stream("network").next_u64())
-            .epoch(UNIX_EPOCH)
-            .tick_duration(system.tick)
-            .min_message_latency(system.tick)
-            .max_message_latency(latency_max)
-            // Runs end by their own limit; the simulator's must never come first.
-            .simulation_duration(Duration::MAX / 4);
-        if !plain {
-            builder.enable_random_order();
-        }
+    fn new(world: &'w Rc<World>, hosts: Hosts, workload: &Workload) -> Stepper<'w> {
         let mut stepper = Stepper {
             world,
-            sim: builder.build(),
-            tick: system.tick,
+            hosts,
+            tick: world.setup.system.tick,
             replacements: 0,
+            healed: false,
         };
-        stepper.add_hosts(&order.workload);
+        stepper.add_hosts(workload);
         stepper
     }
 
     fn add_hosts(&mut self, workload: &Workload) {
         let world = self.world;
         for (index, server) in world.servers.iter().enumerate() {
-            self.sim.host(&*server.name, move || server::listen(index));
+            self.hosts.add(&server.name, move || server::listen(index));
         }
         if world.setup.expects_effects() {
             self.start_broker();
@@ -183,22 +181,32 @@ impl<'w> Stepper<'w> {
     fn start_broker(&mut self) {
         // Two may have asked in the same tick.
         if !self.world.broker.borrow().is_up() {
-            self.sim.host(BROKER, broker::listen);
+            self.hosts.add(BROKER, broker::listen);
             self.world.broker.borrow_mut().note_started();
         }
     }
 
     fn add_worker(&mut self, slot: Slot, host: Rc<str>) {
         let name = host.clone();
-        self.sim
-            .host(&*name, move || worker::supervise(slot, host.clone()));
+        self.hosts
+            .add(&name, move || worker::supervise(slot, host.clone()));
     }
 
-    fn run(&mut self) {
+    async fn run(&mut self) {
         let limit = self.world.setup.system.limit;
+        let mut now = Duration::ZERO;
         loop {
-            self.sim.step().expect("no root of ours returns an error");
-            let now = self.sim.elapsed();
+            let busy = self.hosts.take_turns(now);
+            let pending = self.is_pending();
+            let until = match busy || self.healed || !self.world.actions.borrow().is_empty() {
+                true => now + self.tick,
+                false => self.next_change(now).unwrap_or(limit),
+            };
+            now = self.hosts.pass(now, self.whole(until)).await;
+            if pending {
+                // It was so in all steps that nothing happened in.
+                self.world.touch(now - self.tick);
+            }
             self.world.set_clock(now);
             self.act();
             self.ring_timers(now);
@@ -207,6 +215,23 @@ impl<'w> Stepper<'w> {
                 return self.close(at_limit);
             }
         }
+    }
+
+    /// When there is something to do between steps, or for a host that nobody in it wakes, unless that
+    /// is at the limit only.
+    fn next_change(&self, now: Duration) -> Option<Duration> {
+        let world = self.world;
+        let timer = world.timers.borrow().keys().next().map(|(due, _)| *due);
+        let quiet = world.last_progress() + world.setup.system.quiet;
+        let quiet = (!self.is_pending() && quiet > now).then_some(quiet);
+        let limit = Some(world.setup.system.limit);
+        let changes = [world.network.next_due(), timer, quiet, limit];
+        changes.into_iter().flatten().min()
+    }
+
+    /// The end of the step that a time is in.
+    fn whole(&self, time: Duration) -> Duration {
+        Duration::from_nanos(time.as_nanos().next_multiple_of(self.tick.as_nanos()) as u64)
     }
 
     /// Carries out what the last step asked for.
@@ -218,7 +243,7 @@ impl<'w> Stepper<'w> {
                 Action::Deploy(process) => self.deploy(process),
                 Action::StartBroker => self.start_broker(),
                 Action::Crash { server, without } => {
-                    self.sim.crash(&*self.world.servers[server].name);
+                    self.hosts.end(self.server_host(server));
                     let timer = Timer::StartServer { server, without };
                     self.world.later(self.tick * RESTART_TICKS, timer);
                 }
@@ -227,9 +252,9 @@ impl<'w> Stepper<'w> {
                     server,
                     time,
                 } => {
-                    let host = self.world.process(process, |p| p.host.clone());
-                    self.sim
-                        .partition(&*host, &*self.world.servers[server].name);
+                    let (host, server_host) =
+                        (self.world.host_of(process), self.server_host(server));
+                    self.world.network.partition(host, server_host);
                     self.world
                         .links
                         .borrow_mut()
@@ -243,14 +268,15 @@ impl<'w> Stepper<'w> {
     /// Ends a killed process: its sockets close at once, and as under a supervisor without back-off
     /// its next life begins, unless a replacement has been started.
     fn end_process(&mut self, process: usize) {
-        let (host, job, replaced) = self.world.process(process, |p| {
+        let host = self.world.host_of(process);
+        let (job, replaced) = self.world.process(process, |p| {
             p.frozen = true;
             p.ended = true;
-            (p.host.clone(), p.job.take(), p.stopping)
+            (p.job.take(), p.stopping)
         });
         match replaced {
-            true => self.sim.crash(&*host),
-            false => self.sim.bounce(&*host),
+            true => self.hosts.end(host),
+            false => self.hosts.start(host),
         }
         if let Some(job) = job {
             self.world.log(What::Info {
@@ -299,7 +325,7 @@ impl<'w> Stepper<'w> {
                 Timer::EndDelay => {}
                 Timer::StartServer { server, without } => {
                     self.world.servers[server].restart(without);
-                    self.sim.bounce(&*self.world.servers[server].name);
+                    self.hosts.start(self.server_host(server));
                 }
                 Timer::EndGrace(process) => {
                     let ended = self.world.process(process, |p| p.ended);
@@ -319,20 +345,29 @@ impl<'w> Stepper<'w> {
                         .links
                         .borrow_mut()
                         .silence_between(process, server);
-                    let host = self.world.process(process, |p| p.host.clone());
-                    self.sim.repair(&*host, &*self.world.servers[server].name);
+                    let host = self.world.host_of(process);
+                    self.world.network.repair(host, self.server_host(server));
                 }
             }
         }
     }
 
+    /// Whether something is sure to happen later.
+    fn is_pending(&self) -> bool {
+        !self.world.timers.borrow().is_empty()
+            || !self.world.actions.borrow().is_empty()
+            || self.world.stalled.get() > 0
+    }
+
+    fn server_host(&self, server: usize) -> HostId {
+        self.world.host(&self.world.servers[server].name)
+    }
+
     /// Whether the run has come to its end, healing first what is broken.
     fn is_over(&mut self, now: Duration) -> bool {
         let world = self.world;
-        let pending = !world.timers.borrow().is_empty()
-            || !world.actions.borrow().is_empty()
-            || world.stalled.get() > 0;
-        if pending {
+        self.healed = false;
+        if self.is_pending() {
             // What a stall, a delay or a time-out held up has its chance when it is over.
             world.touch(now);
             return false;
@@ -344,6 +379,7 @@ impl<'w> Stepper<'w> {
         if world.links.borrow().any_silent() {
             world.log(What::Healed);
             world.links.borrow_mut().heal();
+            self.healed = true;
             return false;
         }
         // A job that is still under way may yet move: only the limit ends it.

@@ -14,11 +14,11 @@ use fake_pg::connection::serve;
 use fake_pg::engine::{CommitNumber, CommitPoint, Committed, Engine, Pid, Recovery, Timestamp};
 use fake_pg::postmaster::Postmaster;
 use fake_pg::session::{CommitAction, CommitContext, CommitHook};
-use turmoil::net::TcpListener;
 
 use super::cursor::Here;
 use super::ledger::Ledger;
 use super::system::PRIMARY;
+use super::tcp::TcpListener;
 use super::wire::Wire;
 use super::world::{Action, Timer, World};
 use crate::history::{CommitId, ProcessId, What};
@@ -208,10 +208,11 @@ impl Server {
 }
 
 /// The root of a server's host: accepts for ever.
-pub(crate) async fn listen(server: usize) -> turmoil::Result {
-    let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+pub(crate) async fn listen(server: usize) {
+    let host = World::with(|world| world.host(&world.servers[server].name));
+    let listener = TcpListener::bind(host, PORT);
     loop {
-        let (tcp, client) = listener.accept().await?;
+        let (tcp, client) = listener.accept().await;
         let (postmaster, connection) = World::with(|world| {
             world.accepted.set(world.accepted.get() + 1);
             (

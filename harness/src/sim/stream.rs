@@ -14,9 +14,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use turmoil::net::TcpStream;
 
 use super::frames::{Replies, Requests, Told};
+use super::tcp::TcpStream;
 use super::world::World;
 use crate::history::{ProcessId, RollingHash, What};
 use crate::plan::Exchange;
@@ -67,8 +67,13 @@ impl Stream {
                 ),
             ));
         };
-        let tcp = TcpStream::connect((host, super::server::PORT)).await?;
-        let local = tcp.local_addr()?;
+        // Only a task that its host does not know of can outlive a kill, and get here.
+        if World::with(|world| world.is_frozen(process)) {
+            return std::future::pending().await;
+        }
+        let (from, to) = World::with(|world| (world.host_of(process), world.host(host)));
+        let tcp = TcpStream::connect(from, to, super::server::PORT).await?;
+        let local = tcp.local_addr();
         let connection = World::with(|world| {
             let connection = world.process(process, |process| {
                 process.connections += 1;

@@ -20,10 +20,10 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
-use turmoil::net::TcpStream;
 
 use super::cursor::Here;
 use super::frames::{Replies, Requests, Segment, Told};
+use super::tcp::TcpStream;
 use super::world::{Action, Timer, World};
 use crate::plan::{Cut, Exchange, Fault, Kind, Point, Side};
 

@@ -18,7 +18,7 @@ use crate::history::{ProcessId, What};
 use crate::plan::TaskName;
 
 /// The root of a worker's host.
-pub(crate) async fn supervise(slot: Slot, host: Rc<str>) -> turmoil::Result {
+pub(crate) async fn supervise(slot: Slot, host: Rc<str>) {
     let (process, work, takes_jobs) = World::with(|world| {
         let spec = &world.setup.system.workers[slot.worker];
         (

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::broker::Broker;
 use super::cursor::{Cursor, Here, Moment};
@@ -21,6 +22,7 @@ use super::links::Links;
 use super::server::Server;
 use super::setup::Setup;
 use super::system::{Redeliver, Sabotage};
+use super::tcp::{HostId, Latency, Network};
 use crate::history::{History, HistoryHash, ProcessId, What};
 use crate::plan::{Anchor, Exchange, Fault, ProcessName, TaskName, Workload};
 
@@ -39,6 +41,9 @@ pub(crate) struct World {
     pub(crate) job_ready: Rc<Notify>,
     pub(crate) servers: Vec<Server>,
     pub(crate) broker: RefCell<Broker>,
+    pub(crate) network: Network,
+    /// The names of hosts, in the order in which they were added.
+    hosts: RefCell<Vec<Rc<str>>>,
     /// The connections between processes and servers.
     pub(crate) links: RefCell<Links>,
     /// Connections accepted so far, over all servers.
@@ -68,6 +73,8 @@ pub(crate) struct World {
     pub(crate) locating: bool,
     /// Where in the source the task waited that the first fault struck.
     pub(crate) located: RefCell<Option<String>>,
+    /// When the run began, on the runtime's clock, while it goes on.
+    start: Cell<Option<Instant>>,
     clock: Cell<Duration>,
     /// When something last happened that counts as progress.
     progress: Cell<Duration>,
@@ -179,6 +186,7 @@ impl World {
         workload: Workload,
         cursor: Cursor,
         servers: Vec<Server>,
+        (latency, seed): (Latency, u64),
         locating: bool,
     ) -> Rc<World> {
         let system = &setup.system;
@@ -200,6 +208,8 @@ impl World {
             job_ready: Rc::default(),
             servers,
             broker: RefCell::new(Broker::new(system)),
+            network: Network::new(latency, seed),
+            hosts: RefCell::default(),
             links: RefCell::new(links),
             accepted: Cell::new(0),
             actions: RefCell::default(),
@@ -215,6 +225,7 @@ impl World {
             polling: Cell::new(None),
             locating,
             located: RefCell::new(None),
+            start: Cell::new(None),
             clock: Cell::new(Duration::ZERO),
             progress: Cell::new(Duration::ZERO),
             history: RefCell::new(history),
@@ -257,10 +268,18 @@ impl World {
 
     /// Simulated time since the run began.
     pub(crate) fn now(&self) -> Duration {
-        turmoil::sim_elapsed().unwrap_or(self.clock.get())
+        match self.start.get() {
+            Some(start) => Instant::now() - start,
+            None => self.clock.get(),
+        }
     }
 
-    /// Between steps there is no host to ask for the time.
+    /// From now on, and until it is `None` again, the time is the runtime's.
+    pub(crate) fn set_start(&self, start: Option<Instant>) {
+        self.start.set(start);
+    }
+
+    /// When the step began that all hosts are at.
     pub(crate) fn set_clock(&self, now: Duration) {
         self.clock.set(now);
     }
@@ -277,12 +296,34 @@ impl World {
 
     /// Something is under way: that, too, is progress.
     pub(crate) fn touch(&self, now: Duration) {
-        self.progress.set(now);
+        self.progress.set(self.progress.get().max(now));
     }
 
     /// When something last happened.
     pub(crate) fn last_progress(&self) -> Duration {
         self.progress.get()
+    }
+
+    /// A host of that name is added.
+    pub(crate) fn add_host(&self, name: &str) -> HostId {
+        self.hosts.borrow_mut().push(name.into());
+        self.network.add_host()
+    }
+
+    /// The host of that name.
+    ///
+    /// # Panics
+    ///
+    /// If none has been added.
+    pub(crate) fn host(&self, name: &str) -> HostId {
+        let hosts = self.hosts.borrow();
+        let found = hosts.iter().position(|host| **host == *name);
+        found.unwrap_or_else(|| panic!("there is no host `{name}`"))
+    }
+
+    /// The host that a process lives on.
+    pub(crate) fn host_of(&self, process: ProcessId) -> HostId {
+        self.host(&self.processes.borrow()[process].host)
     }
 
     /// Rolls the history's hash over something that is not worth an event.
