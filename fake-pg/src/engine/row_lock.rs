@@ -12,15 +12,17 @@
 //! Source: `heap_lock_tuple`, `heap_lock_updated_tuple_rec`, `heap_update` and `heap_delete` in
 //! `heapam.c`, `heapam_tuple_lock` in `heapam_handler.c`.
 
+mod claim;
+#[cfg(test)]
+mod tests;
+
 use super::catalog::Table;
 use super::exec::{Effect, Exec, Halt, diverged};
-use super::heap::Tuple;
 use super::lock::{AdvisoryScope, LockStrength, LockTag, WaitPolicy};
 use super::mvcc::{XactStatus, status};
-use super::sabotage::Sabotage;
-use super::wal::Record;
 use super::{TableId, Tid, Xid};
 use crate::error::PgError;
+use claim::Claim;
 
 /// How a row was found that a statement meant to change or lock (`TM_Result`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,15 +67,6 @@ pub(super) struct Asleep {
     tid: Tid,
     /// Who had updated that when it fell asleep.
     updater: Option<Xid>,
-}
-
-/// A claim on a version.
-#[derive(Clone, Copy)]
-struct Claim {
-    xid: Xid,
-    strength: LockStrength,
-    /// It has written the next version, or ended the row.
-    updates: bool,
 }
 
 /// What is to be done to a row, for the CONTEXT of errors (`XactLockTableWaitErrorCb`).
@@ -152,6 +145,7 @@ impl Exec<'_> {
                     Fate::Updated if snapshot_only => Err(PgError::concurrent("update").into()),
                     Fate::Deleted if snapshot_only => Err(PgError::concurrent("delete").into()),
                     Fate::Updated => {
+                        exec.leave_line();
                         exec.lock_newest(table, tid, strength, WaitPolicy::Block, false)
                     }
                     Fate::Deleted => Ok(Found::Gone),
@@ -179,11 +173,16 @@ impl Exec<'_> {
         let found = find(self);
         if !matches!(found, Err(Halt::Wait(_))) {
             self.tx.asleep = None;
-            if let Some((tag, mode)) = self.tx.tuple_lock.take() {
-                self.engine.unlock(self.tx.pid, tag, mode);
-            }
+            self.leave_line();
         }
         found
+    }
+
+    /// Who is not first in line for a version any more lets the next one come.
+    fn leave_line(&mut self) {
+        if let Some((tag, mode)) = self.tx.tuple_lock.take() {
+            self.engine.unlock(self.tx.pid, tag, mode);
+        }
     }
 
     /// Locks the newest version of a row, unless the caller may only have the one it sees
@@ -213,6 +212,7 @@ impl Exec<'_> {
                 Fate::Deleted => return Ok(Found::Gone),
                 Fate::Mine | Fate::Claimed => return Ok(Found::Mine),
             }
+            self.leave_line();
             // On to the next version that is there to stay.
             loop {
                 let tuple = self.tuple(table, tid);
@@ -330,14 +330,6 @@ impl Exec<'_> {
         }
         self.write_claim(table, tid, strength)?;
         Ok(Fate::Free)
-    }
-
-    /// Who has updated or deleted a version, as its multixact says: there one that was rolled back
-    /// stays while others' claims beside it count, until somebody adds to them (`MultiXactIdExpand`).
-    fn noted_updater(&self, tuple: &Tuple) -> Option<Xid> {
-        let stays = || tuple.lockers.iter().any(|(xid, _)| self.is_running(*xid));
-        self.updater(tuple)
-            .or_else(|| (tuple.xmax != Xid::NONE && stays()).then_some(tuple.xmax))
     }
 
     /// Locks the versions that follow one whose key they keep, waiting for whoever is in the way
@@ -471,43 +463,6 @@ impl Exec<'_> {
         }
     }
 
-    fn write_claim(
-        &mut self,
-        table: &Table,
-        tid: Tid,
-        strength: LockStrength,
-    ) -> Result<(), PgError> {
-        let (xid, node) = (self.tx.xid(self.engine), table.node);
-        let stale: Vec<Xid> = self
-            .tuple(table, tid)
-            .lockers
-            .iter()
-            .map(|(xid, _)| *xid)
-            .filter(|xid| !self.is_running(*xid))
-            .collect();
-        let tuple = self.tuple(table, tid);
-        let rolled_back = tuple.xmax != Xid::NONE && self.status(tuple.xmax) == XactStatus::Aborted;
-        let heap = self.heap_mut(table)?;
-        if rolled_back {
-            heap.forget_update(tid);
-        }
-        let logged = !heap.unlogged;
-        let lockers = heap.lockers_mut(tid);
-        lockers.retain(|(locker, _)| *locker != xid && !stale.contains(locker));
-        // In order, as members of a multixact are.
-        let place = lockers.partition_point(|(locker, _)| *locker < xid);
-        lockers.insert(place, (xid, strength));
-        if logged {
-            self.log(Record::Lock {
-                xid,
-                node,
-                tid,
-                strength,
-            });
-        }
-        Ok(())
-    }
-
     /// What has become of a version (`HeapTupleSatisfiesUpdate`).
     fn fate(&self, table: &Table, tid: Tid) -> Fate {
         let tuple = self.tuple(table, tid);
@@ -527,33 +482,6 @@ impl Exec<'_> {
         }
     }
 
-    /// Who has updated or deleted a version, and has not been rolled back.
-    fn updater(&self, tuple: &Tuple) -> Option<Xid> {
-        let xid = tuple.xmax;
-        (xid != Xid::NONE && self.claim_status(xid) != XactStatus::Aborted).then_some(xid)
-    }
-
-    /// The claims on a version that may count, by xid.
-    fn claims(&self, tuple: &Tuple) -> Vec<Claim> {
-        let lockers = tuple.lockers.iter().map(|&(xid, strength)| Claim {
-            xid,
-            strength,
-            updates: false,
-        });
-        let mut claims: Vec<Claim> = lockers.filter(|claim| self.is_running(claim.xid)).collect();
-        claims.extend(self.updater(tuple).map(|xid| Claim {
-            xid,
-            strength: tuple.taken,
-            updates: true,
-        }));
-        claims.sort_by_key(|claim| claim.xid);
-        claims
-    }
-
-    fn conflicts(&self, claim: &Claim, strength: LockStrength) -> bool {
-        !self.tx.owns(claim.xid) && claim.strength.mode().conflicts(strength.mode())
-    }
-
     fn replaced(&self, table: &Table, tid: Tid) -> Fate {
         match self.tuple(table, tid).next == tid {
             true => Fate::Deleted,
@@ -563,21 +491,6 @@ impl Exec<'_> {
 
     fn place_in(&self, table: &Table, tid: Tid) -> String {
         format!("{} in relation \"{}\"", place(tid), table.name)
-    }
-
-    fn is_running(&self, xid: Xid) -> bool {
-        self.claim_status(xid) == XactStatus::InProgress
-    }
-
-    /// What a claim is worth; two planted bugs make it worth nothing.
-    fn claim_status(&self, xid: Xid) -> XactStatus {
-        let fate = self.status(xid);
-        let ignored = fate == XactStatus::InProgress
-            && self.engine.sabotage.is_some()
-            && !self.tx.owns(xid)
-            && (self.engine.is_sabotaged(Sabotage::ForgetRowLock)
-                || self.engine.let_go.contains(&xid));
-        if ignored { XactStatus::Aborted } else { fate }
     }
 
     /// Whether what was committed since the transaction's snapshot must not be acted on.
@@ -594,6 +507,3 @@ impl Exec<'_> {
 pub(super) fn place(tid: Tid) -> String {
     format!("(0,{})", tid.0 + 1)
 }
-
-#[cfg(test)]
-mod tests;
