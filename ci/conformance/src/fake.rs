@@ -109,7 +109,7 @@ impl Fake {
         };
         let woken: Vec<&String> = woken.map(|(name, _)| name).collect();
         let stays = self.last.take().filter(|last| woken.contains(&last));
-        self.last = match stays.filter(|_| draw(chance) % 4 > 0) {
+        self.last = match stays.filter(|_| !draw(chance).is_multiple_of(4)) {
             Some(last) => Some(last),
             None => {
                 let pick = draw(chance) % woken.len().max(1);
