@@ -281,6 +281,8 @@ impl Exec<'_> {
                     .conflict(table, index.slot, &key, Some(tid), &index.name)?
                     .is_some()
             {
+                // Who would have been cancelled for writing is told that (`_bt_check_unique`).
+                exec.enters(table, index)?;
                 let key = index.describe(table, &row);
                 let error = PgError::unique_violation(&table.name, &index.name, &key);
                 return Err(error.in_schema(&table.schema).into());

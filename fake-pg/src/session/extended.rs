@@ -169,6 +169,8 @@ impl Session {
         if let (Some(strength), Some(tx)) = (strength, self.block.live())
             && tx.options.read_only
         {
+            // It has no rows to describe.
+            portal.prepared = None;
             return Err(PgError::read_only_transaction(strength.tag()));
         }
         self.start_portal(bind.portal, portal, engine);

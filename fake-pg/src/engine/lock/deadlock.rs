@@ -78,9 +78,16 @@ impl LockTable {
 
     /// Those whom a session waits for (`pg_blocking_pids`).
     pub(in crate::engine) fn blockers(&self, pid: Pid, running: &Running) -> Vec<Pid> {
-        let edges = self.edges(pid, running).into_iter();
-        // Who is prepared has no process.
-        edges.map(|edge| edge.blocker.max(Pid(0))).collect()
+        let mut blockers: Vec<Pid> = Vec::new();
+        for edge in self.edges(pid, running) {
+            // Who is prepared has no process.
+            let blocker = edge.blocker.max(Pid(0));
+            // Who holds a lock in two modes, or stands ahead as well, is told once.
+            if !blockers.contains(&blocker) || blocker == Pid(0) {
+                blockers.push(blocker);
+            }
+        }
+        blockers
     }
 
     fn cycle(&self, pid: Pid, running: &Running) -> Option<Vec<Edge>> {

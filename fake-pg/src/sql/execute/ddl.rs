@@ -385,6 +385,8 @@ pub(super) fn create_index(create: &CreateIndex, context: &mut Context<'_>) -> R
         Some(Relation::Index(..)) => "indexes",
     };
     if let (Some(other), false) = (&found, kinds.is_empty()) {
+        // It is locked before it is looked at.
+        exec.lock_relation(other.id(), LockMode::Share)?;
         let message = format!("cannot create index on relation \"{}\"", other.name());
         let error = PgError::new(SqlState::WRONG_OBJECT_TYPE, message);
         let detail = format!("This operation is not supported for {kinds}.");
