@@ -18,6 +18,7 @@ mod from;
 mod equivalence;
 mod pushdown;
 mod sinking;
+mod condition;
 mod access;
 mod selectivity;
 mod locking;
