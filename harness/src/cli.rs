@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::explore::{Exploration, explore, misread_variable};
+use crate::explore::{Exploration, ExploreError, explore, misread_variable};
 use crate::plan::Plan;
 use crate::replay::replay;
 use crate::report::json;
@@ -37,6 +37,31 @@ pub fn main(catalogue: Vec<Scenario>) -> ExitCode {
         is_terminal: io::stdout().is_terminal(),
     };
     shell.run(std::env::args_os(), &catalogue).into()
+}
+
+/// Explores every scenario, as far as a table tells of it: drawn plans have no column, so none are
+/// drawn. Also gives those that could not be explored, and why.
+fn explore_all<'c>(
+    cli: &Cli,
+    catalogue: &'c [Scenario],
+    bar: &Bar,
+) -> (Vec<Exploration>, Vec<(&'c str, ExploreError)>) {
+    let mut explorations = Vec::new();
+    let mut failed = Vec::new();
+    for (index, scenario) in catalogue.iter().enumerate() {
+        bar.begin(index, scenario.name());
+        let mut exploring = explore(scenario.clone())
+            .cases(0)
+            .progress(|progress| bar.show(progress));
+        if let Some(threads) = cli.threads {
+            exploring = exploring.threads(threads);
+        }
+        match exploring.run() {
+            Ok(exploration) => explorations.push(exploration),
+            Err(error) => failed.push((scenario.name(), error)),
+        }
+    }
+    (explorations, failed)
 }
 
 /// Where answers and complaints go.
@@ -105,27 +130,12 @@ impl Shell<'_> {
     /// Explores every scenario and compares each cell with what is declared.
     fn catalogue(&mut self, cli: &Cli, catalogue: &[Scenario]) -> io::Result<Exit> {
         let bar = Bar::new(catalogue.len());
-        let mut explorations = Vec::new();
-        let mut exit = Exit::Ok;
-        for (index, scenario) in catalogue.iter().enumerate() {
-            let name = scenario.name();
-            bar.begin(index, name);
-            // Drawn plans have no column, so none are drawn.
-            let mut exploring = explore(scenario.clone())
-                .cases(0)
-                .progress(|progress| bar.show(progress));
-            if let Some(threads) = cli.threads {
-                exploring = exploring.threads(threads);
-            }
-            match exploring.run() {
-                Ok(exploration) => explorations.push(exploration),
-                Err(error) => {
-                    exit =
-                        exit.and(self.complain(&format!("{name}: {error}"), Exit::of_error(&error)))
-                }
-            }
-        }
+        let (explorations, failed) = explore_all(cli, catalogue, &bar);
         bar.finish();
+        let mut exit = Exit::Ok;
+        for (name, error) in &failed {
+            exit = exit.and(self.complain(&format!("{name}: {error}"), Exit::of_error(error)));
+        }
         match cli.format {
             Format::Text => write!(
                 self.out,

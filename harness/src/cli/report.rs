@@ -10,7 +10,7 @@ use super::args::{Cli, Format, Report};
 use super::exit::Exit;
 use super::progress::Bar;
 use super::render::least;
-use super::{Shell, nearest};
+use super::{Shell, explore_all, nearest};
 use crate::explore::{Counterexample, Exploration, ExploreError, explore};
 use crate::report::html::{self, Chapter, Example};
 use crate::scenario::Scenario;
@@ -131,22 +131,7 @@ fn page_of_one(
 /// The page, and what could not be explored.
 fn page_of_all<'c>(cli: &Cli, catalogue: &'c [Scenario]) -> (String, Vec<(&'c str, ExploreError)>) {
     let bar = Bar::new(catalogue.len());
-    let mut explorations = Vec::new();
-    let mut failed = Vec::new();
-    for (index, scenario) in catalogue.iter().enumerate() {
-        bar.begin(index, scenario.name());
-        // As in the catalogue's table: drawn plans have no column.
-        let mut exploring = explore(scenario.clone())
-            .cases(0)
-            .progress(|progress| bar.show(progress));
-        if let Some(threads) = cli.threads {
-            exploring = exploring.threads(threads);
-        }
-        match exploring.run() {
-            Ok(exploration) => explorations.push(exploration),
-            Err(error) => failed.push((scenario.name(), error)),
-        }
-    }
+    let (explorations, mut failed) = explore_all(cli, catalogue, &bar);
     let mut chapters = Vec::new();
     for exploration in &explorations {
         match chapter(exploration, least(exploration), catalogue) {
