@@ -307,8 +307,8 @@ impl CommitMachine {
             CommitPoint::Unlocked => self.unlock(engine),
             // The request is here, and has its number.
             CommitPoint::Received => {}
-            CommitPoint::Deferred if self.prepares() => {}
-            CommitPoint::Deferred => engine.prepare_to_listen(self.tx()),
+            // The session has done what it found by `deferred`.
+            CommitPoint::Deferred => {}
             CommitPoint::Notified => engine.ring_listeners(self.tx()),
             // From here `can_abort` says no: that is what it is to hold interrupts.
             CommitPoint::InterruptsHeld => self.hold(engine)?,

@@ -278,7 +278,7 @@ impl Engine {
     /// Before interrupts are held: who begins to listen gets its place in the queue.
     ///
     /// Source: `PreCommit_Notify`.
-    pub(super) fn prepare_to_listen(&mut self, tx: &Transaction) {
+    fn prepare_to_listen(&mut self, tx: &Transaction) {
         let Some(pending) = &tx.pending else { return };
         let listens = |action: &Action| matches!(action, Action::Listen(_));
         if !pending.actions.iter().any(listens) {

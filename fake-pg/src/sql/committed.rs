@@ -132,3 +132,17 @@ fn is_frame(command: &Command) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_loaded_listens_to_nothing() {
+        // Its session is over, and with it what it listened to.
+        let mut engine = Engine::new();
+        engine.load("listen c").unwrap();
+        let channels = engine.query_committed("select pg_listening_channels()");
+        assert!(channels.unwrap().is_empty());
+    }
+}
