@@ -94,8 +94,6 @@ pub struct CommitMachine {
     number: CommitNumber,
     record: Option<Arc<CommitRecord>>,
     flush_due: Timestamp,
-    /// It waits for no replica any more.
-    alone: bool,
 }
 
 impl CommitMachine {
@@ -179,7 +177,6 @@ impl CommitMachine {
             number: CommitNumber(0),
             record: None,
             flush_due: Timestamp(0),
-            alone: false,
         }
     }
 
@@ -198,20 +195,16 @@ impl CommitMachine {
         matches!(self.purpose, Purpose::Undo(_))
     }
 
-    /// The transaction's xid, while it is being committed.
+    /// The transaction's xid; none once it was prepared, or if it needs none.
     pub fn xid(&self) -> Option<Xid> {
-        match &self.record {
-            Some(record) => Some(record.committed.xid),
-            None => self.tx.as_ref().and_then(Transaction::top_xid),
-        }
+        self.tx.as_ref().and_then(Transaction::top_xid)
     }
 
     /// The transaction, while something that may wait is to be done before it goes on: constraints are
     /// to be checked, or it notifies. The session does that before it takes the step.
     pub fn deferred(&mut self) -> Option<&mut Transaction> {
         let due = self.next_point() == Some(CommitPoint::Deferred);
-        let commits = matches!(self.purpose, Purpose::Commit);
-        let waits = |tx: &Transaction| tx.has_pending_events() || commits && tx.has_notifications();
+        let waits = |tx: &Transaction| tx.has_pending_events() || tx.has_notifications();
         self.tx.as_mut().filter(|tx| due && waits(tx))
     }
 
@@ -264,7 +257,6 @@ impl CommitMachine {
     pub fn awaits_replica(&self, engine: &mut Engine) -> bool {
         let waits = self.next_point() == Some(CommitPoint::Replicated)
             && self.durability == Durability::Synchronous
-            && !self.alone
             && engine.wants_replicas()
             && self.has_logged();
         if waits && !engine.replication_waiters.contains(&self.pid) {
@@ -279,9 +271,9 @@ impl CommitMachine {
         !commits || self.tx.as_ref().is_some_and(|tx| tx.logged)
     }
 
-    /// Waits for no replica any more: it was cancelled, or its session is to end.
-    pub fn forgo_replica(&mut self, engine: &mut Engine) {
-        self.alone = true;
+    /// Waits for no replica any more: it was cancelled, or its session is to end. What it does next is
+    /// the step that it waits before.
+    pub fn forgo_replica(&self, engine: &mut Engine) {
         engine.replication_waiters.retain(|&pid| pid != self.pid);
     }
 
@@ -569,9 +561,6 @@ impl Engine {
         for change in &record.ddl {
             self.finish_storage(change);
             self.catalog = Arc::new(self.catalog.with([change]));
-        }
-        if !record.ddl.is_empty() {
-            self.names.forget_ended(&self.running);
         }
     }
 

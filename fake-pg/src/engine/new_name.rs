@@ -113,8 +113,9 @@ impl NewName {
 pub(super) struct NewNames(Vec<NewName>);
 
 impl NewNames {
+    /// Enters a name, and forgets those of who has ended.
     fn enter(&mut self, place: Place<'_>, xid: Xid, running: &Running) {
-        self.forget_ended(running);
+        self.0.retain(|entry| running.contains_key(&entry.xid));
         self.0.push(NewName {
             index: place.index,
             database: place.database,
@@ -122,11 +123,6 @@ impl NewNames {
             name: place.name.into(),
             xid,
         });
-    }
-
-    /// Nothing that has ended stays.
-    pub(super) fn forget_ended(&mut self, running: &Running) {
-        self.0.retain(|entry| running.contains_key(&entry.xid));
     }
 
     /// Enters again, after a crash, what a prepared transaction has made.

@@ -121,6 +121,7 @@ impl Engine {
         }
         self.read_config();
         self.clog = Clog::starting_at(self.next_xid);
+        self.names = NewNames::default();
         self.wal.recycle();
         self.commits.clear();
         self.last_number = CommitNumber(0);

@@ -1,7 +1,8 @@
 //! What each kind of commit passes, and what planted bugs do to it.
 
 use super::*;
-use crate::engine::script::{check, check_on, engine};
+use crate::engine::ServerConfig;
+use crate::engine::script::{World, check, check_on, engine};
 
 #[test]
 fn each_kind_of_commit_passes_its_points() {
@@ -54,6 +55,78 @@ fn a_commit_is_numbered_and_logged_with_its_messages() {
         .map(|commit| format!("{} {} {}", commit.number, commit.xid, commit.messages[0].1))
         .collect();
     assert_eq!(shown, ["1 741 one", "2 742 two"]);
+}
+
+#[test]
+fn a_commit_knows_its_number_from_its_first_step_on_and_its_xid() {
+    let mut engine = engine();
+    let mut tx = engine.begin(Pid(1), Default::default(), Timestamp(0));
+    let xid = tx.xid(&mut engine);
+    let mut machine = CommitMachine::new(&mut engine, tx, CommitKind::Explicit, Default::default());
+    while let Some(point) = machine.step(&mut engine, Timestamp(0)).unwrap() {
+        let known = (machine.number(), machine.xid());
+        assert_eq!(known, (CommitNumber(1), Some(xid)), "at {point}");
+    }
+    let logged = &engine.commits()[0];
+    assert_eq!((logged.number, logged.xid), (CommitNumber(1), xid));
+}
+
+#[test]
+fn the_log_says_what_has_a_record_and_what_did_not_wait_for_its_flush() {
+    // Source: the condition of `XLogFlush` in `RecordTransactionCommit`.
+    let mut world = World::new(engine());
+    for deed in [
+        "insert 1 x",
+        "commit",
+        "insert 2 x",
+        "commit async",
+        "select",
+        "commit async",
+        "truncate",
+        "commit async",
+    ] {
+        if !deed.starts_with("commit") {
+            world.run("a begin");
+        }
+        world.run(&format!("a {deed}"));
+    }
+    let logged = world.engine.commits().iter();
+    let logged: Vec<(bool, bool)> = logged.map(|c| (c.writes, c.asynchronous)).collect();
+    assert_eq!(
+        logged,
+        [(true, false), (true, true), (false, false), (true, false)]
+    );
+}
+
+#[test]
+fn who_waits_for_a_replica_is_woken_once_and_in_turn() {
+    // Source: `SyncRepQueueInsert`, by the position of the record; `SyncRepCancelWait` takes it out.
+    let mut engine = engine();
+    let wait = |engine: &mut Engine, pid| {
+        let mut tx = engine.begin(pid, Default::default(), Timestamp(0));
+        tx.xid(engine);
+        tx.logged = true;
+        let mut machine = CommitMachine::new(engine, tx, CommitKind::Explicit, Default::default());
+        while machine.next_point() != Some(CommitPoint::Replicated) {
+            machine.step(engine, Timestamp(0)).unwrap();
+        }
+        assert!(machine.awaits_replica(engine));
+        // It is asked again whenever its session is woken.
+        assert!(machine.awaits_replica(engine));
+        machine
+    };
+    let wanted = |names: &str| ServerConfig {
+        synchronous_standby_names: names.into(),
+        ..ServerConfig::default()
+    };
+    engine.configure(wanted("r"));
+    let given_up = wait(&mut engine, Pid(1));
+    let waits = wait(&mut engine, Pid(2));
+    given_up.forgo_replica(&mut engine);
+    let waits_anew = wait(&mut engine, Pid(1));
+    engine.configure(wanted(""));
+    assert_eq!(engine.take_wakeups(), [Pid(2), Pid(1)]);
+    assert!(!waits.awaits_replica(&mut engine) && !waits_anew.awaits_replica(&mut engine));
 }
 
 #[test]
