@@ -439,9 +439,6 @@ impl CommitMachine {
             engine.leave_prepared(state, self.pid);
             engine.ssi.disown(self.tx.as_ref().and_then(|tx| tx.sxact));
             engine.vacuum.release_transaction(self.pid);
-            engine
-                .locks
-                .session_transaction_ended(self.pid, &mut engine.wakeups);
             self.tx = None;
         }
     }

@@ -17,6 +17,7 @@ use super::constraint::{Index, IndexState};
 use super::ddl::duplicate_key;
 use super::exec::{Exec, Halt, Journal};
 use super::lock::{LockMode, LockTag};
+use super::prepared::TwoPhase;
 use super::wal::Record;
 use super::xact::TxOptions;
 use super::{Engine, Pid, TableId};
@@ -252,9 +253,11 @@ impl Exec<'_> {
             exec.engine.locks.await_ends(exec.tx.pid, others);
             Ok(())
         })?;
-        match self.engine.locks.awaited_by(self.tx.pid) {
-            Some(other) => Err(self.wait_for(LockTag::VirtualTransaction(other), LockMode::Share)),
-            None => Ok(()),
-        }
+        let Some(other) = self.engine.locks.awaited_by(self.tx.pid) else {
+            return Ok(());
+        };
+        let prepared = TwoPhase::xid_of(other).map(LockTag::Transaction);
+        let tag = prepared.unwrap_or(LockTag::VirtualTransaction(other));
+        Err(self.wait_for(tag, LockMode::Share))
     }
 }

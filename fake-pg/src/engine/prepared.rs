@@ -63,6 +63,11 @@ impl TwoPhase {
         Pid(-(self.xid().0 as i32))
     }
 
+    /// The xid of the prepared transaction that owns something under that pid, if it is one.
+    pub(super) fn xid_of(pid: Pid) -> Option<Xid> {
+        (pid.0 < 0).then(|| Xid(pid.0.unsigned_abs().into()))
+    }
+
     /// The transaction as it was, to be committed or rolled back.
     pub(super) fn take_up(&self, engine: &Engine) -> Transaction {
         let mut tx = engine.begin(self.pid(), Default::default(), self.prepared);
@@ -206,6 +211,9 @@ impl Engine {
     pub(super) fn leave_prepared(&mut self, state: &TwoPhase, session: Pid) {
         let tags = state.locks.iter().map(|(tag, ..)| *tag);
         self.locks.hand_over(tags, session, state.pid());
+        let wakeups = &mut self.wakeups;
+        self.locks
+            .session_transaction_prepared(session, state.pid(), wakeups);
         for &xid in &state.xids {
             self.running.insert(xid, state.pid());
         }

@@ -1,7 +1,8 @@
 //! Whose transactions are awaited, whatever they hold: for DDL that lets others pass meanwhile.
 //!
 //! Who awaits several is queued for one of them at a time. All are noted at once, since those who
-//! end and begin another transaction meanwhile are not waited for again (`VirtualXactLock`).
+//! end and begin another transaction meanwhile are not waited for again (`VirtualXactLock`). What is
+//! prepared meanwhile is waited for until it is finished (`XactLockForVirtualXact`).
 
 use super::{LockMode, LockTable, LockTag};
 use crate::engine::Pid;
@@ -54,6 +55,27 @@ impl LockTable {
         }
         self.awaited
             .retain(|(waiter, others)| *waiter != pid && !others.is_empty());
+        self.wake_who_awaits(pid, wakeups);
+    }
+
+    /// A session's transaction is another's from now on, since it was prepared.
+    pub(in crate::engine) fn session_transaction_prepared(
+        &mut self,
+        pid: Pid,
+        owner: Pid,
+        wakeups: &mut Vec<Pid>,
+    ) {
+        if self.awaited.is_empty() {
+            return;
+        }
+        let others = self.awaited.iter_mut().flat_map(|(_, others)| others);
+        for other in others.filter(|other| **other == pid) {
+            *other = owner;
+        }
+        self.wake_who_awaits(pid, wakeups);
+    }
+
+    fn wake_who_awaits(&mut self, pid: Pid, wakeups: &mut Vec<Pid>) {
         let lock = self.locks.remove(&LockTag::VirtualTransaction(pid));
         for waiter in lock.into_iter().flat_map(|lock| lock.queue) {
             self.waiting.remove(&waiter.pid);
