@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Arg, Function, Returns, lenient, set, strict};
-use crate::engine::{Halt, Pid, Signal};
+use crate::engine::{Exec, Halt, Pid, Signal};
 use crate::error::{PgError, SqlState};
 use crate::sql::face::Context;
 use crate::types::{Datum, Type};
@@ -44,10 +44,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Returns::Is(Int4Array),
         |context, args| {
             let pid = pid(&args[0]);
-            context.exec.datum(|exec| {
-                let pids = exec.engine.blocking_pids(pid).into_iter();
-                Ok(Datum::Array(pids.map(|pid| Datum::Int4(pid.0)).collect()))
-            })
+            let answer = |exec: &mut Exec<'_>| Ok(pids(exec.engine.blocking_pids(pid)));
+            context.exec.datum(answer)
+        },
+    ),
+    strict(
+        "pg_safe_snapshot_blocking_pids",
+        &[Is(Int4)],
+        Returns::Is(Int4Array),
+        |context, args| {
+            let pid = pid(&args[0]);
+            let answer =
+                |exec: &mut Exec<'_>| Ok(pids(exec.engine.safe_snapshot_blocking_pids(pid)));
+            context.exec.datum(answer)
         },
     ),
     strict(
@@ -169,14 +178,21 @@ fn terminate_and_wait(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     Ok(Datum::Bool(gone))
 }
 
+/// Source: `pg_isolation_test_session_is_blocked` in `lockfuncs.c`: whoever waits for a safe snapshot is
+/// blocked, by whomever.
 fn is_blocked(context: &mut Context<'_>, args: &[Datum]) -> Answer {
     let (blocked, by) = (pid(&args[0]), &args[1]);
     context.exec.datum(|exec| {
-        let blockers = exec.engine.blocking_pids(blocked);
         let Datum::Array(by) = by else {
             return Ok(Datum::Bool(false));
         };
         let interesting = |other: &Pid| by.iter().any(|datum| pid(datum) == *other);
-        Ok(Datum::Bool(blockers.iter().any(interesting)))
+        let is_blocked = exec.engine.blocking_pids(blocked).iter().any(interesting)
+            || !exec.engine.safe_snapshot_blocking_pids(blocked).is_empty();
+        Ok(Datum::Bool(is_blocked))
     })
+}
+
+fn pids(pids: Vec<Pid>) -> Datum {
+    Datum::Array(pids.into_iter().map(|pid| Datum::Int4(pid.0)).collect())
 }
