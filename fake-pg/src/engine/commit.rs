@@ -195,7 +195,7 @@ impl CommitMachine {
         matches!(self.purpose, Purpose::Undo(_))
     }
 
-    /// The transaction's xid; none once it was prepared, or if it needs none.
+    /// The transaction's xid, if it has one.
     pub fn xid(&self) -> Option<Xid> {
         self.tx.as_ref().and_then(Transaction::top_xid)
     }
@@ -391,7 +391,7 @@ impl CommitMachine {
     fn insert_record(&mut self, engine: &mut Engine, now: Timestamp) {
         engine.vacuum.enter_commit();
         if let Purpose::Prepare(gid, by, state) = &mut self.purpose {
-            let tx = self.tx.as_ref().expect("it leaves at `replicated`");
+            let tx = self.tx.as_ref().expect("its machine keeps it");
             let prepared = Arc::new(TwoPhase {
                 gid: gid.clone(),
                 preparer: by.clone(),
@@ -439,7 +439,6 @@ impl CommitMachine {
             engine.leave_prepared(state, self.pid);
             engine.ssi.disown(self.tx.as_ref().and_then(|tx| tx.sxact));
             engine.vacuum.release_transaction(self.pid);
-            self.tx = None;
         }
     }
 

@@ -96,6 +96,9 @@ fn the_log_says_what_has_a_record_and_what_did_not_wait_for_its_flush() {
         logged,
         [(true, false), (true, true), (false, false), (true, false)]
     );
+    // One without a record is where the WAL stood, here at the end of the record before.
+    let places: Vec<Lsn> = world.engine.commits().iter().map(|c| c.lsn).collect();
+    assert!(places.is_sorted() && places[1] == places[2], "{places:?}");
 }
 
 #[test]
@@ -148,6 +151,88 @@ fn before_interrupts_are_held_a_commit_can_be_given_up() {
     assert_eq!(passed, ["received", "deferred", "interrupts-held"]);
 }
 
+/// A PREPARE TRANSACTION about to be received, of somebody who has an xid.
+fn preparing(engine: &mut Engine) -> CommitMachine {
+    engine.configure(ServerConfig {
+        max_prepared_transactions: 1,
+        ..ServerConfig::default()
+    });
+    let tx = engine.begin(Pid(1), Default::default(), Timestamp(0));
+    CommitMachine::prepare(engine, tx, "g".into(), somebody(), Default::default())
+}
+
+fn somebody() -> Preparer {
+    Preparer {
+        user: "u".into(),
+        database: "d".into(),
+    }
+}
+
+#[test]
+fn a_commit_prepared_that_is_given_up_leaves_it_prepared() {
+    // Source: `AtAbort_Twophase`.
+    let mut engine = engine();
+    let mut machine = preparing(&mut engine);
+    while machine.step(&mut engine, Timestamp(0)).unwrap().is_some() {}
+    let state = engine.take_prepared("g", &somebody(), false).unwrap();
+    assert!(engine.take_prepared("g", &somebody(), false).is_err());
+    CommitMachine::finish(&engine, state, Pid(1), Default::default()).abort(&mut engine);
+    assert!(engine.take_prepared("g", &somebody(), false).is_ok());
+}
+
+#[test]
+fn what_is_prepared_has_a_number_to_fail_over_by_and_keeps_its_messages() {
+    let mut engine = engine();
+    let message: Message = ("m".into(), "one".into());
+    let mut machine = preparing(&mut engine);
+    machine.tx().messages.push(message.clone());
+    while machine.step(&mut engine, Timestamp(7)).unwrap().is_some() {}
+    let number = machine.number();
+    let mut replica = engine.clone();
+    assert!(replica.crash().lost.is_empty());
+    assert_eq!(replica.prepared_transactions().count(), 1);
+    replica.promote_without(number);
+    assert_eq!(replica.prepared_transactions().count(), 0);
+    let state = engine.take_prepared("g", &somebody(), false).unwrap();
+    // `prepared` of `pg_prepared_xacts`: when it was prepared.
+    assert_eq!(state.prepared, Timestamp(7));
+    let mut machine = CommitMachine::finish(&engine, state, Pid(2), Default::default());
+    while machine.step(&mut engine, Timestamp(9)).unwrap().is_some() {}
+    let logged = engine.commits().last().unwrap();
+    assert_eq!((logged.pid, &logged.messages), (Pid(2), &vec![message]));
+}
+
+#[test]
+fn no_checkpoint_comes_between_a_record_and_what_it_says() {
+    // Source: `DELAY_CHKPT_START` in `RecordTransactionCommit`, `EndPrepare` and
+    // `RecordTransactionAbortPrepared`. Here it lasts until others see it.
+    use CommitPoint::*;
+    fn refused(engine: &mut Engine, mut machine: CommitMachine) -> Vec<CommitPoint> {
+        let mut refused = Vec::new();
+        while let Some(point) = machine.step(engine, Timestamp(0)).unwrap() {
+            refused.extend((!engine.checkpoint()).then_some(point));
+        }
+        refused
+    }
+    let mut engine = engine();
+    let mut tx = engine.begin(Pid(1), Default::default(), Timestamp(0));
+    tx.xid(&mut engine);
+    tx.logged = true;
+    let machine = CommitMachine::new(&mut engine, tx, CommitKind::Explicit, Default::default());
+    let of_commit = [Inserted, Flushed, Clog, Replicated];
+    assert_eq!(refused(&mut engine, machine), of_commit);
+    let machine = preparing(&mut engine);
+    assert_eq!(refused(&mut engine, machine), [Inserted]);
+    let state = engine.take_prepared("g", &somebody(), false).unwrap();
+    let machine = CommitMachine::finish(&engine, state, Pid(1), Default::default());
+    assert_eq!(refused(&mut engine, machine), of_commit);
+    let machine = preparing(&mut engine);
+    assert_eq!(refused(&mut engine, machine), [Inserted]);
+    let state = engine.take_prepared("g", &somebody(), false).unwrap();
+    let machine = CommitMachine::undo(&engine, state, Pid(1), Default::default());
+    assert_eq!(refused(&mut engine, machine), [Flushed, Replicated]);
+}
+
 #[test]
 fn sabotage_acknowledges_before_the_flush() {
     let mut engine = engine();
@@ -175,6 +260,21 @@ fn sabotage_unlocks_before_visibility_and_loses_an_update() {
          a commit to unlocked -> received deferred interrupts-held inserted flushed clog replicated unlocked; b: updated 1
          a step             -> visible notified completed ready
          a select           -> 1=xy 1=xz",
+    );
+}
+
+#[test]
+fn sabotage_unlocks_before_visibility_and_wakes_who_queued_up_again() {
+    let mut engine = engine();
+    engine.sabotage(Sabotage::UnlockBeforeVisible);
+    check_on(
+        engine,
+        "a begin
+         a insert 1 x
+         b insert 1 y       -> waits
+         a commit to unlocked -> received deferred interrupts-held inserted flushed clog replicated unlocked
+         a step             -> visible notified completed ready; b: ERROR 23505: duplicate key value violates unique constraint \"t_pkey\" (Key (id)=(1) already exists.)
+         b select           -> 1=x",
     );
 }
 
