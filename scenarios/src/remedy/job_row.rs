@@ -11,6 +11,7 @@ use std::time::Duration;
 use midcommit::oracle::Verdict::{self, Duplicated, Lost, Ok as Fine};
 use midcommit::plan::Class;
 use midcommit::{Env, Redeliver::UntilOk, Scenario, Times};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Statement};
 
 const SCHEMA: &str = "
@@ -77,7 +78,7 @@ const FINISH_UNFENCED: &str = "update job set state = 'done' where invoice = $1"
 const WRITE_RECEIPT: &str = "insert into receipt (invoice) values ($1)";
 
 /// How often a worker without a job looks for one.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(150);
 
 /// How a worker comes by its job, and whether it shows that the job is still its own.
 #[derive(Clone, Copy)]
@@ -206,6 +207,8 @@ fn workers(name: &str, design: Design) -> Scenario {
         .schema(SCHEMA)
         .jobs(1..=2)
         .redeliver(UntilOk)
+        // A payment that is tried again may have waited for the first: it commits, and changes nothing.
+        .repeatable()
         .worker("shop", pay)
         .daemon("worker", async move |env: Env| work(&env, design).await)
         .replicas(2)
@@ -215,7 +218,8 @@ fn workers(name: &str, design: Design) -> Scenario {
         .stalls([Duration::from_millis(400)])
         .delays([Duration::from_millis(400)])
         .grace(Duration::from_millis(30))
-        .settle(Duration::from_millis(350), Duration::from_secs(5))
+        // Longer than a lease and a poll together.
+        .settle(Duration::from_millis(450), Duration::from_secs(5))
 }
 
 /// Marks an invoice paid, and leaves a job behind.
@@ -223,8 +227,8 @@ async fn pay(env: Env) -> Result<(), Box<dyn Error>> {
     let mut client = env.connect().await?;
     let invoice: i32 = env.job().parse()?;
     let tx = client.transaction().await?;
-    tx.execute(PAY, &[&invoice]).await?;
-    tx.execute(ADD_JOB, &[&invoice]).await?;
+    tx.execute_typed(PAY, &[(&invoice, Type::INT4)]).await?;
+    tx.execute_typed(ADD_JOB, &[(&invoice, Type::INT4)]).await?;
     if env.rolls_back() {
         tx.rollback().await?;
     } else {
@@ -284,10 +288,20 @@ async fn write_receipt(
     fenced: bool,
 ) -> Result<(), tokio_postgres::Error> {
     let tx = client.transaction().await?;
-    tx.execute(WRITE_RECEIPT, &[&job.invoice]).await?;
+    tx.execute_typed(WRITE_RECEIPT, &[(&job.invoice, Type::INT4)])
+        .await?;
     let finished = match fenced {
-        true => tx.execute(FINISH, &[&job.invoice, &job.token]).await?,
-        false => tx.execute(FINISH_UNFENCED, &[&job.invoice]).await?,
+        true => {
+            tx.execute_typed(
+                FINISH,
+                &[(&job.invoice, Type::INT4), (&job.token, Type::INT4)],
+            )
+            .await?
+        }
+        false => {
+            tx.execute_typed(FINISH_UNFENCED, &[(&job.invoice, Type::INT4)])
+                .await?
+        }
     };
     if finished == 1 {
         tx.commit().await
