@@ -79,6 +79,8 @@ const WRITE_RECEIPT: &str = "insert into receipt (invoice) values ($1)";
 
 /// How often a worker without a job looks for one.
 const POLL: Duration = Duration::from_millis(150);
+/// The same, where two are to meet over one job.
+const OFTEN: Duration = Duration::from_millis(50);
 
 /// How a worker comes by its job, and whether it shows that the job is still its own.
 #[derive(Clone, Copy)]
@@ -241,10 +243,14 @@ async fn pay(env: Env) -> Result<(), Box<dyn Error>> {
 async fn work(env: &Env, design: Design) -> Result<(), Box<dyn Error>> {
     let mut client = env.connect().await?;
     let claiming = Claiming::prepare(&client, design.claim).await?;
+    let poll = match design.claim {
+        Claim::AtOnce(_) => POLL,
+        Claim::LookThenTake => OFTEN,
+    };
     loop {
         match claiming.claim(&client).await? {
             Some(job) => write_receipt(&mut client, &job, design.fenced).await?,
-            None => tokio::time::sleep(POLL).await,
+            None => tokio::time::sleep(poll).await,
         }
     }
 }

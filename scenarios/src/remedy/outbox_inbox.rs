@@ -146,7 +146,6 @@ fn inbox_newest() -> Scenario {
         .expect(None, [Fine, Lost], LATE);
     let scenario = loses(scenario, LATE);
     scenario
-        .expect(Some(Class::Broker), [Fine, Lost], LATE)
         .expect(Some(Class::Failover), [Fine, Lost, Phantom], LATE)
 }
 
