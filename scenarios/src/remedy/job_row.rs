@@ -255,28 +255,25 @@ async fn work(env: &Env, design: Design) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// What a worker asks again and again is prepared.
+/// What a worker asks again and again is prepared. Who looks first has not thought of that, either.
 enum Claiming {
     AtOnce(Statement),
-    LookThenTake(Statement, Statement),
+    LookThenTake,
 }
 
 impl Claiming {
     async fn prepare(client: &Client, claim: Claim) -> Result<Claiming, tokio_postgres::Error> {
         Ok(match claim {
             Claim::AtOnce(claim) => Claiming::AtOnce(client.prepare(claim).await?),
-            Claim::LookThenTake => {
-                let look = client.prepare(LOOK).await?;
-                Claiming::LookThenTake(look, client.prepare(TAKE).await?)
-            }
+            Claim::LookThenTake => Claiming::LookThenTake,
         })
     }
 
     async fn claim(&self, client: &Client) -> Result<Option<Job>, tokio_postgres::Error> {
         let claimed = match self {
             Claiming::AtOnce(claim) => client.query_opt(claim, &[]).await?,
-            Claiming::LookThenTake(look, take) => match client.query_opt(look, &[]).await? {
-                Some(seen) => client.query_opt(take, &[&seen.get::<_, i32>(0)]).await?,
+            Claiming::LookThenTake => match client.query_opt(LOOK, &[]).await? {
+                Some(seen) => client.query_opt(TAKE, &[&seen.get::<_, i32>(0)]).await?,
                 None => None,
             },
         };
