@@ -240,6 +240,7 @@ impl<'w> Stepper<'w> {
         for action in actions {
             match action {
                 Action::Kill(process) => self.end_process(process),
+                Action::End(process) => self.hosts.end(self.world.host_of(process)),
                 Action::Deploy(process) => self.deploy(process),
                 Action::StartBroker => self.start_broker(),
                 Action::Crash { server, without } => {

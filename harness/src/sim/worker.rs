@@ -1,8 +1,8 @@
 //! The supervisor of a worker's process: hands it jobs, one at a time, and notes how they end.
 //!
-//! The supervisor is the root of the process's host and never returns, since a
-//! root that returns stops the host's other tasks. It is not behind the gate;
-//! all it runs for the worker is.
+//! The supervisor is the root of the process's host. It is not behind the gate;
+//! all it runs for the worker is. When it has nothing more to hand out the process
+//! is over, and what it has left running is over too, as when `main` returns.
 
 use std::error::Error;
 use std::rc::Rc;
@@ -31,13 +31,8 @@ pub(crate) async fn supervise(slot: Slot, host: Rc<str>) {
         true => take_jobs(process, &work).await,
         false => run_forever(process, &work).await,
     }
-    World::with(|world| {
-        world.process(process, |p| p.ended = true);
-        world.log(What::Ended {
-            process,
-            killed: false,
-        });
-    });
+    World::with(|world| world.exit(process));
+    // Its host ends at the end of the step.
     std::future::pending().await
 }
 

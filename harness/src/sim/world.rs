@@ -97,6 +97,8 @@ pub(crate) struct WireEnd {
 pub(crate) enum Action {
     /// End a frozen process's host, and start the process again.
     Kill(ProcessId),
+    /// End the host of a process that is over.
+    End(ProcessId),
     /// Start a replacement, and kill the process when its grace is over.
     Deploy(ProcessId),
     /// Start the broker's host: somebody has an effect after all.
@@ -131,7 +133,7 @@ pub(crate) struct Process {
     pub(crate) name: ProcessName,
     pub(crate) host: Rc<str>,
     pub(crate) slot: Slot,
-    /// Killed: its streams pass no byte and its tasks are not polled.
+    /// Killed, or over: its streams pass no byte and its tasks are not polled.
     pub(crate) frozen: bool,
     pub(crate) ended: bool,
     pub(crate) anchor: Anchor,
@@ -476,6 +478,16 @@ impl World {
             killed: true,
         });
         self.ask(Action::Kill(id));
+    }
+
+    /// A process returns from its `main`. Its other tasks go no further.
+    pub(crate) fn exit(&self, id: ProcessId) {
+        self.process(id, |process| (process.frozen, process.ended) = (true, true));
+        self.log(What::Ended {
+            process: id,
+            killed: false,
+        });
+        self.ask(Action::End(id));
     }
 
     /// An exception is pending in a process; whoever waits for signals is woken.
