@@ -5,6 +5,8 @@
 //! what a client writes at once, in whole messages; if it asks for an answer it begins an
 //! *exchange*, named by its most telling statement. What the messages mean is the server's.
 
+use std::ffi::CStr;
+
 use bytes::{Buf, BufMut, BytesMut};
 
 use crate::plan::{Exchange, Verb};
@@ -15,7 +17,8 @@ use crate::plan::{Exchange, Verb};
 /// bytes on the wire would depend on what other threads and earlier runs did.
 #[derive(Default)]
 pub(crate) struct Requests {
-    pending: BytesMut,
+    /// Bytes of a message that has not come whole.
+    pending: Vec<u8>,
     started: bool,
     statements: Names,
     portals: Names,
@@ -49,16 +52,22 @@ impl Requests {
     /// Takes in bytes and moves all whole messages to `out`, in canonical names. `None` if there
     /// is no whole message yet.
     pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut BytesMut) -> Option<Segment> {
-        self.pending.extend_from_slice(bytes);
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.extend_from_slice(bytes);
+        let mut rest = &pending[..];
         let mut told: Option<(Weight, Verb)> = None;
         let mut answers = 0;
-        while let Some(message) = self.next_message() {
-            let (weight, verb, answered) = self.read_message(&message, out);
+        while let Some((message, after)) = self.next_message(rest) {
+            let (weight, verb, answered) = self.read_message(message, out);
             answers += u32::from(answered);
             if told.as_ref().is_none_or(|(most, _)| weight >= *most) {
                 told = Some((weight, verb));
             }
+            rest = after;
         }
+        let read = pending.len() - rest.len();
+        pending.drain(..read);
+        self.pending = pending;
         let (_, verb) = told?;
         Some(Segment {
             exchange: Exchange {
@@ -69,12 +78,13 @@ impl Requests {
         })
     }
 
-    fn next_message(&mut self) -> Option<BytesMut> {
+    /// The first whole message, and what follows it.
+    fn next_message<'b>(&self, bytes: &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
         let tag = usize::from(self.started);
-        let length = self.pending.get(tag..tag + 4)?;
+        let length = bytes.get(tag..tag + 4)?;
         // A nonsensical length passes as it is: the server has its own words for it.
         let length = u32::from_be_bytes(length.try_into().ok()?).max(4) as usize;
-        (self.pending.len() >= tag + length).then(|| self.pending.split_to(tag + length))
+        bytes.split_at_checked(tag + length)
     }
 
     /// Writes the message to `out` and says what it tells, and whether a ReadyForQuery answers it.
@@ -210,8 +220,7 @@ fn write_message(out: &mut BytesMut, tag: u8, parts: &[&[u8]]) {
 
 /// The bytes up to the first NUL, or all of them.
 fn cstr(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-    &bytes[..end]
+    CStr::from_bytes_until_nul(bytes).map_or(bytes, CStr::to_bytes)
 }
 
 fn count(counts: &mut Vec<(Verb, u32)>, verb: &Verb) -> u32 {

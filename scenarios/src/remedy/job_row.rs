@@ -78,7 +78,7 @@ const FINISH_UNFENCED: &str = "update job set state = 'done' where invoice = $1"
 const WRITE_RECEIPT: &str = "insert into receipt (invoice) values ($1)";
 
 /// How often a worker without a job looks for one.
-const POLL: Duration = Duration::from_millis(150);
+const POLL: Duration = Duration::from_millis(200);
 
 /// How a worker comes by its job, and whether it shows that the job is still its own.
 #[derive(Clone, Copy)]
@@ -184,7 +184,11 @@ fn job_row_look_then_take() -> Scenario {
             "the twin of job_row whose workers look for a job first and lock it then (model 20)",
         )
         .twin_of("job_row");
-    expect(scenario, &late, [Fine, Duplicated], STALE)
+    expect(scenario, &late, [Fine, Duplicated], STALE).expect(
+        None,
+        [Fine, Duplicated],
+        "no fault is needed: latency that differs between two workers is enough",
+    )
 }
 
 fn expect<const N: usize>(

@@ -43,7 +43,7 @@ const ADVANCE: &str = "update newest set number = $1 where number < $1";
 const APPLY: &str = "insert into receipt (key) values ($1)";
 
 /// How often the relay looks for unsent rows.
-const POLL: Duration = Duration::from_millis(150);
+const POLL: Duration = Duration::from_millis(200);
 /// How long a page takes to render, within the transaction: lower ids may commit later.
 const PAGE: Duration = Duration::from_millis(25);
 
