@@ -38,19 +38,20 @@ fn a_run_waits_for_what_a_delay_holds_back() {
 /// As when `main` returns: what a process has left running when it ends goes no further.
 #[test]
 fn a_process_that_ends_ends_its_tasks() {
-    let scenario = notes()
-        .jobs([1])
-        .grace(Duration::from_secs(1))
-        .worker("worker", async |env: Env| {
-            let client = env.connect().await?;
-            client.execute("insert into note values (1)", &[]).await?;
-            let later = env.clone();
-            env.spawn("receipt", async move {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                later.effect("note", later.job()).await
+    let scenario =
+        notes()
+            .jobs([1])
+            .grace(Duration::from_secs(1))
+            .worker("worker", async |env: Env| {
+                let client = env.connect().await?;
+                client.execute("insert into note values (1)", &[]).await?;
+                let later = env.clone();
+                env.spawn("receipt", async move {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    later.effect("note", later.job()).await
+                });
+                Ok(())
             });
-            Ok(())
-        });
     let verdict = |plan| replay(&scenario, plan).unwrap().judgement.verdict;
     // It waits for its next job, and the task goes on.
     assert_eq!(verdict("jobs.1"), Verdict::Ok);

@@ -145,8 +145,7 @@ fn inbox_newest() -> Scenario {
         .twin_of("outbox_inbox")
         .expect(None, [Fine, Lost], LATE);
     let scenario = loses(scenario, LATE);
-    scenario
-        .expect(Some(Class::Failover), [Fine, Lost, Phantom], LATE)
+    scenario.expect(Some(Class::Failover), [Fine, Lost, Phantom], LATE)
 }
 
 /// Its twin, whose effect is not a row.
