@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::explore::{Exploration, ExploreError, explore, misread_variable};
+use crate::explore::{CATALOGUE_CASES, Exploration, ExploreError, explore, misread_variable};
 use crate::plan::Plan;
 use crate::replay::replay;
 use crate::report::json;
@@ -39,8 +39,7 @@ pub fn main(catalogue: Vec<Scenario>) -> ExitCode {
     shell.run(std::env::args_os(), &catalogue).into()
 }
 
-/// Explores every scenario, as far as a table tells of it: drawn plans have no column, so none are
-/// drawn. Also gives those that could not be explored, and why.
+/// Explores every scenario. Also gives those that could not be explored, and why.
 fn explore_all<'c>(
     cli: &Cli,
     catalogue: &'c [Scenario],
@@ -51,7 +50,7 @@ fn explore_all<'c>(
     for (index, scenario) in catalogue.iter().enumerate() {
         bar.begin(index, scenario.name());
         let mut exploring = explore(scenario.clone())
-            .cases(0)
+            .cases(CATALOGUE_CASES)
             .progress(|progress| bar.show(progress));
         if let Some(threads) = cli.threads {
             exploring = exploring.threads(threads);

@@ -3,7 +3,7 @@
 //! A scenario is data plus the workers' code. It is shared by all threads that
 //! explore it, and changes nothing while they do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +51,8 @@ pub struct Scenario {
     pub(crate) stalls: Vec<Duration>,
     pub(crate) delays: Vec<Duration>,
     pub(crate) expected: Vec<Expectation>,
+    /// What several faults are known to do together that none of them does alone, and why.
+    pub(crate) several: BTreeMap<Verdict, &'static str>,
     pub(crate) strict: bool,
 }
 
@@ -83,6 +85,7 @@ impl Scenario {
             stalls: vec![Duration::from_secs(2)],
             delays: vec![Duration::from_millis(700)],
             expected: Vec::new(),
+            several: BTreeMap::new(),
             strict: false,
         }
     }
@@ -183,22 +186,40 @@ impl Scenario {
             }),
             takes_jobs,
             replicas: 1,
+            // Whoever takes jobs shares them.
+            scales: takes_jobs,
         });
         self
     }
 
-    /// So many processes of the worker declared last.
+    /// So many processes of the worker declared last. Of several there may be more or fewer:
+    /// see [`Scenario::scales`].
     ///
     /// # Panics
     ///
     /// If no worker has been declared, or `n` is 0.
     pub fn replicas(mut self, n: usize) -> Self {
         assert!(n > 0, "a worker needs at least one replica");
-        let worker = self.system.workers.last_mut();
-        worker
-            .expect("replicas(n) follows the worker it is about")
-            .replicas = n;
+        let worker = self.last_worker("replicas(n)");
+        worker.replicas = n;
+        worker.scales |= n > 1;
         self
+    }
+
+    /// The daemon declared last may run in any number of processes: drawn workloads try it. Workers
+    /// that take jobs may anyway.
+    ///
+    /// # Panics
+    ///
+    /// If no worker has been declared.
+    pub fn scales(mut self) -> Self {
+        self.last_worker("scales()").scales = true;
+        self
+    }
+
+    fn last_worker(&mut self, call: &str) -> &mut WorkerSpec {
+        let worker = self.system.workers.last_mut();
+        worker.unwrap_or_else(|| panic!("{call} follows the worker it is about"))
     }
 
     /// After each commit on `pg`, every new value in the first column of `sql` is a key for which
@@ -321,6 +342,18 @@ impl Scenario {
         self
     }
 
+    /// Verdicts that several faults, or other workloads, are known to give where no single one of those
+    /// faults does: the catalogue compares.
+    pub fn expect_several(
+        mut self,
+        verdicts: impl IntoIterator<Item = Verdict>,
+        why: &'static str,
+    ) -> Self {
+        self.several
+            .extend(verdicts.into_iter().map(|verdict| (verdict, why)));
+        self
+    }
+
     /// A task outside the gate is an error, not a remark.
     pub fn strict(mut self) -> Self {
         self.strict = true;
@@ -372,6 +405,11 @@ impl Scenario {
     /// What is known of it.
     pub fn expectations(&self) -> &[Expectation] {
         &self.expected
+    }
+
+    /// What several faults are known to do together that none of them does alone, and why.
+    pub fn expected_of_several(&self) -> &BTreeMap<Verdict, &'static str> {
+        &self.several
     }
 
     fn free_name(&self, name: &str, what: &str) -> Arc<str> {

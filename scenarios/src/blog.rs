@@ -181,6 +181,10 @@ fn expected_inside(scenario: Scenario) -> Scenario {
         SOON,
     );
     scenario
+        .expect_several(
+            [Phantom],
+            "no fault is needed: the transaction rolls back, and the tasks are enqueued",
+        )
         .expect(Some(Fault::Server), [Early, Phantom], SOON)
         .expect(
             Some(Fault::Failover),

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use midcommit::explore::Exploration;
+use midcommit::explore::{CATALOGUE_CASES, Exploration};
 use midcommit::report::Timeline;
 use midcommit::{explore, replay};
 use midcommit_scenarios::page;
@@ -18,7 +18,7 @@ static EXPLORED: LazyLock<Vec<Exploration>> = LazyLock::new(|| {
     let explored = scenarios.into_iter().map(|scenario| {
         let name = scenario.name().to_owned();
         explore(scenario)
-            .cases(0)
+            .cases(CATALOGUE_CASES)
             .run()
             .unwrap_or_else(|error| panic!("{name}: {error}"))
     });
@@ -44,6 +44,11 @@ fn every_cell_of_the_catalogue_is_as_declared() {
                 others.push(format!("{name}, {class_name}: {:?}", cell.verdicts));
             }
         }
+        let undeclared = exploration.several().filter(|(_, declared)| !declared);
+        others.extend(undeclared.map(|(example, _)| {
+            let verdict = example.judgement.verdict;
+            format!("{name}, several: {verdict} {}", example.plan)
+        }));
         assert_eq!(exploration.certificate.unfired, [], "{name}");
         assert_eq!(
             exploration.certificate.run, exploration.certificate.planned,
@@ -60,8 +65,9 @@ fn counts(explored: &[Exploration]) -> String {
     let mut lines = Vec::new();
     for exploration in explored {
         lines.push(exploration.scenario.name().to_owned());
-        for (class, cell) in &exploration.cells {
-            let class = class.map_or("none", |class| class.name());
+        let cells = exploration.cells.iter();
+        let cells = cells.map(|(class, cell)| (class.map_or("none", |class| class.name()), cell));
+        for (class, cell) in cells.chain([("several", &exploration.drawn)]) {
             let verdicts = cell.verdicts.iter().rev();
             let verdicts: Vec<_> = verdicts
                 .map(|(verdict, n)| format!("{verdict} {n}"))

@@ -17,7 +17,7 @@ pub struct Edit {
     pub scenario: String,
     /// What the guard is, and what it is there for.
     pub guard: String,
-    /// The faults that show its absence: a class, or `none` where no fault is needed.
+    /// The faults that show its absence: a class, `several`, or `none` where no fault is needed.
     pub caught: String,
     /// The point at which each COMMIT stays for a while, in the remedy as well; mostly none.
     pub dwell: String,

@@ -3,7 +3,8 @@
 //! A remedy that survives every fault may owe that to itself, or to a harness that is blind. So
 //! every guard that a remedy rests on is taken away once (`edits.txt`), and the exploration that
 //! finds nothing in the remedy must find something in what is left of it: a verdict worse than any
-//! that the remedy declares under those faults. What it finds is a least plan, since it strikes once
+//! that the remedy declares under those faults. Where no single fault shows it, `several` drawn together
+//! must. What it finds is a least plan, since it strikes once
 //! or not at all.
 
 pub mod edit;
@@ -11,7 +12,7 @@ pub mod edit;
 use std::fmt;
 use std::time::Duration;
 
-use midcommit::explore::{Cell, Counterexample, Exploration};
+use midcommit::explore::{CATALOGUE_CASES, Cell, Counterexample, Exploration};
 use midcommit::oracle::Verdict;
 use midcommit::plan::{Class, CommitPoint};
 use midcommit::replay::replay;
@@ -30,6 +31,12 @@ mod edited {
     }
 }
 
+/// What an edit says that shows only under several faults together.
+const SEVERAL: &str = "several";
+
+/// How many plans of several faults are drawn where only they show an edit.
+const DRAWN: usize = 1_000;
+
 /// For how long a COMMIT stays at the point that an edit names: one step of the simulation.
 const DWELL: Duration = Duration::from_millis(10);
 
@@ -46,8 +53,6 @@ pub fn edits() -> Vec<Edit> {
 pub struct Caught {
     /// The edit.
     pub edit: Edit,
-    /// What the remedy gives under the same faults, at worst.
-    pub declared: Verdict,
     /// The least plan of the worst verdict.
     pub example: Counterexample,
     /// The scenario with the edit made.
@@ -90,8 +95,17 @@ fn told(example: &Counterexample) -> String {
 ///
 /// Nothing worse came out than the remedy declares, or nothing can be said: in words.
 pub fn catch(edit: &Edit) -> Result<Caught, String> {
-    let class = class(edit)?;
     let scenario = edited(edit)?;
+    if edit.caught == SEVERAL {
+        let example = together(&scenario, &remedy(edit)?)?;
+        return example.map(|example| Caught { edit: edit.clone(), example, scenario }).ok_or_else(|| {
+            format!(
+                "{} is not caught: {DRAWN} drawn plans give nothing that one of their faults does not; the guard: {}",
+                edit.name, edit.guard
+            )
+        });
+    }
+    let class = class(edit)?;
     let declared = declared(&remedy(edit)?, class);
     let (cell, examples) = cell_of(&scenario, class)?;
     let worst = cell.worst();
@@ -99,7 +113,6 @@ pub fn catch(edit: &Edit) -> Result<Caught, String> {
     match examples.find(|example| example.judgement.verdict == worst) {
         Some(example) if worst > declared => Ok(Caught {
             edit: edit.clone(),
-            declared,
             example,
             scenario,
         }),
@@ -116,8 +129,18 @@ pub fn catch(edit: &Edit) -> Result<Caught, String> {
 ///
 /// Something came out that is worse than it declares: in words.
 pub fn spare(edit: &Edit) -> Result<(), String> {
-    let class = class(edit)?;
     let remedy = remedy(edit)?;
+    if edit.caught == SEVERAL {
+        return match together(&remedy, &remedy)? {
+            None => Ok(()),
+            Some(example) => Err(format!(
+                "{} without an edit does not survive several faults: {}",
+                edit.scenario,
+                told(&example)
+            )),
+        };
+    }
+    let class = class(edit)?;
     let declared = declared(&remedy, class);
     match cell_of(&remedy, class)?.0.worst() {
         worst if worst > declared => Err(format!(
@@ -128,7 +151,7 @@ pub fn spare(edit: &Edit) -> Result<(), String> {
     }
 }
 
-/// Tries a remedy without a guard that is said to be redundant, with all faults there are.
+/// Tries a remedy without a guard that is said to be redundant, with all faults there are, alone and together.
 ///
 /// # Errors
 ///
@@ -136,7 +159,14 @@ pub fn spare(edit: &Edit) -> Result<(), String> {
 pub fn survive(edit: &Edit) -> Result<(), String> {
     let remedy = remedy(edit)?;
     let scenario = edited(edit)?;
-    let exploration = explored(&scenario, remedy.classes().iter().copied())?;
+    let exploration = explored(&scenario, remedy.classes().iter().copied(), CATALOGUE_CASES)?;
+    if let Some(example) = undeclared(&exploration, &remedy) {
+        return Err(format!(
+            "{} does not survive several faults: {}",
+            edit.name,
+            told(example)
+        ));
+    }
     for (class, cell) in &exploration.cells {
         let declared = declared(&remedy, *class);
         let worst = cell.worst();
@@ -160,21 +190,40 @@ fn cell_of(
     scenario: &Scenario,
     class: Option<Class>,
 ) -> Result<(Cell, Vec<Counterexample>), String> {
-    let exploration = explored(scenario, class)?;
+    let exploration = explored(scenario, class, 0)?;
     let cell = exploration.cells.get(&class).cloned();
     let mut examples = exploration.counterexamples;
     examples.retain(|example| example.class == class);
     Ok((cell.unwrap_or_default(), examples))
 }
 
+/// The worst that several faults do to an edited remedy, as none of them does alone, and the remedy does not
+/// declare.
+fn together(scenario: &Scenario, remedy: &Scenario) -> Result<Option<Counterexample>, String> {
+    let exploration = explored(scenario, remedy.classes().iter().copied(), DRAWN)?;
+    Ok(undeclared(&exploration, remedy).cloned())
+}
+
+fn undeclared<'e>(exploration: &'e Exploration, remedy: &Scenario) -> Option<&'e Counterexample> {
+    let several = exploration.several().map(|(example, _)| example);
+    several
+        .filter(|example| {
+            !remedy
+                .expected_of_several()
+                .contains_key(&example.judgement.verdict)
+        })
+        .max_by_key(|example| example.judgement.verdict)
+}
+
 fn explored(
     scenario: &Scenario,
     classes: impl IntoIterator<Item = Class>,
+    cases: usize,
 ) -> Result<Exploration, String> {
     let exploration = explore(scenario.clone())
         .faults(classes)
         .depth(1)
-        .cases(0)
+        .cases(cases)
         .run()
         .map_err(|error| format!("{}: {error}", scenario.name()))?;
     match exploration.certificate.unfired.first() {
@@ -211,7 +260,7 @@ fn class(edit: &Edit) -> Result<Option<Class>, String> {
         "none" => Ok(None),
         name => name.parse().map(Some),
     }
-    .map_err(|error| format!("{}: {error}, and none", edit.name))
+    .map_err(|error| format!("{}: {error}, none, and {SEVERAL}", edit.name))
 }
 
 /// The worst that a scenario declares.

@@ -67,7 +67,11 @@ impl Exit {
             .cells
             .iter()
             .filter(|(class, cell)| !exploration.cell_as_expected(**class, cell));
-        let worst = unexpected.map(|(_, cell)| cell.worst()).max();
+        let undeclared = exploration.several().filter(|(_, declared)| !declared);
+        let worst = unexpected
+            .map(|(_, cell)| cell.worst())
+            .chain(undeclared.map(|(example, _)| example.judgement.verdict))
+            .max();
         match worst.map(Exit::of) {
             None => exit,
             // A known failure that no longer occurs: good news, or a harness gone blind.

@@ -32,9 +32,14 @@ pub(super) fn catalogue<'e>(explorations: &'e [Exploration], painted: bool) -> S
             );
         }
     }
+    put(
+        &mut text,
+        format_args!("{}", several(explorations)),
+        painted,
+    );
     let schedules: usize = explorations
         .iter()
-        .flat_map(|e| e.cells.values())
+        .flat_map(|e| e.cells.values().chain([&e.drawn]))
         .map(|cell| cell.schedules)
         .sum();
     let elapsed: Duration = explorations
@@ -62,6 +67,35 @@ pub(super) fn catalogue<'e>(explorations: &'e [Exploration], painted: bool) -> S
         painted,
     );
     text
+}
+
+/// What drawn plans have shown beyond what single faults do.
+fn several(explorations: &[Exploration]) -> String {
+    let drawn: usize = explorations.iter().map(|e| e.drawn.schedules).sum();
+    if drawn == 0 {
+        return String::new();
+    }
+    let mut lines = Vec::new();
+    for exploration in explorations {
+        for (example, declared) in exploration.several() {
+            let remark = match declared {
+                true => "as known",
+                false => "unexpected",
+            };
+            let name = exploration.scenario.name();
+            let verdict = example.judgement.verdict.name().to_uppercase();
+            lines.push(format!("  {name}  {verdict}, {remark}  {}\n", example.plan));
+        }
+    }
+    let found = match lines[..] {
+        [] => "none fails otherwise than one of its faults does alone",
+        _ => "these fail otherwise than each of their faults does alone:",
+    };
+    format!(
+        "\n{} of up to four faults: {found}\n{}",
+        counted(drawn, "drawn plan"),
+        lines.concat()
+    )
 }
 
 /// For each verdict of a scenario the first plan of the fewest faults.
@@ -252,7 +286,9 @@ mod tests {
         least counterexamples, to see again with `midcommit replay`:
           receipts  LOST        cancel@worker.commit.1+1
 
-        2 scenarios, 116 schedules in 3.0 s: unexpected in receipts
+        10 drawn plans of up to four faults: none fails otherwise than one of its faults does alone
+
+        2 scenarios, 126 schedules in 3.0 s: unexpected in receipts
         ");
     }
 

@@ -18,7 +18,9 @@ mod tests;
 
 pub(crate) use baseline::all_ok_jobs_commit;
 pub(crate) use grid::{Grid, GridCell, GridColumn, Layer, PAIRS_MAX};
-pub use outcome::{Cell, Certificate, Counterexample, CutCount, Exploration, PairsCovered};
+pub use outcome::{
+    Cell, Certificate, Counterexample, CutCount, DrawnCovered, Exploration, PairsCovered,
+};
 pub use random::{Drawn, plans};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +44,8 @@ const RERUN_EVERY: usize = 64;
 const SEEDS: usize = 16;
 /// So many plans are drawn, unless someone says otherwise.
 const CASES: usize = 256;
+/// How many plans of several faults a catalogue draws for each of its scenarios.
+pub const CATALOGUE_CASES: usize = 64;
 
 /// An exploration to be started: what to try, and how much of it.
 ///
@@ -199,8 +203,7 @@ impl<'a> Explore<'a> {
         if self.depth >= 2 {
             certificate.pairs = Some(pairs::run(&self, &baseline.setup, &mut found)?);
         }
-        certificate.drawn = self.cases;
-        random::run(&self, &baseline, &singles, &mut found)?;
+        random::run(&self, &baseline, &singles, &mut found, &mut certificate)?;
         // In the order of the matrix, whatever order the points had.
         found
             .counterexamples
@@ -425,8 +428,7 @@ impl Findings {
                 && known.judgement.verdict == judgement.verdict
         });
         match known {
-            // Of plans as small as each other, one that strikes the worker's own task reads best.
-            Some(known) if children_struck(plan) < children_struck(&known.plan) => *known = example,
+            Some(known) if size(plan) < size(&known.plan) => *known = example,
             Some(_) => {}
             None => self.counterexamples.push(example),
         }
@@ -438,13 +440,25 @@ impl Findings {
             .values()
             .any(|cell| cell.verdicts.contains_key(&verdict))
     }
+
+    /// Whether no fault at all, or a single one of a class in this plan, is known to give this verdict.
+    fn explains(&self, plan: &Plan, verdict: Verdict) -> bool {
+        let classes = plan.faults.iter().map(|fault| Some(fault.kind.class()));
+        classes.chain([None]).any(|class| {
+            let cell = self.cells.get(&class);
+            cell.is_some_and(|cell| cell.verdicts.contains_key(&verdict))
+        })
+    }
 }
 
-/// How many of a plan's faults strike tasks that a worker has spawned.
-fn children_struck(plan: &Plan) -> usize {
+/// Of plans with as many faults as each other, one that strikes the worker's own task reads best.
+fn size(plan: &Plan) -> (usize, usize) {
     let strikes_child =
         |fault: &&Fault| matches!(&fault.at, Point::Await { task, .. } if task.child.is_some());
-    plan.faults.iter().filter(strikes_child).count()
+    (
+        plan.faults.len(),
+        plan.faults.iter().filter(strikes_child).count(),
+    )
 }
 
 /// Why an exploration proves nothing.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::history::HistoryHash;
 use crate::oracle::{Judgement, Verdict};
-use crate::plan::{Class, Plan, Point};
+use crate::plan::{Class, Plan, Point, Workload};
 use crate::scenario::Scenario;
 use crate::seed::Seed;
 
@@ -21,7 +21,7 @@ pub struct Exploration {
     pub cells: BTreeMap<Option<Class>, Cell>,
     /// The verdicts of the drawn plans, which have several faults.
     pub drawn: Cell,
-    /// For each class and verdict (for drawn plans: each verdict that no sub-plan gives), the least plan.
+    /// For each class and verdict (for drawn plans: each verdict that none of their faults gives alone), the least plan.
     pub counterexamples: Vec<Counterexample>,
     /// What was covered.
     pub certificate: Certificate,
@@ -80,10 +80,25 @@ pub struct Certificate {
     pub control_caught: bool,
     /// Schedules run twice and compared.
     pub run_twice: usize,
-    /// Drawn plans that were run.
-    pub drawn: usize,
+    /// Plans that were drawn and run.
+    pub drawn: DrawnCovered,
     /// Pairs of faults, if they were asked for.
     pub pairs: Option<PairsCovered>,
+}
+
+/// What was drawn. A fault that finds no point does not strike, nor do those after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrawnCovered {
+    /// How many plans.
+    pub plans: usize,
+    /// In how many of them so many faults struck.
+    pub struck: BTreeMap<usize, usize>,
+    /// Those with fewer jobs than the scenario has.
+    pub fewer_jobs: usize,
+    /// Those in which jobs are asked to roll back.
+    pub rollbacks: usize,
+    /// Those with another number of processes.
+    pub replicas: usize,
 }
 
 /// What the pairs of faults cover. Each that is planned is run, skipped or left out.
@@ -126,6 +141,22 @@ pub struct CutCount {
     pub reply_bytes: u32,
     /// Schedules: each kind of cut at each offset, both ends included.
     pub schedules: usize,
+}
+
+impl DrawnCovered {
+    /// Counts a plan, as far as it struck.
+    pub(crate) fn count(&mut self, plan: &Plan) {
+        let Workload {
+            jobs,
+            replicas,
+            rollbacks,
+        } = &plan.workload;
+        self.plans += 1;
+        *self.struck.entry(plan.faults.len()).or_default() += 1;
+        self.fewer_jobs += usize::from(jobs.is_some());
+        self.rollbacks += usize::from(!rollbacks.is_empty());
+        self.replicas += usize::from(replicas.is_some());
+    }
 }
 
 impl Cell {
@@ -175,7 +206,8 @@ impl Exploration {
         })
     }
 
-    /// Whether every cell's set of verdicts is the one the scenario declares.
+    /// Whether every cell's set of verdicts is the one the scenario declares, and drawn plans add nothing
+    /// to it that it does not.
     pub fn as_expected(&self) -> bool {
         // What is declared of a class that has no schedule would be true of anything.
         let tried = |class: &Option<Class>| {
@@ -183,11 +215,25 @@ impl Exploration {
                 || self.cells.contains_key(class)
         };
         let declared = self.scenario.expectations();
-        declared.iter().all(|expectation| tried(&expectation.class))
+        self.drawn_as_expected()
+            && declared.iter().all(|expectation| tried(&expectation.class))
             && self
                 .cells
                 .iter()
                 .all(|(class, cell)| self.cell_as_expected(*class, cell))
+    }
+
+    /// Drawn plans that break a promise as none of their faults does alone, and whether the scenario
+    /// declares that of several.
+    pub fn several(&self) -> impl Iterator<Item = (&Counterexample, bool)> {
+        let declared = self.scenario.expected_of_several();
+        let drawn = self.counterexamples.iter().filter(|it| it.drawn);
+        drawn.map(|it| (it, declared.contains_key(&it.judgement.verdict)))
+    }
+
+    /// Whether drawn plans break no promise but as one of their faults does alone, or as is declared of several.
+    pub fn drawn_as_expected(&self) -> bool {
+        self.several().all(|(_, declared)| declared)
     }
 
     /// Whether this cell's set of verdicts is the declared one; a class without a declaration must be all ok.

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::exhaustive::{self, Ends, Schedule};
 use super::outcome::{Cell, PairsCovered};
-use super::{Explore, ExploreError, Findings, Progress, baseline, children_struck, shrink};
+use super::{Explore, ExploreError, Findings, Progress, baseline, shrink, size};
 use crate::history::HistoryHash;
 use crate::oracle::{Judgement, Verdict, judge};
 use crate::plan::{Class, Fault, Kind, Plan, Point, TaskName, Workload};
@@ -114,7 +114,7 @@ pub(crate) fn run(
     }
     covered.left_out = total - covered.run;
     for ((class, verdict), (plan, ..)) in least {
-        let plan = shrink::least_failing(setup, plan, verdict)?;
+        let plan = shrink::least_failing(setup, plan, verdict, |_, _| true)?;
         if let Some((judgement, hash)) = shrink::outcome(setup, &plan)? {
             found.keep(Some(class), true, &plan, &judgement, hash);
         }
@@ -353,7 +353,7 @@ fn keep_least(
     failure: Failure,
 ) {
     match failures.get(&key) {
-        Some(known) if children_struck(&known.0) <= children_struck(&failure.0) => {}
+        Some(known) if size(&known.0) <= size(&failure.0) => {}
         _ => {
             failures.insert(key, failure);
         }

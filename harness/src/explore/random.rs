@@ -17,18 +17,18 @@ use rand_chacha::rand_core::Rng;
 use super::baseline::{self, Baseline};
 use super::exhaustive::Schedule;
 use super::shrink;
-use super::{Explore, ExploreError, Findings};
+use super::{Certificate, Explore, ExploreError, Findings, run_plan};
 use crate::history::HistoryHash;
 use crate::oracle::{Judgement, Verdict, judge};
 use crate::plan::{Class, Kind, Plan, Workload};
 use crate::scenario::Scenario;
 use crate::seed::Seed;
-use crate::sim::{self, Order, Setup, Step};
+use crate::sim::{self, Order, Recorded, Setup, Step};
 
 /// The most faults in one drawn plan.
 const FAULTS_MAX: usize = 4;
-/// How many eligible points a drawn fault passes at most.
-const DELTA_MAX: u32 = 48;
+/// How many eligible points a drawn fault passes at most that strikes near the one before it.
+const NEAR_MAX: u32 = 48;
 /// How many simpler cases are tried for each failing one.
 const SHRINKS_MAX: usize = 256;
 
@@ -77,25 +77,89 @@ impl fmt::Debug for Drawn {
 /// If the scenario cannot be checked: see [`ExploreError`].
 pub fn plans(scenario: &Scenario) -> impl Strategy<Value = Drawn> + use<> {
     let baseline = baseline::baseline(scenario).unwrap_or_else(|error| panic!("{error}"));
+    let orders = orders(scenario, scenario.classes(), &baseline.points);
     let setup = baseline.setup;
-    orders(scenario, scenario.classes()).prop_map(move |order| Drawn {
+    orders.prop_map(move |order| Drawn {
         setup: setup.clone(),
         order,
     })
 }
 
-/// What a run may be asked.
-fn orders(scenario: &Scenario, classes: &BTreeSet<Class>) -> impl Strategy<Value = Order> + use<> {
-    let kinds = kinds(scenario, classes);
-    let fault = (0..DELTA_MAX, prop::sample::select(kinds), 0..=1000u32)
-        .prop_map(|(delta, kind, along)| Step::Drawn { kind, delta, along });
+/// A fault as it is drawn, before it is known with how many others.
+#[derive(Clone, Debug)]
+struct Draft {
+    kind: Kind,
+    /// How many points of the fault-free run it could strike.
+    eligible: u32,
+    /// How far from the fault before: so many points, or so many thousandths of its share of the run.
+    distance: Distance,
+    along: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Distance {
+    Near(u32),
+    Far(u32),
+}
+
+impl Draft {
+    /// Of so many faults each has a share of the run, so that far ones strike all over it.
+    fn step(self, faults: usize) -> Step {
+        let delta = match self.distance {
+            Distance::Near(points) => points,
+            Distance::Far(thousandths) => {
+                let share = u64::from(self.eligible) / faults as u64;
+                (share * u64::from(thousandths) / 1000) as u32
+            }
+        };
+        Step::Drawn {
+            kind: self.kind,
+            delta,
+            along: self.along,
+        }
+    }
+}
+
+/// What a run may be asked. Points of the fault-free run say how far there is to go, and what can
+/// strike at all: behind a fault that finds no point all others would wait in vain.
+fn orders(
+    scenario: &Scenario,
+    classes: &BTreeSet<Class>,
+    points: &[Recorded],
+) -> impl Strategy<Value = Order> + use<> {
+    let eligible = |kind: &Kind| points.iter().filter(|point| point.suits(kind)).count() as u32;
+    let kinds: Vec<(Kind, u32)> = kinds(scenario, classes)
+        .into_iter()
+        .map(|kind| (kind.clone(), eligible(&kind)))
+        .filter(|(_, eligible)| *eligible > 0)
+        .collect();
+    let faults = match kinds.is_empty() {
+        true => 0..=0,
+        false => 1..=FAULTS_MAX,
+    };
+    let distance = prop_oneof![
+        (0..NEAR_MAX).prop_map(Distance::Near),
+        (0..1000u32).prop_map(Distance::Far),
+    ];
+    let fault = (prop::sample::select(kinds), distance, 0..=1000u32).prop_map(
+        |((kind, eligible), distance, along)| Draft {
+            kind,
+            eligible,
+            distance,
+            along,
+        },
+    );
     let seed = prop_oneof![Just(0), any::<u64>()];
-    let script = prop::collection::vec(fault, 1..=FAULTS_MAX);
-    (seed, workloads(scenario), script).prop_map(|(seed, workload, script)| Order {
-        seed: Seed(seed),
-        workload,
-        script,
-        ..Order::default()
+    let drafts = prop::collection::vec(fault, faults);
+    (seed, workloads(scenario), drafts).prop_map(|(seed, workload, drafts)| {
+        let faults = drafts.len();
+        let script = drafts.into_iter().map(|draft| draft.step(faults));
+        Order {
+            seed: Seed(seed),
+            workload,
+            script: script.collect(),
+            ..Order::default()
+        }
     })
 }
 
@@ -103,7 +167,17 @@ fn workloads(scenario: &Scenario) -> impl Strategy<Value = Workload> + use<> {
     let jobs = scenario.system.jobs.clone();
     let count = jobs.len();
     let fewer = (1..=count.max(1)).prop_map(move |n| (n < count).then_some(n));
-    let replicas = prop_oneof![4 => Just(None), 1 => Just(Some(2))];
+    // Only numbers that are not what there is anyway.
+    let scaled = scenario.system.workers.iter().filter(|spec| spec.scales);
+    let processes: BTreeSet<usize> = scaled.map(|spec| spec.replicas).collect();
+    let mut others = vec![None; 4];
+    others.extend(
+        [1, 2]
+            .into_iter()
+            .filter(|n| processes.iter().any(|has| has != n))
+            .map(Some),
+    );
+    let replicas = prop::sample::select(others);
     let rollbacks = (
         prop::bool::weighted(0.2),
         prop::sample::subsequence(jobs, 0..=count),
@@ -157,7 +231,7 @@ fn concrete(order: &Order, fired: &[(crate::plan::Fault, HistoryHash)]) -> Plan 
     }
 }
 
-/// A drawn plan that fails where no part of it does.
+/// A drawn plan that fails as none of its faults is known to, and no part of it does.
 type Failure = (Plan, Judgement, HistoryHash);
 
 /// Runs drawn plans, and keeps the least of those that fail for a reason of their own.
@@ -166,19 +240,23 @@ pub(crate) fn run(
     baseline: &Baseline,
     singles: &[Schedule],
     found: &mut Findings,
+    certificate: &mut Certificate,
 ) -> Result<(), ExploreError> {
     if singles.is_empty() {
         return Ok(());
     }
-    let strategy = orders(&explore.scenario, &explore.classes);
+    let strategy = orders(&explore.scenario, &explore.classes, &baseline.points);
     let cases = explore.cases;
     let outcomes = explore.map("drawn plans", &baseline.setup, cases, |setup, i| {
         let seed = explore.seed.child("case", i as u64);
-        draw(setup, &strategy, seed, |verdict| found.is_known(verdict))
+        draw(setup, &strategy, seed, |plan, verdict| {
+            found.explains(plan, verdict)
+        })
     });
     for outcome in outcomes {
-        let (judgement, failure) = outcome?;
+        let (judgement, plan, failure) = outcome?;
         found.drawn.count(judgement.verdict);
+        certificate.drawn.count(&plan);
         if let Some((plan, judgement, hash)) = failure {
             found.keep(None, true, &plan, &judgement, hash);
         }
@@ -186,13 +264,14 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Draws one case, and shrinks it if it fails in a way that no plan with fewer faults is known for.
+/// Draws one case and runs it. If it fails in a way that no fault of its is known for, also the least plan
+/// that does.
 fn draw(
     setup: &Arc<Setup>,
     strategy: &impl Strategy<Value = Order>,
     seed: Seed,
-    is_known: impl Fn(Verdict) -> bool,
-) -> Result<(Judgement, Option<Failure>), ExploreError> {
+    explained: impl Fn(&Plan, Verdict) -> bool,
+) -> Result<(Judgement, Plan, Option<Failure>), ExploreError> {
     let mut bytes = [0; 32];
     seed.stream("proptest").fill_bytes(&mut bytes);
     let config = Config {
@@ -204,18 +283,19 @@ fn draw(
     let mut tree = strategy
         .new_tree(&mut runner)
         .map_err(|reason| ExploreError::Unusable(reason.to_string()))?;
-    let (judgement, mut plan) = judge_drawn(setup, &tree.current())?;
+    let (judgement, drawn) = judge_drawn(setup, &tree.current())?;
     let verdict = judgement.verdict;
-    if judgement.is_ok() || is_known(verdict) {
-        return Ok((judgement, None));
+    if judgement.is_ok() || explained(&drawn, verdict) {
+        return Ok((judgement, drawn, None));
     }
+    let mut plan = drawn.clone();
     for _ in 0..SHRINKS_MAX {
         if !tree.simplify() {
             break;
         }
         loop {
             let (simpler, simpler_plan) = judge_drawn(setup, &tree.current())?;
-            if simpler.verdict == verdict {
+            if simpler.verdict == verdict && !explained(&simpler_plan, verdict) {
                 plan = simpler_plan;
                 break;
             }
@@ -224,12 +304,11 @@ fn draw(
             }
         }
     }
-    let plan = shrink::least_failing(setup, plan, verdict)?;
-    let least = shrink::outcome(setup, &plan)?;
-    Ok((
-        judgement,
-        least.map(|(judgement, hash)| (plan, judgement, hash)),
-    ))
+    // A part that fails as is known of it is no explanation of what the whole does.
+    let counts = |part: &Plan, verdict| !explained(part, verdict);
+    let plan = shrink::least_failing(setup, plan, verdict, counts)?;
+    let (least, hash) = run_plan(setup, &plan)?;
+    Ok((judgement, drawn, Some((plan, least, hash))))
 }
 
 /// Runs a drawn order; the concrete plan must be the same run.

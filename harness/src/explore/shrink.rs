@@ -1,7 +1,8 @@
 //! From a plan that fails to a least one.
 //!
 //! A least plan fails in the same way, and no plan that lacks one of its faults
-//! fails at all: else every pair would be reported beside the single fault in it.
+//! fails in a way that counts: else every pair would be reported beside the single
+//! fault in it. What counts, the caller says.
 
 use std::sync::Arc;
 
@@ -44,25 +45,30 @@ pub(crate) fn least(
     }
 }
 
-/// The least part of a plan that fails, in whatever way: no part of it that lacks a fault does. Its
+/// The least part of a plan that fails in a way that counts: no part of it that lacks a fault does. Its
 /// workload or its seed may be what a single fault needs, or even no fault at all.
 pub(crate) fn least_failing(
     setup: &Arc<Setup>,
     plan: Plan,
     verdict: Verdict,
+    counts: impl Fn(&Plan, Verdict) -> bool,
 ) -> Result<Plan, ExploreError> {
     let mut least = self::least(setup, plan, verdict)?;
-    while let Some((part, verdict)) = failing_part(setup, &least)? {
+    while let Some((part, verdict)) = failing_part(setup, &least, &counts)? {
         least = self::least(setup, part, verdict)?;
     }
     Ok(least)
 }
 
 /// A plan that lacks one of the faults and fails too.
-fn failing_part(setup: &Arc<Setup>, plan: &Plan) -> Result<Option<(Plan, Verdict)>, ExploreError> {
+fn failing_part(
+    setup: &Arc<Setup>,
+    plan: &Plan,
+    counts: impl Fn(&Plan, Verdict) -> bool,
+) -> Result<Option<(Plan, Verdict)>, ExploreError> {
     for part in without_one(plan) {
         match outcome(setup, &part)? {
-            Some((judgement, _)) if !judgement.is_ok() => {
+            Some((judgement, _)) if !judgement.is_ok() && counts(&part, judgement.verdict) => {
                 return Ok(Some((part, judgement.verdict)));
             }
             _ => {}

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{baseline, exhaustive, explore};
+use crate::oracle::Verdict;
 use crate::plan::{Class, CommitPoint, Kind, Plan, Point};
 use crate::sim::{self, Order, Step};
-use crate::{Env, Redeliver::UntilOk, Scenario};
+use crate::{Env, Redeliver::UntilOk, Scenario, Times};
 
 /// BEGIN, INSERT, COMMIT on stock tokio-postgres.
 fn commit_only() -> Scenario {
@@ -156,4 +157,55 @@ fn results_do_not_depend_on_the_number_of_threads() {
         )
     };
     assert_eq!(run(1), run(3));
+}
+
+/// Tries twice, then apologises.
+fn apologetic() -> Scenario {
+    Scenario::new("apologetic")
+        .schema("create table note (id int); create table apology (id int)")
+        .jobs([1])
+        .worker("worker", async |env: Env| {
+            let client = env.connect().await?;
+            client.execute("insert into note values (1)", &[]).await?;
+            for _ in 0..2 {
+                if env.effect("note", env.job()).await.is_ok() {
+                    return Ok(());
+                }
+                // Longer than the broker is down.
+                tokio::time::sleep(Duration::from_millis(400)).await;
+            }
+            env.effect("apology", env.job()).await?;
+            Ok(())
+        })
+        .owes("note", "select id from note", Times::Once)
+        .owes("apology", "select id from apology", Times::Once)
+        .settle(Duration::from_millis(500), Duration::from_secs(10))
+}
+
+/// An acknowledgement lost is a note too many; two are a note too many, and an apology for none.
+#[test]
+fn what_several_faults_do_is_not_explained_by_what_one_of_them_does_otherwise() {
+    let exploration = explore(apologetic()).faults([Class::Broker]).cases(64);
+    let exploration = exploration.run().unwrap();
+    let alone = &exploration.cells[&Some(Class::Broker)];
+    assert_eq!(alone.worst(), Verdict::Duplicated);
+    // Not the single fault that is in them.
+    let several = exploration.several().map(|(example, declared)| {
+        assert!(!declared);
+        (example.judgement.verdict, example.plan.faults.len())
+    });
+    assert_eq!(
+        BTreeSet::from_iter(several),
+        BTreeSet::from([(Verdict::Phantom, 2), (Verdict::Lost, 2)])
+    );
+    assert!(!exploration.drawn_as_expected());
+    assert_eq!(exploration.certificate.drawn.plans, 64);
+}
+
+#[test]
+fn what_is_declared_of_several_faults_is_as_expected() {
+    let why = "the broker fails twice";
+    let declared = apologetic().expect_several([Verdict::Phantom, Verdict::Lost], why);
+    let exploration = explore(declared).faults([Class::Broker]).cases(64);
+    assert!(exploration.run().unwrap().drawn_as_expected());
 }

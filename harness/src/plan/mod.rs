@@ -42,7 +42,7 @@ pub struct Plan {
 pub struct Workload {
     /// Only the first so many jobs.
     pub jobs: Option<usize>,
-    /// So many processes of the worker that takes jobs.
+    /// So many processes of each worker that takes jobs or scales ([`crate::Scenario::scales`]).
     pub replicas: Option<usize>,
     /// Jobs asked to roll their transaction back ([`crate::Env::rolls_back`]).
     pub rollbacks: BTreeSet<Arc<str>>,

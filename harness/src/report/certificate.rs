@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::explore::{Certificate, CutCount, PairsCovered};
+use crate::explore::{Certificate, CutCount, DrawnCovered, PairsCovered};
 use crate::oracle::Verdict;
 use crate::plan::Class;
 
@@ -69,12 +69,8 @@ impl fmt::Display for Certificate {
         if let Some(pairs) = pairs {
             write!(f, "{pairs}")?;
         }
-        if *drawn > 0 {
-            writeln!(
-                f,
-                "{} drawn, with several faults each",
-                counted(*drawn, "plan")
-            )?;
+        if drawn.plans > 0 {
+            writeln!(f, "{drawn}")?;
         }
         writeln!(
             f,
@@ -90,6 +86,38 @@ impl fmt::Display for Certificate {
             f,
             "control: an effect dropped and an effect doubled {control}"
         )
+    }
+}
+
+/// `64 plans drawn, by faults that struck: 17 with 1, 15 with 2, …; 9 with jobs that roll back`.
+impl fmt::Display for DrawnCovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DrawnCovered {
+            plans,
+            struck,
+            fewer_jobs,
+            rollbacks,
+            replicas,
+        } = self;
+        let by_faults: Vec<String> = struck
+            .iter()
+            .map(|(faults, plans)| format!("{plans} with {faults}"))
+            .collect();
+        write!(
+            f,
+            "{} drawn, by faults that struck: {}",
+            counted(*plans, "plan"),
+            by_faults.join(", ")
+        )?;
+        let workloads = [
+            (fewer_jobs, "fewer jobs"),
+            (rollbacks, "jobs that roll back"),
+            (replicas, "another number of processes"),
+        ];
+        for (plans, what) in workloads.iter().filter(|(plans, _)| **plans > 0) {
+            write!(f, "; {plans} with {what}")?;
+        }
+        Ok(())
     }
 }
 
@@ -232,7 +260,7 @@ mod tests {
         12 steps of COMMIT
         cuts of conn1.commit.1: 3 × (26 + 29 + 2) = 171
         2 tasks were spawned outside Env: none of their await points was tested
-        10 plans drawn, with several faults each
+        10 plans drawn, by faults that struck: 1 with 0, 4 with 1, 5 with 3; 2 with jobs that roll back
         5 schedules run twice, with equal histories
         control: an effect dropped and an effect doubled were caught
         ");

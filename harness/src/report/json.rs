@@ -31,7 +31,22 @@ pub struct Row {
     pub source: String,
     /// One cell per class of fault that was tried, and `none`.
     pub cells: BTreeMap<&'static str, CellCounts>,
-    /// Whether every cell's set of verdicts is the declared one.
+    /// Drawn plans of several faults.
+    pub drawn: CellCounts,
+    /// Drawn plans that fail otherwise than each of their faults does alone: the least for each verdict.
+    pub several: Vec<Several>,
+    /// Whether every cell's set of verdicts is the declared one, and so is what several faults do.
+    pub as_expected: bool,
+}
+
+/// A drawn plan that fails otherwise than each of its faults does alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct Several {
+    /// The plan.
+    pub plan: String,
+    /// Its verdict.
+    pub verdict: &'static str,
+    /// Whether the scenario declares that verdict of several faults.
     pub as_expected: bool,
 }
 
@@ -207,6 +222,15 @@ impl Row {
                 .cells
                 .iter()
                 .map(|(class, it)| (name(*class), cell(it)))
+                .collect(),
+            drawn: cell(&exploration.drawn),
+            several: exploration
+                .several()
+                .map(|(example, declared)| Several {
+                    plan: example.plan.to_string(),
+                    verdict: example.judgement.verdict.name(),
+                    as_expected: declared,
+                })
                 .collect(),
             as_expected: exploration.as_expected(),
         }
@@ -429,6 +453,14 @@ mod tests {
                   }
                 }
               },
+              "drawn": {
+                "schedules": 10,
+                "verdicts": {
+                  "lost": 1,
+                  "ok": 9
+                }
+              },
+              "several": [],
               "as_expected": false
             }
           ]

@@ -89,20 +89,25 @@ impl Exploration {
         drawn: bool,
     ) {
         let declared = declared(self, class);
-        let says_what_is_known = !drawn && !self.scenario.expectations().is_empty();
+        let says = !self.scenario.expectations().is_empty();
+        let says_what_is_known = says && !drawn;
+        let of_several = self.scenario.expected_of_several();
         let mut verdicts = Vec::new();
         let mut plans = Vec::new();
         for (verdict, count) in &cell.verdicts {
-            let remark = match (*verdict, says_what_is_known) {
-                (Verdict::Ok, _) | (_, false) => "",
-                (verdict, true) if declared.contains(&verdict) => ", as known",
-                (_, true) => ", unexpected",
-            };
-            verdicts.push(format!("{} {count}{remark}", shown(*verdict)));
             let example = self.counterexamples.iter().find(|example| {
                 (example.drawn, example.judgement.verdict) == (drawn, *verdict)
                     && (drawn || example.class == class)
             });
+            let remark = match drawn {
+                _ if *verdict == Verdict::Ok || !says => "",
+                // As one of its faults does alone.
+                true if example.is_none() => "",
+                true if of_several.contains_key(verdict) => ", as known",
+                false if declared.contains(verdict) => ", as known",
+                _ => ", unexpected",
+            };
+            verdicts.push(format!("{} {count}{remark}", shown(*verdict)));
             plans.push(example.map_or(String::new(), |example| example.plan.to_string()));
         }
         if says_what_is_known {

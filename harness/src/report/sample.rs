@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::explore::{Cell, Certificate, Counterexample, CutCount, Exploration};
+use crate::explore::{Cell, Certificate, Counterexample, CutCount, DrawnCovered, Exploration};
 use crate::history::History;
 use crate::oracle::{Verdict, judge};
 use crate::plan::Class;
@@ -81,7 +81,12 @@ pub(crate) fn receipts() -> Exploration {
             ungated_tasks: 2,
             control_caught: true,
             run_twice: 5,
-            drawn: 10,
+            drawn: DrawnCovered {
+                plans: 10,
+                struck: BTreeMap::from([(0, 1), (1, 4), (3, 5)]),
+                rollbacks: 2,
+                ..DrawnCovered::default()
+            },
             pairs: None,
         },
         ..explored("receipts", &columns, |scenario| scenario)

@@ -61,6 +61,74 @@ pub(crate) struct Recorded {
     pub(crate) events: usize,
 }
 
+impl Recorded {
+    /// Whether a drawn fault of this kind may strike here.
+    pub(crate) fn suits(&self, kind: &Kind) -> bool {
+        self.here().is_some_and(|here| here.suits(kind))
+    }
+
+    /// The point as it was reached; none if its detail is another kind of point's.
+    fn here(&self) -> Option<Here<'_>> {
+        Some(match (&self.point, &self.detail) {
+            (
+                Point::Await {
+                    task,
+                    anchor,
+                    offset,
+                    phase,
+                },
+                Detail::None,
+            ) => Here::Await {
+                task,
+                anchor,
+                offset: *offset,
+                phase: *phase,
+                root: task.child.is_none(),
+            },
+            (Point::Boundary { process, name, nth }, Detail::None) => Here::Boundary {
+                process,
+                name,
+                nth: *nth,
+            },
+            (
+                Point::Commit {
+                    server,
+                    number,
+                    step,
+                },
+                Detail::Commit { connection, loses },
+            ) => Here::Commit {
+                server,
+                number: *number,
+                step: *step,
+                connection: *connection,
+                loses: *loses,
+            },
+            (
+                Point::Wire {
+                    connection,
+                    exchange,
+                    side,
+                    byte,
+                },
+                Detail::Stretch(length),
+            ) => Here::Wire {
+                connection: *connection,
+                exchange,
+                side: *side,
+                from: *byte,
+                to: byte + length,
+            },
+            (Point::Broker { arrival, nth }, Detail::LastCommit(last_commit)) => Here::Broker {
+                arrival: *arrival,
+                nth: *nth,
+                last_commit: *last_commit,
+            },
+            _ => return None,
+        })
+    }
+}
+
 /// An instant of one host: of two points of a process with the same one, no worker's code ran in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {

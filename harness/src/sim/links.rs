@@ -78,10 +78,10 @@ impl Links {
         }
     }
 
-    /// Nothing passes between these two any more.
-    pub(crate) fn silence_between(&mut self, process: ProcessId, server: usize) {
+    /// Nothing passes between these processes and a server any more.
+    pub(crate) fn silence_between(&mut self, is_one: impl Fn(ProcessId) -> bool, server: usize) {
         for link in self.links.values_mut() {
-            if link.process == process && link.server == server && link.state == State::Alive {
+            if link.server == server && link.state == State::Alive && is_one(link.process) {
                 link.state = State::Silent;
             }
         }

@@ -159,7 +159,7 @@ impl<'w> Stepper<'w> {
         }
         for (index, spec) in world.setup.system.workers.iter().enumerate() {
             let replicas = match workload.replicas {
-                Some(n) if spec.takes_jobs => n,
+                Some(n) if spec.scales => n,
                 _ => spec.replicas,
             };
             for replica in 0..replicas {
@@ -253,13 +253,9 @@ impl<'w> Stepper<'w> {
                     server,
                     time,
                 } => {
-                    let (host, server_host) =
-                        (self.world.host_of(process), self.server_host(server));
-                    self.world.network.partition(host, server_host);
-                    self.world
-                        .links
-                        .borrow_mut()
-                        .silence_between(process, server);
+                    let host = self.world.host_of(process);
+                    self.world.network.partition(host, self.server_host(server));
+                    self.silence_between(host, server);
                     self.world.later(time, Timer::Repair { process, server });
                 }
             }
@@ -342,15 +338,20 @@ impl<'w> Stepper<'w> {
                 Timer::Repair { process, server } => {
                     // A connection whose last packet of the handshake was under way when the hosts
                     // were parted has lost what it sent first.
-                    self.world
-                        .links
-                        .borrow_mut()
-                        .silence_between(process, server);
                     let host = self.world.host_of(process);
+                    self.silence_between(host, server);
                     self.world.network.repair(host, self.server_host(server));
                 }
             }
         }
+    }
+
+    /// Whoever is on this host: the bytes that cut may be those of a process that has ended since, and
+    /// its next life is as much cut off.
+    fn silence_between(&self, host: HostId, server: usize) {
+        let is_there = |process| self.world.host_of(process) == host;
+        let mut links = self.world.links.borrow_mut();
+        links.silence_between(is_there, server);
     }
 
     /// Whether something is sure to happen later.

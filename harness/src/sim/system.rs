@@ -89,6 +89,8 @@ pub(crate) struct WorkerSpec {
     pub(crate) work: Work,
     pub(crate) takes_jobs: bool,
     pub(crate) replicas: usize,
+    /// Whether a workload may ask for another number of them.
+    pub(crate) scales: bool,
 }
 
 /// An effect that commits make owed.

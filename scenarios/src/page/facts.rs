@@ -1,10 +1,11 @@
 //! What explorations say, in the pieces that a page is made of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use midcommit::explore::{Cell, Counterexample, Exploration};
 use midcommit::oracle::Verdict;
-use midcommit::plan::Class;
+use midcommit::plan::{Class, Plan};
 use midcommit::replay::replay;
 use midcommit::report::Timeline;
 use midcommit::{Scenario, Times};
@@ -190,7 +191,9 @@ impl Facts {
         let exploration = self.find(name)?;
         let mut examples = exploration.counterexamples.iter();
         let found = examples.find(|example| {
-            column(example.class) == class && example.judgement.verdict.name() == verdict
+            !example.drawn
+                && column(example.class) == class
+                && example.judgement.verdict.name() == verdict
         });
         let found = found.ok_or_else(|| format!("{name} is not {verdict} under {class}"))?;
         example(&exploration.scenario, found)
@@ -249,12 +252,35 @@ fn twin(exploration: &Exploration, original: &Exploration) -> Result<Twin, Strin
         })?;
     // Where a design was first described is of no use to who chooses one.
     let what = what.split(" (model").next().unwrap_or(what);
+    let mut broken = breaks(exploration, differs);
+    let several = scenario.expected_of_several();
+    broken.extend(several.iter().map(|(verdict, why)| Breaks {
+        classes: "several faults".to_owned(),
+        verdicts: verdict.name().to_owned(),
+        why,
+    }));
     Ok(Twin {
         name: scenario.name().to_owned(),
         differs: what.to_owned(),
-        breaks: breaks(exploration, differs),
-        example: lead(exploration, differs)?,
+        breaks: broken,
+        example: match lead(exploration, differs)? {
+            None => of_several(scenario)?,
+            example => example,
+        },
     })
+}
+
+/// The plan that is kept of what several faults do, and what happens.
+fn of_several(scenario: &Scenario) -> Result<Option<Example>, String> {
+    let Some(verdict) = scenario.expected_of_several().keys().next_back() else {
+        return Ok(None);
+    };
+    let name = format!("{}.{verdict}.several.plan", scenario.name());
+    let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    let plan: Plan = super::read(&plans.join(&name))?
+        .parse()
+        .map_err(|error| format!("{name}: {error}"))?;
+    told(scenario, &plan).map(Some)
 }
 
 fn cells(exploration: &Exploration) -> Vec<String> {
@@ -354,15 +380,19 @@ fn lead(
 }
 
 fn example(scenario: &Scenario, example: &Counterexample) -> Result<Example, String> {
+    told(scenario, &example.plan)
+}
+
+fn told(scenario: &Scenario, plan: &Plan) -> Result<Example, String> {
     let replayed =
-        replay(scenario, &example.plan).map_err(|error| format!("{}: {error}", scenario.name()))?;
+        replay(scenario, plan).map_err(|error| format!("{}: {error}", scenario.name()))?;
     let timeline = Timeline::around(&replayed.history, &replayed.judgement);
-    let finding = example.judgement.findings.first();
+    let finding = replayed.judgement.findings.first();
     Ok(Example {
         scenario: scenario.name().to_owned(),
-        verdict: example.judgement.verdict.name().to_uppercase(),
+        verdict: replayed.judgement.verdict.name().to_uppercase(),
         sentence: finding.map_or("", |finding| &finding.sentence).to_owned(),
-        plan: example.plan.to_string(),
+        plan: plan.to_string(),
         timeline: timeline.to_string().trim_end_matches('\n').to_owned(),
     })
 }

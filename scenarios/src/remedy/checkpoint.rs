@@ -45,7 +45,11 @@ fn checkpoint() -> Scenario {
              The next run finds the invoice paid and leaves it at that, so the loss is permanent. After a fail-over that \
              loses the commit, the receipt is out; if the batch is run again, it is paid and sent a second time.",
         )
-        .grace(LONG_GRACE);
+        .grace(LONG_GRACE)
+        .expect_several(
+            [Lost],
+            "held up for longer than its grace, a worker that was told to stop is killed as if it had not been told",
+        );
     unheard(scenario)
 }
 

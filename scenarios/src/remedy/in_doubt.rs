@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use midcommit::oracle::Verdict::{Early, Lost, Ok as Fine, Phantom};
+use midcommit::oracle::Verdict::{Duplicated, Early, Lost, Ok as Fine, Phantom};
 use midcommit::plan::Class;
 use midcommit::{Env, Redeliver::UntilOk, Scenario, Times, WorkerResult};
 use tokio::time::{sleep, timeout};
@@ -55,6 +55,8 @@ enum Resolver {
     XidAtOnce,
     /// It tries to write the row that its transaction has written, and reads who did.
     Token,
+    /// It takes the row for its transaction's if it cannot write it.
+    TokenUnsigned,
     /// It looks whether the row is there.
     TokenAtOnce,
     /// It does as `Token`; the row was written before the transaction began.
@@ -71,6 +73,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         token_resolver_at_once(),
         token_resolver_apart(),
         token_resolver_numbered(),
+        token_resolver_unsigned(),
     ]
 }
 
@@ -95,7 +98,9 @@ fn xid_resolver_at_once() -> Scenario {
     let scenario = shop("xid_resolver_at_once", Resolver::XidAtOnce)
         .source("the twin of xid_resolver that takes \"in progress\" for \"not committed\"")
         .twin_of("xid_resolver");
-    unresolved(scenario).expect(Some(Class::Network), [Fine, Lost], ON_ITS_WAY)
+    unresolved(scenario)
+        .expect(Some(Class::Network), [Fine, Lost], ON_ITS_WAY)
+        .expect_several([Phantom], NUMBERED_AGAIN)
 }
 
 /// By a row that only the transaction could have written.
@@ -137,7 +142,8 @@ fn token_resolver_apart() -> Scenario {
             "cancelled, a worker asks nobody; if only its connection ends or is late, it takes its token for the commit",
         )
         .expect(Some(Class::Network), [Fine, Early, Phantom], ALWAYS_THERE)
-        .expect(Some(Class::Server), [Fine, Phantom], ALWAYS_THERE);
+        .expect(Some(Class::Server), [Fine, Phantom], ALWAYS_THERE)
+        .expect_several([Duplicated], SENT_ANYWAY);
     unresolved(scenario)
 }
 
@@ -146,11 +152,29 @@ fn token_resolver_numbered() -> Scenario {
     let scenario = shop("token_resolver_numbered", Resolver::TokenNumbered)
         .source("the twin of token_resolver whose token is a number that a sequence gave the transaction")
         .twin_of("token_resolver");
-    unresolved(scenario).expect(Some(Class::Server), [Fine, Phantom], NUMBERED_AGAIN)
+    unresolved(scenario)
+        .expect(Some(Class::Server), [Fine, Phantom], NUMBERED_AGAIN)
+        .expect_several([Duplicated], SENT_ANYWAY)
+}
+
+/// Its twin, which does not tell its own row from its transaction's.
+fn token_resolver_unsigned() -> Scenario {
+    let scenario = shop("token_resolver_unsigned", Resolver::TokenUnsigned)
+        .source("the twin of token_resolver whose row does not say who has written it")
+        .twin_of("token_resolver")
+        .expect_several(
+            [Phantom],
+            "in doubt about its own row as well, the worker asks again, finds that row, and takes it for its \
+             transaction's",
+        );
+    unresolved(scenario)
 }
 
 const NUMBERED_AGAIN: &str = "the crash has taken a transaction back that left nothing in the WAL; its number goes to \
                               another one, whose commit is taken for its own";
+
+const SENT_ANYWAY: &str = "the effect of a commit that never was is out, and its worker does not end ok: the next run \
+                           commits, and sends another";
 
 const ON_ITS_WAY: &str = "COMMIT was late, not lost: called off as not committed, it commits, and the next run finds the invoice paid";
 
@@ -234,7 +258,7 @@ async fn identify(
         }
         Resolver::TokenApart => return Ok(token),
         Resolver::TokenNumbered => tx.query_typed_one(NUMBER, &[]).await?.get(0),
-        Resolver::Token | Resolver::TokenAtOnce => token,
+        Resolver::Token | Resolver::TokenUnsigned | Resolver::TokenAtOnce => token,
     };
     tx.execute_typed(WRITE_TOKEN, &[(&token, Type::TEXT)])
         .await?;
@@ -258,6 +282,7 @@ async fn has_committed(env: &Env, resolver: Resolver, name: &str) -> bool {
             Resolver::Token | Resolver::TokenApart | Resolver::TokenNumbered => {
                 ask_by_token(&client, name).await
             }
+            Resolver::TokenUnsigned => ask_unsigned(&client, name).await,
             Resolver::TokenAtOnce => look_for_token(&client, name).await,
         };
         if let Ok(Some(committed)) = answer {
@@ -290,6 +315,10 @@ async fn ask_status(
 async fn ask_by_token(client: &Client, token: &str) -> Result<Option<bool>, tokio_postgres::Error> {
     take_token(client, token).await?;
     look_for_token(client, token).await
+}
+
+async fn ask_unsigned(client: &Client, token: &str) -> Result<Option<bool>, tokio_postgres::Error> {
+    Ok(Some(take_token(client, token).await? == 0))
 }
 
 async fn take_token(client: &Client, token: &str) -> Result<u64, tokio_postgres::Error> {

@@ -45,6 +45,10 @@ fn effect_before_commit() -> Scenario {
             [Early],
             "the consumer may look for a row that is not there yet",
         );
+    let scenario = scenario.expect_several(
+        [Phantom],
+        "no fault is needed: the transaction rolls back, and the effect is out",
+    );
     expect(scenario, &ENDING, [Early, Phantom], TOO_SOON)
         .expect(
             Some(Class::Failover),

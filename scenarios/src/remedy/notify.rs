@@ -111,6 +111,7 @@ fn notify_beside_polling() -> Scenario {
             }
         }
     })
+    .scales()
     .source("remedies: NOTIFY as a wake-up beside polling")
     .about(
         "What is to be done is a row of the transaction that makes it owed; a notification wakes who looks for such \
@@ -153,6 +154,7 @@ fn listener(name: &str, sweep: Sweep) -> Scenario {
         }
         Ok(())
     })
+    .scales()
 }
 
 async fn begin(client: &Client, sweep: Sweep) -> Result<(), tokio_postgres::Error> {

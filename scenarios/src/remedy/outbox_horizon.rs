@@ -70,6 +70,7 @@ fn outbox_horizon() -> Scenario {
                 sleep(POLL).await;
             }
         })
+        .scales()
         .owes(
             "receipt",
             "select id from invoice where paid",

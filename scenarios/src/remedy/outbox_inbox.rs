@@ -204,12 +204,14 @@ fn shop(name: &str, mark: Mark, apply: Apply) -> Scenario {
                 sleep(POLL).await;
             }
         })
+        .scales()
         .daemon("consumer", async move |env: Env| {
             let mut client = env.connect_to("inbox").await?;
             loop {
                 consume(&env, &mut client, apply).await?;
             }
         })
+        .scales()
         .applied_in("inbox", "receipt", "select key from receipt")
         .settle(Duration::from_millis(400), Duration::from_secs(30))
         // So short that SIGKILL finds relay and consumer between two steps.

@@ -80,7 +80,8 @@ pub(super) fn classes(
         .iter()
         .map(|(class, cell)| (*class, cell, false));
     let declared = exploration.scenario.expectations();
-    let says_why = declared.iter().any(|it| !it.why.is_empty());
+    let of_several = exploration.scenario.expected_of_several();
+    let says_why = declared.iter().any(|it| !it.why.is_empty()) || !of_several.is_empty();
     let table = html! {
         table.classes {
             thead {
@@ -112,7 +113,15 @@ fn class_rows(
 ) -> Markup {
     let declared = exploration.scenario.expectations();
     let expectation = declared.iter().find(|it| it.class == class && !several);
-    let is_known = several || exploration.cell_as_expected(class, cell);
+    let is_known = match several {
+        true => exploration.drawn_as_expected(),
+        false => exploration.cell_as_expected(class, cell),
+    };
+    let of_several = exploration.scenario.expected_of_several();
+    let why = match several {
+        true => of_several.values().copied().collect::<Vec<_>>().join("; "),
+        false => expectation.map_or("", |it| it.why).to_owned(),
+    };
     let title = if several {
         "several"
     } else {
@@ -147,7 +156,7 @@ fn class_rows(
                     }
                 }
                 @if says_why && index == 0 {
-                    td.why rowspan=(rows) { (expectation.map_or("", |it| it.why)) }
+                    td.why rowspan=(rows) { (why) }
                 }
             }
         }
