@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use squawk_lexer::{LiteralKind, TokenKind, tokenize};
 use squawk_syntax::ast::AstNode;
+use squawk_syntax::syntax_error::SyntaxError;
 use squawk_syntax::{Parse, SourceFile, SyntaxKind, SyntaxNode};
 
 use super::ast::{Command, Expr, QueryBody, Statement, Target};
@@ -45,22 +46,28 @@ use tree::Tree;
 pub fn parse_script(text: &str) -> Result<Arc<[Statement]>, PgError> {
     depth::check(text)?;
     let parsed = SourceFile::parse(text);
-    if !parsed.errors().is_empty()
+    // To be asked for once: each time the whole tree is validated.
+    let errors = parsed.errors();
+    if !errors.is_empty()
         && let Some(other) = as_assignment(text)
         && let parsed = SourceFile::parse(&other)
         && parsed.errors().is_empty()
     {
         return statements(&other, text, &parsed);
     }
+    let read = || match errors.first() {
+        Some(error) => Err(refused(text, &parsed, error)),
+        None => statements(text, text, &parsed),
+    };
     if text.len() < LONG {
-        return statements(text, text, &parsed);
+        return read();
     }
     // Ten thousand terms of OR are ten thousand levels, and a tree is freed by recursion. So its
     // nodes are held one by one, and let go from the root on.
     let root = parsed.tree();
     let nodes = root.syntax().descendants();
     let held: Vec<_> = nodes.map(|node| node.green().into_owned()).collect();
-    let result = statements(text, text, &parsed);
+    let result = read();
     drop((root, parsed));
     held.into_iter().for_each(drop);
     result
@@ -98,6 +105,27 @@ fn as_assignment(text: &str) -> Option<String> {
     (other != text).then_some(other)
 }
 
+/// What PostgreSQL says of a text in which the parser has found this first.
+fn refused(text: &str, parsed: &Parse<SourceFile>, error: &SyntaxError) -> PgError {
+    let tree = Tree::new(text);
+    let mut offset = u32::from(error.range().start()) as usize;
+    if error.message().contains("trailing comma") {
+        // PostgreSQL takes the comma and stops at what follows.
+        offset += 1;
+    }
+    if let Some(error) = escape::wrong_before(&tree, parsed.tree().syntax(), offset) {
+        return error;
+    }
+    match unterminated(text) {
+        Some((start, what)) if start <= offset || tree.is_blank(offset, start) => {
+            let near = &text[start..];
+            let message = format!("unterminated {what} at or near \"{near}\"");
+            PgError::new(SqlState::SYNTAX_ERROR, message).near(tree.place(start))
+        }
+        _ => tree.syntax_error(offset),
+    }
+}
+
 /// The statements of a text that was parsed, perhaps in other words of the same length.
 fn statements(
     text: &str,
@@ -105,24 +133,6 @@ fn statements(
     parsed: &Parse<SourceFile>,
 ) -> Result<Arc<[Statement]>, PgError> {
     let tree = Tree::new(text);
-    if let Some(error) = parsed.errors().first() {
-        let mut offset = u32::from(error.range().start()) as usize;
-        if error.message().contains("trailing comma") {
-            // PostgreSQL takes the comma and stops at what follows.
-            offset += 1;
-        }
-        if let Some(error) = escape::wrong_before(&tree, parsed.tree().syntax(), offset) {
-            return Err(error);
-        }
-        return Err(match unterminated(text) {
-            Some((start, what)) if start <= offset || tree.is_blank(offset, start) => {
-                let near = &text[start..];
-                let message = format!("unterminated {what} at or near \"{near}\"");
-                PgError::new(SqlState::SYNTAX_ERROR, message).near(tree.place(start))
-            }
-            _ => tree.syntax_error(offset),
-        });
-    }
     let source: Arc<str> = written.into();
     let root = parsed.tree();
     let mut statements = Vec::new();
