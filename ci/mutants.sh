@@ -4,8 +4,8 @@
 #
 # Usage: ci/mutants.sh [oracles|commit]…
 #
-# Takes hours for the commit machine, since each change compiles the server anew. The tree is left alone:
-# cargo-mutants works on a copy, and is installed below target/ if it is not there.
+# Takes a quarter of an hour for each part, and more the first time, when all is compiled. The tree is left
+# alone: cargo-mutants works on a copy, and is installed below target/ if it is not there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
