@@ -422,7 +422,7 @@ impl Scenario {
                 .system
                 .workers
                 .iter()
-                .any(|worker| &*worker.name == name)
+                .any(|worker| are_hosts_of_one(&worker.name, name))
             || name == BROKER
             || name
                 .strip_prefix("conn")
@@ -433,6 +433,19 @@ impl Scenario {
         );
         plain(name, what)
     }
+}
+
+/// Whether one of two names is the other's, or what a replica or a replacement of the other is called.
+fn are_hosts_of_one(a: &str, b: &str) -> bool {
+    let is_of = |name: &str, worker: &str| match name.strip_prefix(worker) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('-').is_some_and(|rest| {
+            let number = rest.strip_prefix("deployed-").unwrap_or(rest);
+            number.parse::<u32>().is_ok()
+        }),
+        None => false,
+    };
+    is_of(a, b) || is_of(b, a)
 }
 
 impl fmt::Debug for Scenario {

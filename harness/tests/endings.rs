@@ -58,6 +58,60 @@ fn a_process_that_ends_ends_its_tasks() {
     assert_eq!(verdict("deploy@worker.start+1"), Verdict::Lost);
 }
 
+/// Nothing has moved in the simulation yet, time neither.
+#[test]
+fn a_worker_may_yield_before_anything_else() {
+    #[allow(clippy::disallowed_methods)]
+    let scenario = notes().jobs([1]).worker("worker", async |env: Env| {
+        tokio::task::yield_now().await;
+        tokio::spawn(async {}).await?;
+        let client = env.connect().await?;
+        client.execute("insert into note values (1)", &[]).await?;
+        Ok(env.effect("note", env.job()).await?)
+    });
+    let replay = replay(&scenario, "jobs.1").unwrap();
+    assert_eq!(replay.judgement.verdict, Verdict::Ok);
+}
+
+/// A task that only tokio knows of is not interrupted; but it runs.
+#[test]
+fn a_run_waits_for_a_task_outside_the_gate() {
+    #[allow(clippy::disallowed_methods)]
+    let scenario = notes().jobs([1]).worker("worker", async |env: Env| {
+        let client = env.connect().await?;
+        client.execute("insert into note values (1)", &[]).await?;
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            env.effect("note", env.job()).await
+        });
+        Ok(())
+    });
+    let replay = replay(&scenario, "jobs.1").unwrap();
+    assert_eq!(replay.judgement.verdict, Verdict::Ok);
+}
+
+/// For far longer than the run is quiet otherwise.
+#[test]
+fn a_run_waits_for_a_commit_that_dwells() {
+    let scenario = notes()
+        .jobs([1])
+        .dwell(CommitPoint::Flushed, Duration::from_secs(3))
+        .worker("worker", async |env: Env| {
+            let client = env.connect().await?;
+            client.batch_execute("insert into note values (1)").await?;
+            Ok(env.effect("note", env.job()).await?)
+        });
+    let replay = replay(&scenario, "cancel@worker.after-startup.1+1").unwrap();
+    assert_eq!(replay.judgement.verdict, Verdict::Lost);
+}
+
+#[test]
+#[should_panic(expected = "a worker cannot be called `relay-2`: the name is taken")]
+fn no_worker_is_called_like_a_replica_of_another() {
+    let idle = async |_: Env| std::future::pending().await;
+    let _taken = notes().daemon("relay", idle).daemon("relay-2", idle);
+}
+
 /// No single fault of the plain run leads there: only a job that is asked to roll back does.
 #[test]
 fn what_fails_without_any_fault_under_another_workload_is_told() {

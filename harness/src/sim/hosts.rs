@@ -222,7 +222,7 @@ impl Hosts {
             let now = Instant::now() - self.start;
             let step = whole(now, self.tick);
             if step == now {
-                self.pass_over(now - self.tick);
+                self.pass_over(now.saturating_sub(self.tick));
                 return now;
             }
             self.pass_over(step);

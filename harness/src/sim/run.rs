@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_chacha::rand_core::Rng;
+use tokio::runtime::Handle;
 
 use super::broker::Control;
 use super::cursor::{Cursor, Recorded, Step};
@@ -205,7 +206,7 @@ impl<'w> Stepper<'w> {
             now = self.hosts.pass(now, self.whole(until)).await;
             if pending {
                 // It was so in all steps that nothing happened in.
-                self.world.touch(now - self.tick);
+                self.world.touch(now.saturating_sub(self.tick));
             }
             self.world.set_clock(now);
             self.act();
@@ -421,6 +422,8 @@ impl World {
         let workers = &self.setup.system.workers;
         self.jobs.borrow().outstanding == 0
             && self.tasks.get() == 0
+            // Those that no gate holds, and no host.
+            && Handle::current().metrics().num_alive_tasks() == 0
             && workers.iter().all(|worker| worker.takes_jobs)
             && self.broker.borrow().is_idle()
             && self.servers.iter().all(Server::is_deserted)

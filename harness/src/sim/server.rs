@@ -294,7 +294,10 @@ impl Hook {
         let Some(fault) = fault else {
             let dwell = world.setup.system.dwells.get(&point);
             return match dwell.filter(|_| commit.xid.is_some()) {
-                Some(time) => CommitAction::Dwell(*time),
+                Some(time) => {
+                    world.later(*time, Timer::EndDelay);
+                    CommitAction::Dwell(*time)
+                }
                 None => CommitAction::GoOn,
             };
         };
@@ -335,8 +338,14 @@ impl World {
 
     /// A server that is down comes up without these commits, if any are named.
     fn replace_restart(&self, server: usize, instead: Option<u64>) {
-        let mut timers = self.timers.borrow_mut();
-        for timer in timers.values_mut() {
+        for action in self.actions.borrow_mut().iter_mut() {
+            if let Action::Crash { server: s, without } = action
+                && *s == server
+            {
+                *without = instead.or(*without);
+            }
+        }
+        for timer in self.timers.borrow_mut().values_mut() {
             if let Timer::StartServer { server: s, without } = timer
                 && *s == server
             {

@@ -2,8 +2,8 @@
 //!
 //! A write is a segment of any size, and arrives whole, in order, after as many
 //! ticks as the network takes: at the beginning of one, when its host takes its turn.
-//! Nothing is lost but by a partition, which loses what is under way both ways, and
-//! nothing is sent twice. Up to 64 segments wait to be read; the next write waits.
+//! Nothing is lost but by a partition, which loses what is under way both ways. Nothing is
+//! sent twice: a connection that was open then passes nothing any more, ever. Up to 64 segments wait to be read; the next write waits.
 //!
 //! A socket that is dropped with unread data resets the connection, and closes it
 //! otherwise. What had been read into its peer's queue before a reset stays
@@ -102,6 +102,8 @@ struct Socket {
     shut_down: bool,
     /// Whether this end has been dropped, or has ended with its host.
     dropped: bool,
+    /// Whether a partition has cut it: what is sent on it from then on is lost.
+    severed: bool,
     /// Segments sent that the peer has not read.
     unread: u32,
     /// When the last segment sent arrives: the next one is not faster.
@@ -217,12 +219,17 @@ impl Network {
         any
     }
 
-    /// Loses what is under way between two hosts, and all that is sent between them from now on.
+    /// Loses what is under way between two hosts, and all that is sent between them from now on; on
+    /// connections that there are, for ever.
     pub(crate) fn partition(&self, a: HostId, b: HostId) {
         let mut state = self.state.borrow_mut();
         let pair = (a.min(b), a.max(b));
         if !state.parted.contains(&pair) {
             state.parted.push(pair);
+        }
+        for socket in &mut state.sockets {
+            let (a, b) = (socket.host, socket.peer_host);
+            socket.severed |= (a.min(b), a.max(b)) == pair;
         }
         let between =
             |packet: &mut Packet| (packet.from.min(packet.to), packet.from.max(packet.to)) == pair;
@@ -277,18 +284,15 @@ impl State {
     fn send_on(&mut self, socket: SocketId, what: impl FnOnce(SocketId) -> What) {
         let end = &self.sockets[socket];
         // A connection that was never accepted has nobody to tell.
-        let Some(peer) = end.peer else { return };
+        let Some(peer) = end.peer.filter(|_| !end.severed) else {
+            return;
+        };
         let due = self.send(end.host, end.peer_host, end.last_due, what(peer));
         self.sockets[socket].last_due = due;
     }
 
-    /// A reset may overtake what has been sent before.
     fn reset_peer(&mut self, socket: SocketId) {
-        let end = &self.sockets[socket];
-        let (from, to) = (end.host, end.peer_host);
-        if let Some(peer) = end.peer {
-            self.send(from, to, Duration::ZERO, What::Reset(peer));
-        }
+        self.send_on(socket, What::Reset);
     }
 
     fn arrive(&mut self, packet: Packet) {
@@ -358,6 +362,7 @@ impl Socket {
             read_to_end: false,
             shut_down: false,
             dropped: false,
+            severed: false,
             unread: 0,
             last_due: Duration::ZERO,
             reader: None,
@@ -401,7 +406,7 @@ impl TcpStream {
         let stream = TcpStream(with(|state| {
             let host = &mut state.hosts[from];
             let local = SocketAddr::new(IpAddr::V4(host.addr), host.next_port);
-            host.next_port += 1;
+            host.next_port = host.next_port.checked_add(1).unwrap_or(FIRST_PORT);
             let remote = SocketAddr::new(IpAddr::V4(state.hosts[to].addr), port);
             let client = state.add_socket(Socket::new(from, local, to, remote));
             state.send(from, to, Duration::ZERO, What::Ask { client, port });
@@ -531,12 +536,12 @@ impl AsyncWrite for TcpStream {
             if bytes.is_empty() {
                 return Poll::Ready(Ok(0));
             }
+            if socket.state == Connected::Gone {
+                return Poll::Ready(Err(broken_pipe()));
+            }
             if socket.unread == SEGMENTS_MAX {
                 socket.writer = Some(cx.waker().clone());
                 return Poll::Pending;
-            }
-            if socket.state == Connected::Gone {
-                return Poll::Ready(Err(broken_pipe()));
             }
             socket.unread += 1;
             let segment = Segment::Data(Bytes::copy_from_slice(bytes));

@@ -122,7 +122,7 @@ pub(crate) enum Timer {
     StartServer { server: usize, without: Option<u64> },
     /// A process that was told to stop is killed.
     EndGrace(ProcessId),
-    /// What a delay held back passes now.
+    /// What a delay held back passes now, or a COMMIT goes on that dwelt at a point.
     EndDelay,
     /// A link is whole again.
     Repair { process: ProcessId, server: usize },

@@ -44,6 +44,7 @@ impl State {
             let from = end.local;
             let mut socket = Socket::new(host, end.remote, end.host, from);
             (socket.state, socket.peer) = (Connected::Open, Some(client));
+            socket.severed = end.severed;
             let server = self.add_socket(socket);
             let socket = &mut self.sockets[client];
             (socket.state, socket.peer) = (Connected::Open, Some(server));
