@@ -184,6 +184,39 @@ fn controls_tamper_with_what_is_promised() {
     assert!(explored.unwrap().certificate.control_caught);
 }
 
+/// To drop what may be dropped, or to double what may come twice, would show nothing.
+#[test]
+fn the_certificate_names_the_controls_that_ran() {
+    let owing = |times| {
+        Scenario::new("owing")
+            .schema("create table note (id int primary key)")
+            .owes("note", "select id from note", times)
+    };
+    let owing_nothing = Scenario::new("owing-nothing")
+        .schema("create table note (id int primary key)")
+        .owes_nothing();
+    for (scenario, controls) in [
+        (
+            owing(Times::Once),
+            "an effect dropped and an effect doubled were",
+        ),
+        (owing(Times::AtLeastOnce), "an effect dropped was"),
+        (owing(Times::AtMostOnce), "an effect doubled was"),
+        (owing_nothing, "an acknowledged commit forgotten was"),
+    ] {
+        let scenario = scenario.worker("worker", async |env: Env| {
+            let client = env.connect().await?;
+            client.execute("insert into note values (1)", &[]).await?;
+            env.effect("note", env.job()).await?;
+            Ok(())
+        });
+        let explored = explore(scenario.jobs([1])).faults([]).cases(0).run();
+        let certificate = explored.unwrap().certificate.to_string();
+        let said = format!("control: {controls} caught");
+        assert_eq!(certificate.lines().last(), Some(&*said));
+    }
+}
+
 /// Whether the two first commits are written down, where each waits behind its flush and the server
 /// is ended while the second one does.
 #[track_caller]

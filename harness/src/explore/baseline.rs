@@ -23,6 +23,8 @@ pub(crate) struct Baseline {
     pub(crate) judgement: Judgement,
     pub(crate) points: Vec<Recorded>,
     pub(crate) ungated: usize,
+    /// What the controls that were run had to be rejected as, and were.
+    pub(crate) controls: Vec<Verdict>,
 }
 
 /// Runs the scenario without faults, twice, and against its controls.
@@ -41,7 +43,7 @@ pub(crate) fn baseline(scenario: &Scenario) -> Result<Baseline, ExploreError> {
     let mut history = run.history;
     history.promises = setup.promises.clone();
     let judgement = judge(&history);
-    control(&setup, &judgement)?;
+    let controls = control(&setup, &judgement)?;
     if scenario.strict && run.ungated > 0 {
         return Err(ExploreError::Ungated(run.ungated));
     }
@@ -51,6 +53,7 @@ pub(crate) fn baseline(scenario: &Scenario) -> Result<Baseline, ExploreError> {
         judgement,
         points: run.points,
         ungated: run.ungated,
+        controls,
     })
 }
 
@@ -83,8 +86,8 @@ pub(super) fn guard(scenario: &Scenario, history: &History) -> Result<(), Explor
     Ok(())
 }
 
-/// Breaks promises on purpose.
-fn control(setup: &Arc<Setup>, plain: &Judgement) -> Result<(), ExploreError> {
+/// Breaks promises on purpose, and tells how.
+fn control(setup: &Arc<Setup>, plain: &Judgement) -> Result<Vec<Verdict>, ExploreError> {
     let times: Vec<Times> = setup
         .promises
         .owed
@@ -101,7 +104,7 @@ fn control(setup: &Arc<Setup>, plain: &Judgement) -> Result<(), ExploreError> {
     if controls.is_empty() {
         controls.push((Control::Forget, Verdict::Undurable));
     }
-    for (control, verdict) in controls {
+    for (control, verdict) in controls.iter().copied() {
         let setup = Arc::new(setup.with_control(control));
         let judgement = judge(&sim::run(&setup, &Order::default()).history);
         // Where even the run without faults is rejected, tampering may show in some other way.
@@ -110,7 +113,7 @@ fn control(setup: &Arc<Setup>, plain: &Judgement) -> Result<(), ExploreError> {
             return Err(ExploreError::ControlMissed(verdict));
         }
     }
-    Ok(())
+    Ok(controls.into_iter().map(|(_, verdict)| verdict).collect())
 }
 
 /// Two runs of the same plan must be the same run.

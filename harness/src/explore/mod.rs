@@ -374,6 +374,7 @@ fn certify(baseline: &Baseline, singles: &[Schedule]) -> Certificate {
         commit_points,
         cuts: exhaustive::cut_counts(&baseline.points, singles),
         ungated_tasks: baseline.ungated,
+        controls: baseline.controls.clone(),
         control_caught: true,
         ..Certificate::default()
     }

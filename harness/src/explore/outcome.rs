@@ -76,7 +76,10 @@ pub struct Certificate {
     pub cuts: Vec<CutCount>,
     /// Tasks spawned outside the gate: none of their await points was tested.
     pub ungated_tasks: usize,
-    /// Whether the oracles caught an effect dropped and an effect doubled.
+    /// What was broken on purpose, by the verdict it must earn: an effect dropped, lost; an effect
+    /// doubled, duplicated; where neither would break a promise, a commit forgotten, undurable.
+    pub controls: Vec<Verdict>,
+    /// Whether the oracles caught all of these.
     pub control_caught: bool,
     /// Schedules run twice and compared.
     pub run_twice: usize,

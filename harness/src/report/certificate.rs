@@ -19,6 +19,7 @@ impl fmt::Display for Certificate {
             commit_points,
             cuts,
             ungated_tasks,
+            controls,
             control_caught,
             run_twice,
             drawn,
@@ -77,15 +78,28 @@ impl fmt::Display for Certificate {
             "{} run twice, with equal histories",
             counted(*run_twice, "schedule")
         )?;
-        let control = if *control_caught {
-            "were caught"
-        } else {
-            "were NOT caught"
+        let broken: Vec<&str> = controls
+            .iter()
+            .map(|verdict| broken_for(*verdict))
+            .collect();
+        let caught = match (broken.len(), *control_caught) {
+            (0, _) => return writeln!(f, "control: none was run"),
+            (1, true) => "was caught",
+            (1, false) => "was NOT caught",
+            (_, true) => "were caught",
+            (_, false) => "were NOT caught",
         };
-        writeln!(
-            f,
-            "control: an effect dropped and an effect doubled {control}"
-        )
+        writeln!(f, "control: {} {caught}", broken.join(" and "))
+    }
+}
+
+/// What a control does that must earn this verdict.
+fn broken_for(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Lost => "an effect dropped",
+        Verdict::Duplicated => "an effect doubled",
+        Verdict::Undurable => "an acknowledged commit forgotten",
+        other => panic!("no control earns {}", other.name()),
     }
 }
 
@@ -317,6 +331,7 @@ mod tests {
             ungated_tasks: 1,
             boundaries: 2,
             run_twice: 1,
+            controls: vec![Verdict::Lost, Verdict::Duplicated],
             ..Certificate::default()
         };
         insta::assert_snapshot!(certificate, @r"
@@ -328,5 +343,26 @@ mod tests {
         1 schedule run twice, with equal histories
         control: an effect dropped and an effect doubled were NOT caught
         ");
+    }
+
+    #[test]
+    fn only_controls_that_ran_are_named() {
+        let said = |controls: &[Verdict]| {
+            let certificate = Certificate {
+                controls: controls.to_vec(),
+                control_caught: true,
+                ..Certificate::default()
+            };
+            certificate.to_string().lines().last().unwrap().to_owned()
+        };
+        insta::assert_snapshot!(
+            [&[Verdict::Lost][..], &[Verdict::Duplicated], &[Verdict::Undurable], &[]].map(said).join("\n"),
+            @r"
+        control: an effect dropped was caught
+        control: an effect doubled was caught
+        control: an acknowledged commit forgotten was caught
+        control: none was run
+        "
+        );
     }
 }

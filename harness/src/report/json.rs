@@ -73,7 +73,7 @@ pub struct Check {
     pub await_points: BTreeMap<String, usize>,
     /// Tasks spawned outside the gate.
     pub ungated_tasks: usize,
-    /// Whether the oracles caught an effect dropped and an effect doubled.
+    /// Whether the oracles caught what was broken on purpose.
     pub control_caught: bool,
     /// Pairs of faults, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -79,6 +79,7 @@ pub(crate) fn receipts() -> Exploration {
                 schedules: 171,
             }],
             ungated_tasks: 2,
+            controls: vec![Verdict::Lost, Verdict::Duplicated],
             control_caught: true,
             run_twice: 5,
             drawn: DrawnCovered {
