@@ -37,10 +37,12 @@ const DECIDE: &str = "insert into outcome (gid, committed) values ($1, $2) on co
 
 const DECIDED: &str = "select committed from outcome where gid = $1";
 
-/// What has been prepared for longer than its worker should need.
+/// What has been prepared for longer than its worker should need. The view shows those of all
+/// databases, and of everybody who prepares: only ours are the recoverer's to decide.
 const LEFT_BEHIND: &str = "
     select gid from pg_prepared_xacts
-    where prepared < now() - interval '200 milliseconds'
+    where database = current_database() and gid like 'receipt-%'
+        and prepared < now() - interval '200 milliseconds'
     order by prepared";
 
 /// How often the recoverer looks.
