@@ -67,7 +67,7 @@ fn after_commit_rerun() -> Scenario {
     let twice = [Class::Interrupt, Class::Kill, Class::Deploy, Class::Broker];
     let scenario = shop("after_commit_rerun", Rerun::SendsAgain)
         .redeliver(UntilOk)
-        .source("remedies, row 1 with redelivery (acks_late): each run makes the callback again")
+        .source("remedies, row 1 with redelivery (acks_late, and a retry after an error): each run makes the callback again")
         .about(
             "The job is acknowledged after its callback, and handed out again until then; the payment changes nothing \
              a second time, and the callback is made each time. **Holds** under every single fault: no callback is \

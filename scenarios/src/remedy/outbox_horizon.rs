@@ -55,8 +55,10 @@ fn outbox_horizon() -> Scenario {
              position in the same database moves after the broker has confirmed. **Holds** whatever single fault \
              strikes, short of a fail-over: nothing is lost, late commits included. **Does not hold**: once; an \
              inbox dedupes here as it does behind a flag. One transaction left open, or prepared and forgotten, \
-             holds up every message behind it. **Remains lost**: after a fail-over that loses the commit, the \
-             message is out.",
+             holds up every message behind it. A dump that is restored, or a move by logical replication, begins \
+             with lower transaction ids than the position has seen, and all that is new is passed over without a \
+             word: on such a move, reset the position and the `xid` of the rows. **Remains lost**: after a fail-over that loses the commit, \
+             the message is out.",
         )
         .schema(SHOP)
         .jobs(1..=2)
