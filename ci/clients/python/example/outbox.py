@@ -2,15 +2,16 @@
 
 
 def pay(connection, invoice):
-    """The payment and what it owes: both or neither."""
+    """The payment and what it owes: both or neither. What is paid already, or not there, owes nothing."""
     with connection.transaction():
-        connection.execute(
+        paid = connection.execute(
             "update shop_invoice set paid_at = now() where id = %s and paid_at is null", [invoice]
         )
-        connection.execute(
-            "insert into outbox (topic, key) values ('receipt', %s) on conflict do nothing",
-            [str(invoice)],
-        )
+        if paid.rowcount == 1:
+            connection.execute(
+                "insert into outbox (topic, key) values ('receipt', %s) on conflict do nothing",
+                [str(invoice)],
+            )
 
 
 def publish_next(connection, publish):

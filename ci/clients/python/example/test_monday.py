@@ -26,7 +26,7 @@ def midcommit(request):
     running.execute("drop table if exists shop_receipt, shop_invoice, outbox, inbox")
     for tables in (block for block in blocks("sql") if block.startswith("create table")):
         running.execute(tables)
-    running.execute("insert into shop_invoice (id) values (7)")
+    running.execute("insert into shop_invoice (id, paid_at) values (7, null), (8, now())")
     running.reset()
     yield running
     midcommit_pytest.finish(running)
@@ -50,7 +50,7 @@ def persist(dsn, work):
     """As who redelivers: again on a new connection, until it has come to an end."""
     for _ in range(3):
         try:
-            with psycopg.connect(dsn, application_name="worker") as connection:
+            with psycopg.connect(dsn, application_name="worker", autocommit=True) as connection:
                 return work(connection)
         except psycopg.OperationalError:
             pass
@@ -89,6 +89,16 @@ def test_a_relay_that_is_cut_off_publishes_again(midcommit):
     assert broker.messages == [("receipt", "7")] * 2
 
 
+@pytest.mark.parametrize("invoice", [7, 8, 9], ids=["paid twice", "paid before", "not there"])
+def test_what_changes_nothing_owes_nothing(midcommit, invoice):
+    broker = Broker()
+    run(midcommit, broker)
+    # As when sent rows have been tidied up.
+    midcommit.execute("delete from outbox")
+    persist(midcommit.dsn, lambda connection: outbox.pay(connection, invoice))
+    assert midcommit.execute("select key from outbox") == []
+
+
 def test_the_page_shows_these_functions():
     for function in (outbox.pay, outbox.publish_next, outbox.apply_once):
         assert inspect.getsource(function) in PAGE
@@ -106,3 +116,4 @@ def test_its_other_blocks_are_python_and_the_settings_are_set():
         settings["CELERY_BROKER_TRANSPORT_OPTIONS"]["visibility_timeout"],
     ]
     assert ordered == sorted(ordered)
+    assert settings["CELERY_BROKER_TRANSPORT_OPTIONS"]["confirm_publish"] is True
