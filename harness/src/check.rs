@@ -8,7 +8,8 @@ use crate::scenario::Scenario;
 
 /// Runs every single-fault schedule of a scenario, and drawn plans with several faults.
 ///
-/// With `MIDCOMMIT_REPLAY` set to a plan, runs that plan alone and prints its whole history.
+/// With `MIDCOMMIT_REPLAY` set to a plan, runs that plan alone and prints its timeline; a file below
+/// `target/midcommit/` has the whole history if it fails.
 /// `MIDCOMMIT_SEED`, `MIDCOMMIT_CASES` and `MIDCOMMIT_DEPTH` as for [`explore`].
 ///
 /// # Panics

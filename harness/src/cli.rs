@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::explore::{CATALOGUE_CASES, Exploration, ExploreError, explore, misread_variable};
-use crate::plan::Plan;
+use crate::plan::{Class, Plan};
 use crate::replay::replay;
 use crate::report::json;
 use crate::scenario::Scenario;
@@ -69,6 +69,12 @@ struct Shell<'s> {
     err: &'s mut dyn Write,
     /// Whether answers are read on a terminal.
     is_terminal: bool,
+}
+
+/// Words of a sentence, one after the other.
+fn words<'w>(classes: impl IntoIterator<Item = &'w Class>) -> String {
+    let words: Vec<String> = classes.into_iter().map(Class::to_string).collect();
+    words.join(", ")
 }
 
 impl Shell<'_> {
@@ -227,6 +233,15 @@ impl Shell<'_> {
             Ok(exploration) => exploration,
             Err(error) => return Ok(self.complain(&error.to_string(), Exit::of_error(&error))),
         };
+        if !args.faults.is_empty() && exploration.certificate.planned == 0 {
+            let why = format!(
+                "nothing of {} can strike `{}`; it has schedules of: {}",
+                words(&args.faults),
+                scenario.name(),
+                words(scenario.classes()),
+            );
+            return Ok(self.complain(&why, Exit::Usage));
+        }
         match cli.format {
             Format::Json => self.json(&json::Check::of(&exploration))?,
             Format::Text => {

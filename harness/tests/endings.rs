@@ -90,6 +90,34 @@ fn a_run_waits_for_a_task_outside_the_gate() {
     assert_eq!(replay.judgement.verdict, Verdict::Ok);
 }
 
+/// The run ends in the middle of a poll; but nobody has forgotten that transaction.
+#[test]
+fn a_poll_in_a_transaction_is_no_leak() {
+    let scenario = notes()
+        .jobs([1])
+        .worker("worker", async |env: Env| {
+            let client = env.connect().await?;
+            client.batch_execute("insert into note values (1)").await?;
+            Ok(env.effect("note", env.job()).await?)
+        })
+        .daemon("poller", async |env: Env| {
+            let mut client = env.connect().await?;
+            loop {
+                let tx = client.transaction().await?;
+                tx.query(
+                    "select id from note where id > 1 for update skip locked",
+                    &[],
+                )
+                .await?;
+                tx.rollback().await?;
+            }
+        });
+    for seed in 0..16 {
+        let replay = replay(&scenario, &format!("seed.{seed},jobs.1")).unwrap();
+        assert_eq!(replay.judgement.verdict, Verdict::Ok, "seed {seed}");
+    }
+}
+
 /// For far longer than the run is quiet otherwise.
 #[test]
 fn a_run_waits_for_a_commit_that_dwells() {

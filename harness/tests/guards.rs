@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use midcommit::explore::{Exploration, ExploreError};
+use midcommit::oracle::Verdict;
 use midcommit::{Env, Scenario, Times, explore};
 
 fn base() -> Scenario {
@@ -63,8 +64,46 @@ fn a_task_outside_the_gate_is_counted() {
 
 #[test]
 fn a_run_that_commits_nothing_is_refused() {
-    let scenario = base().worker("worker", async |_| Ok(())).owes_nothing();
-    assert_eq!(run(scenario).unwrap_err(), ExploreError::NoCommit);
+    let refused = |scenario: Scenario| run(scenario.owes_nothing()).unwrap_err().to_string();
+    let idle = refused(base().worker("worker", async |_| Ok(())));
+    assert!(
+        idle.ends_with("none has written anything in a transaction of `pg`"),
+        "{idle}"
+    );
+    let closed = refused(base().worker("worker", async |_| Err("the account is closed".into())));
+    assert!(
+        closed.ends_with("`worker` does not end ok: the account is closed"),
+        "{closed}"
+    );
+    let jobless = refused(
+        base()
+            .jobs([] as [&str; 0])
+            .worker("worker", async |_| Ok(())),
+    );
+    assert!(
+        jobless.ends_with("give it some by `.jobs([…])`"),
+        "{jobless}"
+    );
+    let alone = refused(base());
+    assert!(alone.contains("it has no worker"), "{alone}");
+}
+
+/// Nothing needs to be broken: the receipt never comes.
+#[test]
+fn what_no_fault_is_needed_for_is_told_as_it_is() {
+    let scenario = base().worker("worker", async |env: Env| {
+        let client = env.connect().await?;
+        client
+            .execute("insert into note values (1, 1)", &[])
+            .await?;
+        Ok(())
+    });
+    let explored = run(scenario.owes("note", "select id from note", Times::Once)).unwrap();
+    let example = explored.counterexample().unwrap();
+    assert_eq!(
+        (example.judgement.verdict, example.plan.to_string()),
+        (Verdict::Lost, "none".to_owned())
+    );
 }
 
 #[test]
@@ -80,6 +119,7 @@ fn a_run_that_owes_nothing_is_refused_unless_that_is_meant() {
         .clone()
         .owes("note", "select id from note where at > 1", Times::Once);
     assert_eq!(run(owed).unwrap_err(), ExploreError::NothingOwed);
+    assert_eq!(run(scenario.clone()).unwrap_err(), ExploreError::NoPromise);
     assert!(run(scenario.owes_nothing()).is_ok());
 }
 

@@ -173,8 +173,8 @@ pub(super) struct Check {
     /// Only these classes: interrupt, kill, deploy, network, server, failover, broker.
     #[arg(long, value_name = "CLASS,…", value_delimiter = ',')]
     pub(super) faults: Vec<Class>,
-    /// With 2: every pair of faults as well, on the smallest workload.
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    /// With 2: every pair of faults as well, on one job; of bytes, those at the ends of a request or a reply.
+    #[arg(long, value_name = "1|2", value_parser = one_or_two)]
     pub(super) depth: Option<usize>,
     /// How many jobs pairs are tried with [default: 1].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -254,6 +254,13 @@ impl Color {
             Color::Never => false,
             Color::Auto => is_terminal && !refused(),
         }
+    }
+}
+
+fn one_or_two(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ (1 | 2)) => Ok(n),
+        _ => Err("it is 1 or 2: pairs are the most that all are tried of; `--cases` draws plans of up to four faults".to_owned()),
     }
 }
 

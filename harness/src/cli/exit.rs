@@ -97,7 +97,8 @@ impl Exit {
             | ExploreError::Ungated(_)
             | ExploreError::ControlMissed(_) => Exit::Untrusted,
             ExploreError::Unusable(_)
-            | ExploreError::NoCommit
+            | ExploreError::NoCommit(_)
+            | ExploreError::NoPromise
             | ExploreError::NothingOwed
             | ExploreError::Stale(_) => Exit::Usage,
         }

@@ -101,6 +101,13 @@ pub(crate) fn misread_variable() -> Option<String> {
         let value = std::env::var(name).unwrap_or_else(|_| "0".to_owned());
         value.parse::<u64>().is_err()
     };
+    let depth = std::env::var("MIDCOMMIT_DEPTH").unwrap_or_default();
+    if depth
+        .parse::<u64>()
+        .is_ok_and(|depth| !(1..=2).contains(&depth))
+    {
+        return Some(format!("MIDCOMMIT_DEPTH must be 1 or 2, and is `{depth}`"));
+    }
     let name = ["MIDCOMMIT_SEED", "MIDCOMMIT_CASES", "MIDCOMMIT_DEPTH"]
         .iter()
         .find(|name| wrong(name))?;
@@ -131,7 +138,7 @@ impl<'a> Explore<'a> {
         self
     }
 
-    /// 2: all pairs of faults as well, on the smallest workload: one job.
+    /// 2: all pairs of faults as well, on the smallest workload: one job. Pairs are the most there is.
     pub fn depth(mut self, depth: usize) -> Self {
         self.depth = depth;
         self
@@ -467,8 +474,10 @@ fn size(plan: &Plan) -> (usize, usize) {
 pub enum ExploreError {
     /// The scenario cannot be run: its schema, its queries, or something the simulated server lacks.
     Unusable(String),
-    /// The fault-free run commits nothing.
-    NoCommit,
+    /// The fault-free run commits nothing: the likeliest reason.
+    NoCommit(String),
+    /// Nothing is promised, and the scenario does not say that this is meant.
+    NoPromise,
     /// The fault-free run makes nothing owed, and the scenario does not say that this is meant.
     NothingOwed,
     /// The oracles did not notice a promise broken on purpose.
@@ -494,12 +503,17 @@ impl fmt::Display for ExploreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExploreError::Unusable(why) => write!(f, "the scenario cannot be run: {why}"),
-            ExploreError::NoCommit => f.write_str(
-                "the run without faults commits nothing, so no fault can come after a commit: does the worker run at all?",
+            ExploreError::NoCommit(why) => write!(
+                f,
+                "the run without faults commits nothing, so no fault can come after a commit: {why}",
+            ),
+            ExploreError::NoPromise => f.write_str(
+                "the scenario promises nothing, so nothing can be lost: say what is owed by `.owes(effect, sql, times)` \
+                 (if that is meant, say `owes_nothing()`)",
             ),
             ExploreError::NothingOwed => f.write_str(
-                "the run without faults makes nothing owed, so nothing can be lost: does the query of `owes` find rows? \
-                 (if that is meant, say `owes_nothing()`)",
+                "the run without faults makes nothing owed, so nothing can be lost: does the query of `owes` find rows, \
+                 or the worker write the messages of `owes_by_message`? (if that is meant, say `owes_nothing()`)",
             ),
             ExploreError::ControlMissed(verdict) => write!(
                 f,

@@ -184,14 +184,16 @@ impl Server {
         for session in self.postmaster.borrow().sessions() {
             let client = self.clients.borrow().get(&session.pid).copied();
             let link = client.and_then(|(client, _)| world.links.borrow().get(client));
-            let owner = link.map(|link| link.process);
+            let owner = link.as_ref().map(|link| link.process);
             let alive =
                 owner.is_some_and(|process| world.process(process, |p| !p.frozen && !p.ended));
             let mut held = Vec::new();
             if !alive {
                 held.push("its client is gone".to_owned());
             }
-            if session.in_transaction {
+            // Who has begun one within the time that a run is quiet for is at work.
+            let at_work = alive && link.is_some_and(|link| world.has_begun_lately(&link));
+            if session.in_transaction && !at_work {
                 held.push("a transaction is open".to_owned());
             }
             if session.session_locks > 0 {

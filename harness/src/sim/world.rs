@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::broker::Broker;
 use super::cursor::{Cursor, Here, Moment};
-use super::links::Links;
+use super::links::{Link, Links};
 use super::server::Server;
 use super::setup::Setup;
 use super::system::{Redeliver, Sabotage};
@@ -284,6 +284,27 @@ impl World {
     /// When the step began that all hosts are at.
     pub(crate) fn set_clock(&self, now: Duration) {
         self.clock.set(now);
+    }
+
+    /// Whether a connection's client has begun a transaction within the time that a run is quiet for.
+    pub(crate) fn has_begun_lately(&self, link: &Link) -> bool {
+        let since = self.now().saturating_sub(self.setup.system.quiet);
+        let history = self.history.borrow();
+        let lately = history.events.iter().rev();
+        lately
+            .take_while(|event| event.at >= since)
+            .any(|event| match &event.what {
+                What::Sent {
+                    process,
+                    connection,
+                    exchange,
+                    ..
+                } => {
+                    (*process, *connection) == (link.process, link.connection)
+                        && exchange.verb == "begin"
+                }
+                _ => false,
+            })
     }
 
     /// Appends an event. All but chatter counts as progress.
