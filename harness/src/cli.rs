@@ -39,6 +39,12 @@ pub fn main(catalogue: Vec<Scenario>) -> ExitCode {
     shell.run(std::env::args_os(), &catalogue).into()
 }
 
+/// Words of a sentence, one after the other.
+fn words<'w>(classes: impl IntoIterator<Item = &'w Class>) -> String {
+    let words: Vec<String> = classes.into_iter().map(Class::to_string).collect();
+    words.join(", ")
+}
+
 /// Explores every scenario. Also gives those that could not be explored, and why.
 fn explore_all<'c>(
     cli: &Cli,
@@ -69,12 +75,6 @@ struct Shell<'s> {
     err: &'s mut dyn Write,
     /// Whether answers are read on a terminal.
     is_terminal: bool,
-}
-
-/// Words of a sentence, one after the other.
-fn words<'w>(classes: impl IntoIterator<Item = &'w Class>) -> String {
-    let words: Vec<String> = classes.into_iter().map(Class::to_string).collect();
-    words.join(", ")
 }
 
 impl Shell<'_> {

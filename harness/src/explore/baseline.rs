@@ -149,11 +149,10 @@ fn control(setup: &Arc<Setup>, plain: &Judgement) -> Result<Vec<Verdict>, Explor
             // Where even the run without faults is rejected, tampering may show in some other way.
             false => judgement.findings != plain.findings,
         };
-        match caught {
-            true => told.push(verdict),
-            // What there is to tell, the run without faults tells.
-            false if !plain.is_ok() => {}
-            false => return Err(ExploreError::ControlMissed(verdict)),
+        if caught {
+            told.push(verdict);
+        } else if plain.is_ok() {
+            return Err(ExploreError::ControlMissed(verdict));
         }
     }
     Ok(told)

@@ -83,7 +83,11 @@ pub struct Progress {
 pub fn explore<'a>(scenario: Scenario) -> Explore<'a> {
     Explore {
         classes: scenario.classes().clone(),
-        depth: variable("MIDCOMMIT_DEPTH").unwrap_or(1),
+        depth: match variable("MIDCOMMIT_DEPTH") {
+            None => 1,
+            Some(depth @ (1 | 2)) => depth,
+            Some(depth) => panic!("{}", no_depth(depth)),
+        },
         cases: variable("MIDCOMMIT_CASES").unwrap_or(CASES),
         seed: Seed(variable("MIDCOMMIT_SEED").unwrap_or(1)),
         threads: parallel::cores(),
@@ -102,11 +106,10 @@ pub(crate) fn misread_variable() -> Option<String> {
         value.parse::<u64>().is_err()
     };
     let depth = std::env::var("MIDCOMMIT_DEPTH").unwrap_or_default();
-    if depth
-        .parse::<u64>()
-        .is_ok_and(|depth| !(1..=2).contains(&depth))
+    if let Ok(depth) = depth.parse()
+        && !(1..=2).contains(&depth)
     {
-        return Some(format!("MIDCOMMIT_DEPTH must be 1 or 2, and is `{depth}`"));
+        return Some(no_depth(depth));
     }
     let name = ["MIDCOMMIT_SEED", "MIDCOMMIT_CASES", "MIDCOMMIT_DEPTH"]
         .iter()
@@ -115,6 +118,10 @@ pub(crate) fn misread_variable() -> Option<String> {
         "{name} must be a number, and is `{}`",
         std::env::var(name).unwrap_or_default()
     ))
+}
+
+fn no_depth(depth: usize) -> String {
+    format!("MIDCOMMIT_DEPTH must be 1 or 2, and is `{depth}`")
 }
 
 /// A variable's value, if it is set.

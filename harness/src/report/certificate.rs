@@ -83,7 +83,10 @@ impl fmt::Display for Certificate {
             .map(|verdict| broken_for(*verdict))
             .collect();
         let caught = match (broken.len(), *control_caught) {
-            (0, _) => return writeln!(f, "control: none was run"),
+            (0, _) => {
+                let why = "the run without faults breaks a promise as it is";
+                return writeln!(f, "control: none shows, since {why}");
+            }
             (1, true) => "was caught",
             (1, false) => "was NOT caught",
             (_, true) => "were caught",
@@ -361,7 +364,7 @@ mod tests {
         control: an effect dropped was caught
         control: an effect doubled was caught
         control: an acknowledged commit forgotten was caught
-        control: none was run
+        control: none shows, since the run without faults breaks a promise as it is
         "
         );
     }
